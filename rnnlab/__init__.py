@@ -1,0 +1,58 @@
+"""rnnlab: an instrument for vanishing gradients.
+
+Names are imported on first use, so that `import rnnlab` and `rnnlab --help` stay quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rnnlab.config import Config, load_config
+    from rnnlab.conversion import convert
+    from rnnlab.layers import GRU, LSTM, RNN, Recurrent
+    from rnnlab.probes.decay import fit_decay
+    from rnnlab.recording import record
+    from rnnlab.tracking.reader import load_profile, load_sweep
+    from rnnlab.training.loop import run
+
+_HOME = {
+    "Config": "rnnlab.config",
+    "load_config": "rnnlab.config",
+    "GRU": "rnnlab.layers",
+    "LSTM": "rnnlab.layers",
+    "RNN": "rnnlab.layers",
+    "Recurrent": "rnnlab.layers",
+    "convert": "rnnlab.conversion",
+    "fit_decay": "rnnlab.probes.decay",
+    "record": "rnnlab.recording",
+    "load_profile": "rnnlab.tracking.reader",
+    "load_sweep": "rnnlab.tracking.reader",
+    "run": "rnnlab.training.loop",
+}
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Config",
+    "Recurrent",
+    "convert",
+    "fit_decay",
+    "load_config",
+    "load_profile",
+    "load_sweep",
+    "record",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rnnlab' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,33 @@
+"""The vanilla recurrent network, with any activation and an optional residual connection through time."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from rnnlab.cells.activations import ACTIVATIONS, ActivationName, modrelu
+from rnnlab.cells.base import Cell, Shapes, States, Weights
+from rnnlab.cells.registry import register
+
+
+@register
+class VanillaCell(Cell):
+    """h_t = φ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh); with `residual` α: h_t = h_{t-1} + α φ(·).
+
+    Reference: Elman 1990, "Finding Structure in Time"; the residual form is a step of the forward Euler method.
+    """
+
+    kind: Literal["vanilla"] = "vanilla"
+    activation: ActivationName = "tanh"
+    residual: float | None = Field(default=None, gt=0)
+    """α of the residual connection through time; none is the plain recurrence."""
+
+    def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
+        shapes = super().parameter_shapes(input_size, bias)
+        return shapes | {"modrelu_bias": (self.hidden_size,)} if self.activation == "modrelu" else shapes
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        (h,) = states
+        z = u + self.recur(w, h, t)
+        f = modrelu(z, w.modrelu_bias) if self.activation == "modrelu" else ACTIVATIONS[self.activation](z)
+        return (f,) if self.residual is None else (h + self.residual * f,)

@@ -1,0 +1,61 @@
+"""Total gradient: the norm of dL/ds_t through every path, for each example and time step."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def log10_norm(gradient: Tensor) -> Tensor:
+    """Take log10 of Euclidean norms without squaring anything too small or too large to be squared.
+
+    Args:
+        gradient: (..., H); any floating dtype.
+
+    Returns:
+        (...) float64; -inf where the gradient is exactly zero, inf or NaN where it has overflown.
+    """
+    largest = gradient.abs().amax(-1)
+    usable = (largest > 0) & torch.isfinite(largest)
+    scale = torch.where(usable, largest, torch.ones_like(largest))
+    norm = torch.linalg.vector_norm(gradient / scale.unsqueeze(-1), dim=-1).double()
+    return torch.where(usable, norm.log10() + scale.double().log10(), largest.double().log10())
+
+
+class Norms(NamedTuple):
+    """Norms of one state over the examples of a batch, (T,) each; NaN where nothing was measured.
+
+    Attributes:
+        mean: mean of log10 norms over the examples whose gradient is not zero.
+        low: smallest of them.
+        high: largest of them.
+        zero_fraction: share of examples whose gradient is exactly zero.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    zero_fraction: np.ndarray
+
+
+def over_examples(log10_norms: Tensor) -> Norms:
+    """Aggregate over examples, in log space.
+
+    Args:
+        log10_norms: (T, B) from `log10_norm`.
+
+    Returns:
+        Mean, minimum and maximum over the non-zero examples, and the fraction of zeros; NaN where every example is.
+    """
+    zero = log10_norms == -torch.inf
+    count = (~zero).sum(1)
+    nothing = torch.full_like(log10_norms[:, 0], torch.nan)
+
+    def measured(values: Tensor) -> np.ndarray:
+        return torch.where(count > 0, values, nothing).numpy()
+
+    mean = log10_norms.masked_fill(zero, 0.0).sum(1) / count
+    low = log10_norms.masked_fill(zero, torch.inf).amin(1)
+    zero_fraction = torch.where(log10_norms.isnan().all(1), nothing, zero.double().mean(1))
+    return Norms(measured(mean), measured(low), measured(log10_norms.amax(1)), zero_fraction.numpy())

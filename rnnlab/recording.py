@@ -1,0 +1,215 @@
+"""Record the total gradient norm at every time step while somebody else's training script runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells import States
+from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
+from rnnlab.scan.reference import Watch
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rnnlab.layers import Recurrent
+
+
+class Key(NamedTuple):
+    """Which state of which layer: layers are counted through the whole model."""
+
+    layer: int
+    direction: str
+    state: str
+
+
+@dataclass
+class _Piece:
+    """Gradients of one state in one forward call: (B, H) a step, none where the loss does not reach."""
+
+    call: int
+    start: int
+    gradients: list[Tensor | None]
+
+    def stacked(self, reverse: bool) -> Tensor:
+        """All steps in order of time, (T, B, H); a step that the loss does not reach has gradient zero."""
+        zero = torch.zeros_like(next(g for g in self.gradients if g is not None))
+        in_order = self.gradients[::-1] if reverse else self.gradients
+        return torch.stack([zero if g is None else g for g in in_order])
+
+
+@dataclass
+class Step:
+    """Norms of one recorded backward pass, (T,) or per example (T, B)."""
+
+    norms: dict[Key, Norms]
+    per_example: dict[Key, np.ndarray]
+    train_step: int | None
+
+
+@dataclass
+class Recorder:
+    """Collects total gradient norms of every recurrent layer of a model.
+
+    Args:
+        per_example: keep the norm of every example too.
+        loss_reduction_scale: what per-example gradients are multiplied by: the batch size undoes a batch mean.
+    """
+
+    per_example: bool = False
+    loss_reduction_scale: float = 1.0
+    steps: list[Step] = field(default_factory=list)
+    _pieces: dict[Key, dict[int, _Piece]] = field(default_factory=dict)
+    _first_layer: dict[int, int] = field(default_factory=dict)
+    _calls: int = 0
+    _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
+
+    @contextmanager
+    def attached(self, model: nn.Module) -> Iterator[None]:
+        """Listen to every recurrent layer inside `model`; each backward pass becomes one step."""
+        from rnnlab.layers import Recurrent
+
+        layers = [module for module in model.modules() if isinstance(module, Recurrent)]
+        first = 0
+        for layer in layers:
+            self._first_layer[id(layer)] = first
+            first += layer.num_layers
+        before = [layer.recorder for layer in layers]
+        try:
+            for layer in layers:
+                layer.recorder = self
+            yield
+        finally:
+            for layer, recorder in zip(layers, before, strict=True):
+                layer.recorder = recorder
+            self._pieces.clear()
+
+    @contextmanager
+    def one_step(self, model: nn.Module, train_step: int, length: int) -> Iterator[None]:
+        """Gather all backward passes inside the block into one step of `length` time steps.
+
+        Pieces of a sequence that is fed piecewise land at their absolute time; where windows of truncated
+        back-propagation overlap their gradients add, as they do in the weights; the rest stays NaN.
+        """
+        self._window = (train_step, length)
+        try:
+            with self.attached(model):
+                yield
+                self._commit()
+        finally:
+            self._window = None
+
+    def watcher(self, layer: "Recurrent", index: int, direction: str, steps: int, start: int) -> Watch:
+        """Make the function that a scan calls with the states of every step.
+
+        It hangs a hook on each state, which autograd calls with the gradient summed over every path: that is the
+        total gradient, and for the cell state of an LSTM it includes the path through the same step's output.
+        """
+        self._calls += 1
+        call, layer_number = self._calls, self._first_layer[id(layer)] + index
+
+        def watch(t: int, states: States) -> None:
+            for name, state in zip(layer.cell.states, states, strict=True):
+                key = Key(layer_number, direction, name)
+                state.register_hook(partial(self._receive, key, call, start, steps, t))
+
+        return watch
+
+    def _receive(self, key: Key, call: int, start: int, steps: int, t: int, gradient: Tensor) -> None:
+        if not self._pieces and self._window is None:
+            # Runs when the whole backward pass is over, so that one pass makes one step.
+            torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
+        calls = self._pieces.setdefault(key, {})
+        if call not in calls:
+            calls[call] = _Piece(call, start, [None] * steps)
+        calls[call].gradients[t] = gradient.detach()
+
+    def _commit(self) -> None:
+        """Turn the pieces of one backward pass, or of one observed step, into norms."""
+        train_step, length = self._window or (None, None)
+        norms, per_example = {}, {}
+        for key, calls in self._pieces.items():
+            pieces = [(calls[call].start, calls[call].stacked(key.direction == "reverse")) for call in sorted(calls)]
+            gradient = torch.cat([piece for _, piece in pieces]) if length is None else _place(pieces, length)
+            logs = log10_norm(gradient.cpu() * self.loss_reduction_scale)
+            norms[key] = over_examples(logs)
+            if self.per_example:
+                per_example[key] = logs.numpy()
+        self._pieces.clear()
+        if norms:
+            self.steps.append(Step(norms, per_example, train_step))
+
+    def dataset(self) -> "xr.Dataset":
+        """Everything recorded so far as one labelled dataset; see `rnnlab.probes.profile`."""
+        from rnnlab.probes.profile import build
+
+        return build(self.steps, self.loss_reduction_scale, self.per_example)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Everything recorded so far as tensors and primitives, for a checkpoint."""
+        return [
+            {
+                "train_step": step.train_step,
+                "norms": [[*key, torch.from_numpy(np.stack(norms))] for key, norms in step.norms.items()],
+            }
+            for step in self.steps
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Take up what `state_dict` wrote."""
+        self.steps = [
+            Step(
+                {Key(*entry[:3]): Norms(*entry[3].numpy()) for entry in step["norms"]},
+                {},
+                step["train_step"],
+            )
+            for step in state
+        ]
+
+
+@contextmanager
+def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0) -> Iterator[Recorder]:
+    """Record the total gradient norm of every recurrent layer at every time step.
+
+    Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
+    pass makes one step. A layer that is called several times before backward appears with its calls one after
+    the other along `time`.
+
+    Args:
+        model: any module that holds rnnlab layers (see `rnnlab.convert`).
+        per_example: keep an `example` dimension.
+        loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
+
+    Returns:
+        A context manager that gives the recorder; `recorder.dataset()` is the result.
+
+    Example:
+        >>> import rnnlab, torch
+        >>> net = rnnlab.LSTM(2, 8)
+        >>> with rnnlab.record(net) as log:
+        ...     net(torch.randn(20, 4, 2))[0][-1].sum().backward()
+        >>> dict(log.dataset().sizes)["time"]
+        20
+    """
+    recorder = Recorder(per_example, loss_reduction_scale)
+    with recorder.attached(model):
+        yield recorder
+
+
+def _place(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
+    """Add pieces up at their absolute time; NaN where none reaches."""
+    first = pieces[0][1]
+    if len(pieces) == 1 and len(first) == length:
+        return first
+    total = first.new_zeros(length, *first.shape[1:])
+    reached = torch.zeros(length, dtype=torch.bool, device=first.device)
+    for start, piece in pieces:
+        total[start : start + len(piece)] += piece
+        reached[start : start + len(piece)] = True
+    total[~reached] = torch.nan
+    return total

@@ -1,0 +1,137 @@
+"""What every task declares: its data, loss, score, trivial baseline and what counts as solved."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rnnlab.options import Options
+
+Split = Literal["validation", "test"]
+
+
+class Batch(NamedTuple):
+    """Examples side by side, time first.
+
+    Attributes:
+        inputs: (T, B, I) float features, or (T, B) int64 symbols.
+        targets: (S, B, O) floats or (S, B) int64 classes; S = T where an answer is due at every step,
+            S = 1 where it is due at the last.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def chunks(self, size: int) -> Iterator["Batch"]:
+        """Cut the batch into batches of at most `size` examples."""
+        for inputs, targets in zip(self.inputs.split(size, dim=1), self.targets.split(size, dim=1), strict=True):
+            yield Batch(inputs, targets)
+
+
+class Baseline(NamedTuple):
+    """What a predictor without memory reaches.
+
+    Attributes:
+        loss: its expected loss.
+        score: its expected score.
+        formula: where the numbers come from, for readers.
+    """
+
+    loss: float
+    score: float
+    formula: str
+
+
+class Task(Options, ABC):
+    """One long-dependency problem; the configuration value is the task.
+
+    A subclass adds its options as fields and answers the questions below. Every random draw comes from
+    the generator handed in, so the same seed gives the same data whatever else runs.
+    """
+
+    kind: Any  # narrowed to its own literal by every subclass
+
+    symbols: ClassVar[bool] = False
+    """Whether inputs are int64 symbols below `input_size` rather than float features."""
+    answers: ClassVar[Literal["last", "every"]] = "last"
+    """At which steps an answer is due."""
+    score_name: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
+    solved_at: ClassVar[float]
+    """The score from which on the task counts as solved."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """T, the number of time steps the network sees."""
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """I, the number of features a step, or of distinct symbols."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """O, the number of outputs an answer."""
+
+    @property
+    @abstractmethod
+    def lags(self) -> tuple[int, ...]:
+        """The distances, in steps before the last, at which a summary of the gradient is worth a look."""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> Baseline:
+        """The trivial baseline."""
+
+    @property
+    @abstractmethod
+    def variant(self) -> str:
+        """One line that tells this variant of the task from others of the same name."""
+
+    @property
+    def label(self) -> str:
+        """A short name with the length, for tables and file names: `adding-100`."""
+        return f"{self.kind}-{self.steps}"
+
+    @abstractmethod
+    def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
+        """Draw training examples."""
+
+    def evaluation(self, split: Split, examples: int, generator: torch.Generator) -> Batch:
+        """Return the examples of an evaluation set; fresh draws unless the data set is finite."""
+        return self.sample(generator, examples)
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every answer: squared error for floats, cross-entropy for classes.
+
+        Args:
+            outputs: (S, B, O) from the readout.
+            targets: (S, B, O) floats or (S, B) classes.
+
+        Returns:
+            (S, B); the training loss is its mean.
+        """
+        if targets.is_floating_point():
+            return (outputs - targets).square().mean(-1)
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Score of every example: the share of right answers unless the task says otherwise.
+
+        Args:
+            outputs: (S, B, O) from the readout.
+            targets: (S, B) classes.
+
+        Returns:
+            (B,); the score is its mean.
+        """
+        return (outputs.argmax(-1) == targets).float().mean(0)
+
+    def solved(self, score: float) -> bool:
+        """Whether a score reaches the solved criterion."""
+        return score >= self.solved_at if self.higher_is_better else score <= self.solved_at

@@ -1,0 +1,237 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnnlab.config import Config, Recording
+from rnnlab.errors import UserError
+from rnnlab.models import SequenceModel
+from rnnlab.probes.decay import fit_decay
+from rnnlab.recording import Recorder
+from rnnlab.tasks import Batch
+from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
+from rnnlab.training.clipping import clip_gradients
+from rnnlab.training.history import History
+from rnnlab.training.result import Outcome, Result
+from rnnlab.training.runtime import runtime
+from rnnlab.training.seeding import make_generator
+from rnnlab.training.truncation import backpropagate
+
+CHECKPOINT_SECONDS = 10.0
+"""Wall time between two checkpoints; it changes what an interruption costs, never the result."""
+EVALUATION_CHUNK = 250
+
+OnEvaluation = Callable[[int, dict[str, float]], None]
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its checkpoint is saved."""
+
+
+def run(
+    config: Config,
+    *,
+    checkpoint: Path | None = None,
+    on_evaluation: OnEvaluation | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Result:
+    """Train once, exactly as the configuration says.
+
+    Args:
+        config: the experiment; the same one gives the same result on the same machine.
+        checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
+        on_evaluation: called after each look at the validation set with the step and the newest value of every curve.
+        should_stop: asked after every update; once true, the run saves its checkpoint and stops.
+
+    Returns:
+        Outcome, scores, curves and gradient profile.
+
+    Raises:
+        Interrupted: if `should_stop` turned true.
+        UserError: if data are missing or the checkpoint belongs to another configuration.
+
+    Example:
+        >>> from rnnlab.config import Config
+        >>> config = Config.parse({"task": {"kind": "adding", "length": 5}, "cell": {"kind": "gru", "hidden_size": 4},
+        ...                        "training": {"steps": 10, "eval_every": 5}})
+        >>> run(config).steps
+        10
+    """
+    with runtime(config.threads):
+        return _Run(config, checkpoint).train(on_evaluation, should_stop)
+
+
+class _Run:
+    """The state of one run: everything a checkpoint has to hold."""
+
+    def __init__(self, config: Config, checkpoint: Path | None) -> None:
+        self.config, self.checkpoint = config, checkpoint
+        self.model = SequenceModel(config)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = config.optimizer.build(self.parameters)
+        self.generator = make_generator(config.seed, "train")
+        self.recorder = Recorder(loss_reduction_scale=float(config.training.batch_size))
+        self.history = History(config.task.score_name)
+        self.step = 0
+        self.steps_to_solve: int | None = None
+        self.diverged = False
+        self.seconds = 0.0
+        self.recorded_steps = recorded_steps(config.recording, config.training.steps)
+        self.validation = self._examples("validation", config.training.eval_examples)
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(load_checkpoint(checkpoint))
+
+    def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
+        """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
+        options = self.config.training
+        began = saved = time.monotonic() - self.seconds
+        while self.step < options.steps and not self.diverged and not self._done():
+            self._update()
+            if not self.diverged and (self.step % options.eval_every == 0 or self.step == options.steps):
+                newest = self._evaluate()
+                if on_evaluation is not None:
+                    on_evaluation(self.step, newest)
+            self.seconds = time.monotonic() - began
+            stop = should_stop is not None and should_stop()
+            if self.checkpoint is not None and (stop or time.monotonic() - saved > CHECKPOINT_SECONDS):
+                save_checkpoint(self.checkpoint, self._state())
+                saved = time.monotonic()
+            if stop:
+                raise Interrupted(f"stopped after {self.step} updates")
+        if self.diverged:
+            self.history.close_interval(self.step)
+        test_loss, test_score = self._score(self._examples("test", options.test_examples))
+        self.seconds = time.monotonic() - began
+        return self._result(test_loss, test_score)
+
+    def _update(self) -> None:
+        """One optimiser step; a gradient that is not finite ends the run and leaves the weights alone."""
+        config, task = self.config, self.config.task
+        batch = task.sample(self.generator, config.training.batch_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        if self.step in self.recorded_steps:
+            with self.recorder.one_step(self.model, self.step, task.steps):
+                loss = float(backpropagate(self.model, task, batch, config.training.truncation))
+            self._summarise_profile()
+        else:
+            loss = float(backpropagate(self.model, task, batch, config.training.truncation))
+        clipped = clip_gradients(self.parameters, config.training.clip)
+        self.history.add_update(loss, clipped)
+        self.step += 1
+        if not (math.isfinite(loss) and math.isfinite(clipped.before)):
+            self.diverged = True
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.optimizer.rate(self.step - 1, config.training.steps)
+        self.optimizer.step()
+
+    def _evaluate(self) -> dict[str, float]:
+        """Look at the validation set and note whether the task is solved."""
+        loss, score = self._score(self.validation)
+        self.history.close_interval(self.step)
+        self.history.add(self.step, "val/loss", loss)
+        self.history.add(self.step, f"val/{self.config.task.score_name}", score)
+        if self.steps_to_solve is None and self.config.task.solved(score):
+            self.steps_to_solve = self.step
+        return self.history.newest()
+
+    @torch.no_grad()
+    def _score(self, batch: Batch) -> tuple[float, float]:
+        """Mean loss and mean score over an evaluation set."""
+        task = self.config.task
+        self.model.eval()
+        losses, scores = [], []
+        for chunk in batch.chunks(EVALUATION_CHUNK):
+            outputs, _ = self.model(chunk.inputs)
+            losses.append(task.losses(outputs, chunk.targets).double().mean(0))
+            scores.append(task.scores(outputs, chunk.targets).double())
+        return float(torch.cat(losses).mean()), float(torch.cat(scores).mean())
+
+    def _examples(self, split: Any, count: int) -> Batch:
+        return self.config.task.evaluation(split, count, make_generator(self.config.seed, split))
+
+    def _done(self) -> bool:
+        return self.config.training.stop_when_solved and self.steps_to_solve is not None
+
+    def _summarise_profile(self) -> None:
+        """Add the few numbers of the newest profile that are worth a curve: top layer, hidden state."""
+        if not self.recorder.steps:
+            return
+        norms = self.recorder.steps[-1].norms
+        top = norms[max(key for key in norms if key.direction == "forward" and key.state == "h")]
+        lag = np.arange(len(top.mean))[::-1]
+        self.history.add(self.step, "grad/decay_rate", fit_decay(top.mean, lag).slope)
+        zero_fraction = top.zero_fraction[np.isfinite(top.zero_fraction)]
+        self.history.add(
+            self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
+        )
+        for k in self.config.task.lags:
+            self.history.add(self.step, f"grad/lag_{k}", float(top.mean[len(top.mean) - 1 - k]))
+
+    def _result(self, test_loss: float, test_score: float) -> Result:
+        last = self.history.newest().get(f"val/{self.config.task.score_name}", math.nan)
+        outcome: Outcome = "solved" if self.config.task.solved(last) else "finished"
+        return Result(
+            config=self.config,
+            outcome="diverged" if self.diverged else outcome,
+            steps=self.step,
+            steps_to_solve=self.steps_to_solve,
+            test_loss=test_loss,
+            test_score=test_score,
+            seconds=self.seconds,
+            history=self.history.curves,
+            profile=self.recorder.dataset() if self.recorder.steps else None,
+        )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "config": self.config.canonical_json(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "recorder": self.recorder.state_dict(),
+            "history": self.history.state_dict(),
+            "step": self.step,
+            "steps_to_solve": self.steps_to_solve,
+            "seconds": self.seconds,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state["config"] != self.config.canonical_json():
+            raise UserError(
+                f"checkpoint {self.checkpoint} belongs to another configuration: delete it or name another file"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.recorder.load_state_dict(state["recorder"])
+        self.history.load_state_dict(state["history"])
+        self.step, self.steps_to_solve, self.seconds = (
+            state["step"],
+            state["steps_to_solve"],
+            state["seconds"],
+        )
+
+
+def recorded_steps(recording: Recording, steps: int) -> frozenset[int]:
+    """Which training steps are recorded: step 0 is the gradient at initialisation.
+
+    Args:
+        recording: how many, and whether spread logarithmically or evenly.
+        steps: planned number of updates.
+
+    Returns:
+        At most `recording.points` steps below `steps`.
+    """
+    if recording.points == 0:
+        return frozenset()
+    if recording.spacing == "linear":
+        return frozenset(np.linspace(0, steps - 1, recording.points).round().astype(int).tolist())
+    return frozenset((np.geomspace(1, steps, recording.points).round().astype(int) - 1).tolist())

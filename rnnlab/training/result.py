@@ -1,0 +1,105 @@
+"""What one training run leaves behind."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from rnnlab.config import Config
+from rnnlab.probes.decay import Decay, fit_decay
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Outcome = Literal["solved", "finished", "diverged"]
+
+DIVERGED_PENALTY = 10.0
+"""A diverged run counts for the tuner as this many times the loss of the trivial baseline."""
+
+
+class Curve(NamedTuple):
+    """One quantity over training: the updates done when it was taken, and its values."""
+
+    steps: list[int]
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome, final scores, curves and gradient profile of one run.
+
+    Attributes:
+        config: what was run.
+        outcome: solved (the last validation score reaches the criterion), finished, or diverged.
+        steps: updates done.
+        steps_to_solve: updates after which the criterion was first reached, if ever.
+        test_loss: mean loss over the test set, with the last weights; NaN where they no longer give numbers.
+        test_score: mean score over the test set, likewise.
+        seconds: wall time of training and evaluation, interruptions left out.
+        history: curves by name, such as `train/loss`.
+        profile: total gradient norms at every time step of every recorded training step.
+    """
+
+    config: Config
+    outcome: Outcome
+    steps: int
+    steps_to_solve: int | None
+    test_loss: float
+    test_score: float
+    seconds: float
+    history: dict[str, Curve]
+    profile: "xr.Dataset | None"
+
+    @property
+    def objective(self) -> float:
+        """What tuning minimises: the last validation loss, always finite.
+
+        The loss of a solved run is scaled by the share of the budget it took, so that of two solving points the
+        faster wins; a diverged run counts as several times the trivial baseline.
+        """
+        last = self.history["val/loss"].values[-1:]
+        loss = last[0] if last and math.isfinite(last[0]) else math.inf
+        penalty = DIVERGED_PENALTY * self.config.task.baseline.loss
+        if self.outcome == "diverged" or not math.isfinite(loss):
+            return max(penalty, loss) if math.isfinite(loss) else penalty
+        return loss * self.steps / self.config.training.steps if self.outcome == "solved" else loss
+
+    def summary(self) -> dict[str, float]:
+        """Final numbers by name; NaN where a number does not exist."""
+        first, last = self._decay(0), self._decay(-1)
+        change = _change(last, self.config.task.steps)
+        clip = self.history.get("clip/fraction")
+        recording = self.config.recording
+        return {
+            "test/loss": self.test_loss,
+            f"test/{self.config.task.score_name}": self.test_score,
+            "solved": float(self.outcome == "solved"),
+            "diverged": float(self.outcome == "diverged"),
+            "steps": float(self.steps),
+            "steps_to_solve": math.nan if self.steps_to_solve is None else float(self.steps_to_solve),
+            "seconds": self.seconds,
+            "grad/decay_rate": last.slope,
+            "grad/decay_rate_stderr": last.stderr,
+            "grad/decay_rate_init": first.slope,
+            "grad/half_life": last.half_life,
+            "grad/vanished": _flag(change, change < recording.vanished),
+            "grad/exploded": _flag(change, change > recording.exploded),
+            "clip/fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
+        }
+
+    def _decay(self, step: int) -> Decay:
+        """Decay of the profile of one recorded step, top layer, forward direction, hidden state."""
+        if self.profile is None or self.profile.sizes["step"] == 0:
+            return Decay.unknown()
+        norms = self.profile["log10_grad_norm"].isel(step=step, layer=-1).sel(direction="forward", state="h")
+        return fit_decay(norms.values, self.profile["lag"].values)
+
+
+def _change(decay: Decay, steps: int) -> float:
+    """Decades between the gradient at the first step and at the last, by the fitted line."""
+    return decay.slope * (steps - 1)
+
+
+def _flag(measured: float, value: bool) -> float:
+    return math.nan if math.isnan(measured) else float(value)

@@ -1,0 +1,82 @@
+"""Back-propagation through time, whole or truncated."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnlab.config import Truncation
+from rnnlab.models import SequenceModel
+from rnnlab.tasks import Batch, Task
+
+
+class Window(NamedTuple):
+    """One pass back: the graph reaches from `start`, the loss covers [`loss_start`, `stop`)."""
+
+    start: int
+    loss_start: int
+    stop: int
+
+
+def windows(steps: int, truncation: Truncation | None) -> Iterator[Window]:
+    """Cut a sequence into passes back.
+
+    Args:
+        steps: T.
+        truncation: window k₂ and stride k₁; none is one pass over everything.
+
+    Returns:
+        Windows whose loss ranges tile [0, T) in order, each reaching at most k₂ steps back from its end.
+    """
+    if truncation is None:
+        yield Window(0, 0, steps)
+        return
+    stride = truncation.stride or truncation.window
+    for loss_start in range(0, steps, stride):
+        stop = min(loss_start + stride, steps)
+        yield Window(max(0, stop - truncation.window), loss_start, stop)
+
+
+def backpropagate(model: SequenceModel, task: Task, batch: Batch, truncation: Truncation | None) -> Tensor:
+    """Accumulate the gradient of the batch's mean loss in the weights.
+
+    Windows of one sequence add their gradients up and share one optimiser step, so that every arm of a comparison
+    makes the same number of updates. State is carried from window to window and cut out of the graph there.
+
+    Args:
+        model: the network; its `.grad` fields are added to.
+        task: gives the loss.
+        batch: one batch of whole sequences.
+        truncation: how far gradients go back; none is all the way.
+
+    Returns:
+        The mean loss over all answers, detached.
+    """
+    passes = list(windows(task.steps, truncation))
+    if task.answers == "last":
+        passes = passes[-1:]  # no other loss exists
+    answers = batch.targets.shape[0] * batch.targets.shape[1]
+    total = torch.zeros((), dtype=torch.float64)
+    states: Any = None
+    reached = 0  # `states` are those before this step
+    for window, following in zip(passes, [*passes[1:], None], strict=True):
+        if window.start > reached:
+            with torch.no_grad():
+                _, states = model(batch.inputs[reached : window.start], states, reached)
+            reached = window.start
+        outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
+        targets = batch.targets
+        if task.answers == "every":
+            outputs = outputs[window.loss_start - window.start :]
+            targets = targets[window.loss_start : window.stop]
+        loss = task.losses(outputs, targets).sum() / answers
+        loss.backward()
+        total += loss.detach().double()
+        if following is not None and following.start == window.stop:
+            states, reached = _detach(after), window.stop
+    return total
+
+
+def _detach(states: Any) -> Any:
+    return tuple(state.detach() for state in states) if isinstance(states, tuple) else states.detach()

@@ -1,0 +1,128 @@
+"""A run is a pure function of its configuration, interrupted or not."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from rnnlab.config import Config, override
+from rnnlab.errors import UserError
+from rnnlab.training.loop import Interrupted, recorded_steps, run
+from rnnlab.training.result import Result
+
+BASE = {
+    "task": {"kind": "adding", "length": 8},
+    "cell": {"kind": "lstm", "hidden_size": 6},
+    "training": {"steps": 60, "batch_size": 8, "eval_every": 15, "eval_examples": 40, "test_examples": 40},
+    "recording": {"points": 8},
+}
+
+
+def config(**changes) -> Config:
+    return Config.parse(override(BASE, {name.replace("__", "."): value for name, value in changes.items()}))
+
+
+def assert_identical(a: Result, b: Result) -> None:
+    """Bit for bit, seconds aside."""
+    assert (a.outcome, a.steps, a.steps_to_solve) == (b.outcome, b.steps, b.steps_to_solve)
+    assert (a.test_loss, a.test_score) == (b.test_loss, b.test_score)
+    assert a.history.keys() == b.history.keys()
+    for name in a.history:
+        np.testing.assert_array_equal(a.history[name].steps, b.history[name].steps)
+        np.testing.assert_array_equal(a.history[name].values, b.history[name].values)
+    assert a.profile is not None and b.profile is not None
+    assert a.profile.identical(b.profile)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "rmsprop", "adam", "adamw"])
+def test_same_configuration_same_result_and_other_seed_another(kind):
+    cfg = config(optimizer__kind=kind)
+    first = run(cfg)
+    torch.rand(7)  # the global stream has no say
+    assert_identical(first, run(cfg))
+    assert run(config(optimizer__kind=kind, seed=1)).test_loss != first.test_loss
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("stop_after", [1, 22, 45, 59])
+def test_a_resumed_run_is_bit_identical(tmp_path, stop_after, norm):
+    cfg = config(cell__norm=norm)
+    checkpoint = tmp_path / "checkpoint.pt"
+    updates = 0
+
+    def stop() -> bool:
+        nonlocal updates
+        updates += 1
+        return updates == stop_after
+
+    with pytest.raises(Interrupted):
+        run(cfg, checkpoint=checkpoint, should_stop=stop)
+    assert_identical(run(cfg, checkpoint=checkpoint), run(cfg))
+
+
+def test_a_checkpoint_of_another_experiment_or_a_torn_one_is_refused(tmp_path):
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Interrupted):
+        run(config(), checkpoint=checkpoint, should_stop=lambda: True)
+    with pytest.raises(UserError, match="another configuration"):
+        run(config(seed=1), checkpoint=checkpoint)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"cannot be read.*delete it"):
+        run(config(), checkpoint=checkpoint)
+
+
+def test_recording_changes_no_weight():
+    with_recording, without = run(config()), run(config(recording__points=0))
+    assert with_recording.test_loss == without.test_loss
+    assert with_recording.history["train/loss"] == without.history["train/loss"]
+    assert without.profile is None
+
+
+def test_an_explosion_is_an_outcome_not_a_crash():
+    cfg = config(
+        cell={"kind": "vanilla", "activation": "relu", "hidden_size": 6},
+        init__recurrent_scale=1e6,
+        optimizer={"kind": "sgd", "lr": 1e30},
+        task__length=30,
+    )
+    result = run(cfg)
+    assert result.outcome == "diverged"
+    assert result.steps < 60
+    assert result.objective >= cfg.task.baseline.loss
+    assert math.isfinite(result.objective)
+
+
+def test_an_easy_task_is_solved_and_stops_early():
+    cfg = config(task={"kind": "delayed_recall", "length": 4, "noise": 0.0}, optimizer__lr=0.02, training__steps=1000)
+    result = run(cfg)
+    assert result.outcome == "solved"
+    assert result.steps == result.steps_to_solve
+    assert result.steps < 1000
+    assert result.test_score >= 0.99
+    assert run(config(**{"task": cfg.task.model_dump(), "optimizer.lr": 0.02, "training.steps": 1000,
+                         "training.stop_when_solved": False})).steps == 1000  # fmt: skip
+
+
+def test_the_curve_of_evaluations_is_reported_as_it_grows():
+    seen = []
+    result = run(config(), on_evaluation=lambda step, values: seen.append((step, values["val/mse"])))
+    assert [step for step, _ in seen] == [15, 30, 45, 60]
+    assert [value for _, value in seen] == result.history["val/mse"].values
+
+
+def test_learning_rate_schedules():
+    steps = 100
+    for kind, middle in (("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)):
+        optimizer = config(optimizer={"kind": "adam", "lr": 2.0, "schedule": kind, "warmup": 0}).optimizer
+        assert optimizer.rate(0, steps) == 2.0
+        assert optimizer.rate(50, steps) == pytest.approx(2.0 * middle)
+    warm = config(optimizer={"kind": "sgd", "lr": 1.0, "warmup": 4}).optimizer
+    assert [warm.rate(k, steps) for k in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_recorded_steps_start_at_initialisation_and_end_at_the_last_update():
+    for spacing in ("log", "linear"):
+        chosen = sorted(recorded_steps(config(recording__spacing=spacing).recording, 1000))
+        assert chosen[0] == 0 and chosen[-1] == 999 and len(chosen) <= 8
+    assert recorded_steps(config(recording__points=0).recording, 10) == frozenset()
