@@ -29,7 +29,7 @@ class ModelOptions(Options):
 
     num_layers: int = Field(default=1, ge=1)
     bidirectional: bool = False
-    residual: bool = False
+    residual_layers: bool = False
     """Add each layer's input to its output, from the second layer on."""
     input: Literal["auto", "raw", "one_hot", "embedding"] = "auto"
     """How inputs enter: auto is raw for features and one-hot for symbols."""
@@ -211,9 +211,17 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         UserError: if the file or an override is wrong.
     """
-    data = read_yaml(path)
+    return Config.parse(override(read_yaml(path), parse_overrides(overrides)), str(path))
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+    """Read `"section.field=value"` items into values by dotted name.
+
+    Raises:
+        UserError: if an item has no `=`, or a value that is not YAML.
+    """
     changes: dict[str, Any] = {}
-    for item in overrides:
+    for item in items:
         key, separator, value = item.partition("=")
         if not separator or not key.strip():
             raise UserError(f"override '{item}' is not of the form section.field=value, such as optimizer.lr=3e-3")
@@ -221,7 +229,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
             changes[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise UserError(f"override '{item}': the value is not valid YAML; quote it") from None
-    return Config.parse(override(data, changes), str(path))
+    return changes
 
 
 def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Recurrent(nn.Module):
         batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·).
         dropout: probability of dropping an output between two layers while training.
         bidirectional: run a second cell over the reversed sequence and concatenate.
-        residual: add each layer's input to its output, from the second layer on.
+        residual_layers: add each layer's input to its output, from the second layer on.
         init: starting values; torch's own if none.
         steps: length of the sequences it is meant for: that many steps get batch-norm statistics of their own,
             and chrono biases spread over it.
@@ -54,7 +54,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        residual: bool = False,
+        residual_layers: bool = False,
         init: Initialization | None = None,
         steps: int = 1000,
         generator: torch.Generator | None = None,
@@ -69,7 +69,7 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
-        self.bidirectional, self.residual, self.steps = bidirectional, residual, steps
+        self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
         self.init = init or Initialization()
         self.recorder: Recorder | None = None
         for layer in range(num_layers):
@@ -132,7 +132,7 @@ class Recurrent(nn.Module):
             pairs = [self._run(layer, d, x, states[len(finals) + i], start) for i, d in enumerate(self.directions)]
             output = torch.cat([y for y, _ in pairs], dim=-1) if self.bidirectional else pairs[0][0]
             finals += [final for _, final in pairs]
-            x = x + output if self.residual and layer else output
+            x = x + output if self.residual_layers and layer else output
         packed: States = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if unbatched:
             x, packed = x.squeeze(1), tuple(state.squeeze(1) for state in packed)

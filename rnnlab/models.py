@@ -38,7 +38,7 @@ class SequenceModel(nn.Module):
             size,
             num_layers=model.num_layers,
             bidirectional=model.bidirectional,
-            residual=model.residual,
+            residual_layers=model.residual_layers,
             init=config.init,
             steps=task.steps,
             generator=make_generator(config.seed, "init", "recurrent"),

@@ -46,11 +46,13 @@ class Options(BaseModel):
 def _sentence(error: ValidationError, data: Any) -> str:
     """Put the first problem of a validation error into one sentence."""
     first = error.errors(include_url=False)[0]
-    # Inside a union, pydantic adds the chosen kind to the path: `task.adding.length` is `task.length`.
+    # Inside a union, pydantic adds the chosen kind to the path: `task.adding.length` is `task.length`. Such a
+    # part is no key of the data, and neither is the name of a missing field, which stands last.
     path: list[str] = []
     value = data
-    for part in first["loc"]:
-        if isinstance(value, dict) and part not in value and value.get("kind") == part:
+    for depth, part in enumerate(first["loc"], start=1):
+        names_missing = first["type"] == "missing" and depth == len(first["loc"])
+        if isinstance(value, dict) and part not in value and not names_missing:
             continue
         path.append(str(part))
         value = value.get(part) if isinstance(value, dict) else value

@@ -91,7 +91,7 @@ def test_convert_shares_parameters_and_gives_the_same_answer():
 
 
 def test_residual_links_add_the_layer_below():
-    layer = Recurrent("vanilla", 3, 5, num_layers=2, residual=True, dtype=torch.float64)
+    layer = Recurrent("vanilla", 3, 5, num_layers=2, residual_layers=True, dtype=torch.float64)
     plain = Recurrent("vanilla", 3, 5, num_layers=2, dtype=torch.float64)
     plain.load_state_dict(layer.state_dict())
     bottom = Recurrent("vanilla", 3, 5, dtype=torch.float64)

@@ -1,0 +1,42 @@
+# Everything runs from a clean clone: each target sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+SWEEP ?= sweeps/quickstart.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help sweep test lint ui mnist notebooks clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+# One stamp for the whole environment: it is made again when the pins or the project's metadata change.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11: run make PYTHON=python3.11" >&2; exit 2; }
+	@echo "Setting up .venv (once, about a minute)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt torch==2.13.0 --editable '.[dev,notebooks]'
+	@touch $@
+
+sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml) and write its report
+	@$(BIN)/rnnlab sweep $(SWEEP)
+
+test: .venv/.installed  ## run the whole test suite
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: .venv/.installed  ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+ui: .venv/.installed  ## open the MLflow dashboard on 127.0.0.1:5000
+	@$(BIN)/rnnlab ui
+
+mnist: .venv/.installed  ## run the sequential MNIST sweep (about an hour) and write docs/results/mnist
+	@$(BIN)/rnnlab sweep sweeps/mnist.yaml
+	@$(BIN)/rnnlab report mnist --out docs/results/mnist
+
+notebooks: .venv/.installed  ## open the notebooks
+	@$(BIN)/jupyter lab analysis
+
+clean:  ## remove the environment and caches, keep the results in runs/
+	@rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,88 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rnnlab.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="An instrument for vanishing gradients: runs, sweeps, reports.",
+)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML of one experiment, or of a sweep with --task and --arm.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Fields to change: optimizer.lr=3e-3 ...")] = None,
+    task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
+) -> None:
+    """Train once, show the progress, and store the run in MLflow.
+
+    An interrupted run is taken up where it stopped by the same command.
+    """
+    from rnnlab import experiment
+
+    resolved = experiment.resolve(config, overrides or [], task, arm)
+    if print_config:
+        experiment.print_config(resolved)
+    else:
+        experiment.run_and_store(resolved, config.stem)
+
+
+@app.command()
+def sweep(
+    definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
+) -> None:
+    """Tune every arm, train its best point on fresh seeds, and write the report.
+
+    Started again after an interruption, it continues where it stopped.
+    """
+    from rnnlab.sweep.definition import load_sweep_definition
+    from rnnlab.sweep.report import write_report
+    from rnnlab.sweep.runner import run_sweep
+
+    name = load_sweep_definition(definition).name
+    state = run_sweep(definition, workers=workers)
+    if state.complete:
+        report = write_report(name, Path("runs/reports") / name)
+        typer.echo(f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/mitigations.ipynb")
+    raise typer.Exit(state.exit_code)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="Name of a sweep.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
+) -> None:
+    """Write the ablation report of a sweep as Markdown, HTML and CSV."""
+    from rnnlab.sweep.report import write_report
+
+    typer.echo(f"Report  {write_report(name, out or Path('runs/reports') / name)}")
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow dashboard on 127.0.0.1."""
+    from rnnlab.tracking.dashboard import serve
+
+    raise typer.Exit(serve(port))
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
