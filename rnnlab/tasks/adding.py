@@ -50,10 +50,10 @@ class Adding(Task):
 
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         T, B, half = self.length, batch_size, self.length // 2
-        values = torch.rand(T, B, generator=generator)
+        values = torch.rand(T, B, generator=generator, dtype=torch.float32)
         first = torch.randint(0, half, (1, B), generator=generator)
         second = torch.randint(half, T, (1, B), generator=generator)
-        markers = torch.zeros(T, B).scatter_(0, first, 1.0).scatter_(0, second, 1.0)
+        markers = torch.zeros_like(values).scatter_(0, first, 1.0).scatter_(0, second, 1.0)
         inputs = torch.stack([values, markers], dim=-1)  # (T, B, 2)
         return Batch(inputs, (values * markers).sum(0)[None, :, None])  # (1, B, 1)
 

@@ -51,6 +51,6 @@ class DelayedRecall(Task):
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         T, B = self.length, batch_size
         bits = torch.randint(0, 2, (1, B), generator=generator)
-        inputs = self.noise * torch.randn(T, B, 1, generator=generator)
+        inputs = self.noise * torch.randn(T, B, 1, generator=generator, dtype=torch.float32)
         inputs[0] = (2.0 * bits - 1).T
         return Batch(inputs, bits)

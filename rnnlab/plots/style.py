@@ -1,0 +1,93 @@
+"""What all figures share: axes, colours, labels."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+DPI = 150
+LEGEND_DROP = 40  # points
+INK, FAINT, GRID = "#222222", "#767676", "#e3e3e3"
+MARKERS = "osD^vPX*hp"
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)))
+
+
+class Look(NamedTuple):
+    """How one arm is drawn: by colour, and by marker and dashes for a print without colour."""
+
+    color: str
+    marker: str
+    dashes: str | tuple
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Give every name a look of its own."""
+    palette = [to_hex(color) for color in sns.color_palette("colorblind")]
+    return {
+        name: Look(palette[i % len(palette)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
+        for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def axes(width: float, height: float) -> Axes:
+    """Open a figure of its own.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Returns:
+        Its only axes.
+    """
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.add_subplot()
+
+
+def dress(ax: Axes, title: str, xlabel: str, ylabel: str, grid: Literal["both", "x", "y"] | None = "both") -> None:
+    """Name the axes and take away every line that says nothing."""
+    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
+    ax.set_xlabel(xlabel, color=INK)
+    ax.set_ylabel(ylabel, color=INK)
+    ax.tick_params(colors=INK, labelsize=9)
+    sns.despine(ax=ax)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(FAINT)
+    if grid:
+        ax.set_axisbelow(True)
+        ax.grid(axis=grid, color=GRID, linewidth=0.7)
+
+
+def legend_below(ax: Axes, handles: Sequence[Artist], columns: int) -> None:
+    """Put the legend where it can hide no data: under the axes and the label of x."""
+    down = ScaledTranslation(0, -LEGEND_DROP / 72, figure_of(ax).dpi_scale_trans)
+    ax.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=ax.transAxes + down,
+        ncols=columns,
+        fontsize=9,
+        frameon=False,
+        borderaxespad=0,
+        handlelength=2.4,
+    )
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that the axes are part of."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def save(ax: Axes, path: Path) -> None:
+    """Write the figure of these axes as PNG."""
+    figure_of(ax).savefig(path, dpi=DPI)

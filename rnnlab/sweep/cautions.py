@@ -1,0 +1,122 @@
+"""What weakens a sweep's conclusions: found in its runs, told to the reader before anything else."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.numbers import count, listing
+from rnnlab.sweep.space import Dimension
+from rnnlab.sweep.statistics import has_result
+
+FEW_SEEDS = 5
+"""Below this many seeds a bootstrap interval is far from covering what it says."""
+EDGE = 0.05
+"""Share of a search range, on its own scale, that counts as its edge."""
+
+
+def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinition) -> list[str]:
+    """List everything about a sweep that a reader of its table has to know.
+
+    Args:
+        runs: from `rnnlab.tracking.reader.load_sweep`.
+        table: from `ablation_table`.
+        definition: what was planned.
+
+    Returns:
+        Sentences in Markdown, the gravest first; none if there is nothing to say.
+    """
+    found = [
+        _unfinished(table, definition),
+        _cases(table, "failed", "Final runs that failed, which have no score and are left out of the means"),
+        _cases(table, "search_failed", "Search trials that failed"),
+        _cases(table, "diverged", "Final runs that diverged"),
+        _cases(table, "search_diverged", "Search trials that diverged"),
+        _few_seeds(table),
+        *_edges(runs, definition),
+        _repeats(runs),
+        _code(runs),
+    ]
+    return [sentence for sentence in found if sentence]
+
+
+def _unfinished(table: pd.DataFrame, definition: SweepDefinition) -> str:
+    """Studies that lack search trials or final runs."""
+    have = {f"{row['task']}/{row['arm']}": row for row in table.to_dict("records")}
+    missing = []
+    for plan in definition.plan():
+        if plan.name not in have:
+            missing.append(f"{plan.name} (everything)")
+            continue
+        row = have[plan.name]
+        search = definition.search_trials - row["search_done"] - row["search_failed"]
+        final = definition.seeds - row["seeds"] - row["failed"]
+        lacks = [count(n, noun) for n, noun in ((search, "search trial"), (final, "final run")) if n > 0]
+        missing += [f"{plan.name} ({listing(lacks)})"] if lacks else []
+    return f"Not finished, so arms are not comparable yet; missing: {listing(missing)}." if missing else ""
+
+
+def _cases(table: pd.DataFrame, column: str, what: str) -> str:
+    """Rows in which something happened, with how often."""
+    rows = table.loc[table[column] > 0]
+    cases = [f"{task}/{arm} ({n})" for task, arm, n in zip(rows["task"], rows["arm"], rows[column], strict=True)]
+    return f"{what}: {listing(cases)}." if cases else ""
+
+
+def _few_seeds(table: pd.DataFrame) -> str:
+    seeds = table.loc[table["seeds"].between(1, FEW_SEEDS - 1), "seeds"]
+    if seeds.empty:
+        return ""
+    return (
+        f"Few seeds ({' to '.join(map(str, sorted({seeds.min(), seeds.max()})))} an arm): a bootstrap over 3 values "
+        "covers the true mean in about 3 of 4 cases, not in 19 of 20. Read the intervals as the least uncertainty."
+    )
+
+
+def _edges(runs: pd.DataFrame, definition: SweepDefinition) -> list[str]:
+    """Tuned values at an end of their range, beyond which a better one may lie."""
+    final = runs.query("phase == 'final'").drop_duplicates(["task", "arm"])
+    sentences = []
+    for name, dimension in definition.search.items():
+        for side in ("lower", "upper"):
+            studies = [
+                f"{task}/{arm} ({value:g})"
+                for task, arm, value in zip(final["task"], final["arm"], final[f"param.{name}"], strict=True)
+                if _edge(value, dimension) == side
+            ]
+            if studies:
+                sentences.append(
+                    f"The tuned {name} lies at the {side} edge of its range, so a better one may lie outside: "
+                    f"{listing(studies)}."
+                )
+    return sentences
+
+
+def _edge(value: Any, dimension: Dimension) -> str | None:
+    """At which end of its range a value lies, if at any; choices that are not numbers have no ends."""
+    ends = dimension.extremes()
+    if len(ends) < 2 or not all(isinstance(x, int | float) and not isinstance(x, bool) for x in (value, *ends)):
+        return None
+    log = dimension.log or (dimension.choices is not None and min(ends) > 0)
+    low, high, at = (math.log(x) if log else x for x in (min(ends), max(ends), value))
+    share = (at - low) / (high - low)
+    return "lower" if share <= EDGE else "upper" if share >= 1 - EDGE else None
+
+
+def _repeats(runs: pd.DataFrame) -> str:
+    """Final runs of one arm that share a seed, each of which would count."""
+    scored = runs.loc[(runs["phase"] == "final") & has_result(runs)]
+    twice = scored.loc[scored.duplicated(["task", "arm", "seed"])].drop_duplicates(["task", "arm"])
+    studies = [f"{task}/{arm}" for task, arm in zip(twice["task"], twice["arm"], strict=True)]
+    return f"More than one final run of the same seed: {listing(studies)}." if studies else ""
+
+
+def _code(runs: pd.DataFrame) -> str:
+    """Whether one state of the code made all runs."""
+    commits = sorted(set(runs["git_commit"]))
+    if len(commits) > 1:
+        return f"The runs come from {len(commits)} states of the code: {listing(commits)}."
+    if commits and commits[0].endswith("-dirty"):
+        return "The code had uncommitted changes, so its commit alone does not reproduce the runs."
+    return ""

@@ -1,0 +1,215 @@
+"""What a sweep compares: tasks, arms, the search space all arms share, and the budget each arm gets."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from rnnlab.config import Config, override, read_yaml
+from rnnlab.errors import UserError, nearest
+from rnnlab.options import Options
+from rnnlab.sweep.space import Dimension, Point, grid_points, random_point
+from rnnlab.training.seeding import derive_seed
+
+Phase = Literal["search", "final"]
+
+FIRST_FINAL_SEED = 1000
+"""Fresh seeds start this far above the sweep's seed, which all search trials share."""
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9._+-]{1,80}")
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """One arm on one task: what is searched, and then retrained on fresh seeds.
+
+    Attributes:
+        task: the task's label.
+        arm: the arm's name.
+        settings: the arm's configuration but for the searched fields and the seed.
+    """
+
+    task: str
+    arm: str
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}/{self.arm}"
+
+    def study_name(self, phase: Phase) -> str:
+        """Name of the Optuna study that holds a phase."""
+        return self.name if phase == "search" else f"{self.name}/final"
+
+    def config(self, point: Point, seed: int) -> Config:
+        """The experiment at one point of the search space.
+
+        Raises:
+            UserError: if the point makes it impossible.
+        """
+        changes = {**point, "seed": seed}
+        return Config.parse(override(self.settings, changes), f"arm '{self.arm}' on {self.task}")
+
+
+class SweepDefinition(Options):
+    """A sweep as its YAML file says it; every configuration it leads to is checked when it is read."""
+
+    name: str
+    question: str = ""
+    """What the sweep is to answer, in one sentence."""
+    base: dict[str, Any]
+    """A configuration without task and seed, which every arm starts from."""
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    """Each a task's fields, and under `with` dotted overrides of the base for that task."""
+    arms: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Dotted overrides of the base, by arm; an arm wins over `with`."""
+    search: dict[str, Dimension] = Field(min_length=1)
+    """The nuisance hyperparameters, by dotted name: the same space for every arm."""
+    trials: int | None = Field(None, ge=1)
+    """Search trials of each arm on each task; a grid brings its own number."""
+    seeds: int = Field(3, ge=1)
+    """Fresh seeds on which the best point of each arm is trained again."""
+    seed: int = Field(0, ge=0)
+    sampler: Literal["random", "tpe", "grid"] = "random"
+    pruner: Literal["none", "median"] = "none"
+    workers: int = Field(2, ge=1)
+    """Worker processes; says how fast, never what, and so is no part of the hash."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return _checked_name(name)
+
+    @field_validator("arms")
+    @classmethod
+    def _check_arm_names(cls, arms: dict[str, Any]) -> dict[str, Any]:
+        for arm in arms:
+            _checked_name(arm)
+        return arms
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._check_budget()
+        self._check_owners()
+        plans = self.plan()
+        names = [plan.name for plan in plans]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"tasks: {twice.split('/')[0]} is listed twice: drop one or change its length")
+        for plan in plans:
+            for point in self._probing_points(plan):
+                plan.config(point, self.seed)
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name everything which decides what is run."""
+        data = self.model_dump(mode="json", exclude={"workers", "question"})
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def search_trials(self) -> int:
+        """Search trials of each study."""
+        return self.trials if self.trials is not None else len(grid_points(self.search))
+
+    def plan(self) -> list[StudyPlan]:
+        """Every study of the sweep, task by task, the arms in their order."""
+        plans = []
+        for entry in self.tasks:
+            task = {key: value for key, value in entry.items() if key != "with"}
+            shared = override({**self.base, "task": task}, entry.get("with") or {})
+            for arm, changes in self.arms.items():
+                settings = override(shared, changes)
+                config = Config.parse(settings, f"arm '{arm}' on task {task.get('kind')}")
+                plans.append(StudyPlan(config.task.label, arm, settings))
+        return plans
+
+    def planned_points(self, plan: StudyPlan) -> list[Point]:
+        """The point of every search slot; empty where the sampler is asked when the slot is taken up.
+
+        Random points belong to task and slot, so that every arm tries the same ones; TPE starts from them too.
+        """
+        if self.sampler == "grid":
+            return grid_points(self.search)
+        known = self.search_trials if self.sampler == "random" else self.startup_trials
+        points = [random_point(self.search, derive_seed(self.seed, "search", plan.task, k)) for k in range(known)]
+        return points + [{}] * (self.search_trials - known)
+
+    @property
+    def startup_trials(self) -> int:
+        """Random trials before TPE trusts its model: a third of the budget, ten at most."""
+        return max(1, min(10, self.search_trials // 3))
+
+    def final_seeds(self) -> list[int]:
+        """Fresh seeds, the same for every arm; the search uses `seed` alone."""
+        return [self.seed + FIRST_FINAL_SEED + k for k in range(self.seeds)]
+
+    def _check_budget(self) -> None:
+        if self.sampler == "grid":
+            for name, dimension in self.search.items():
+                if dimension.choices is None and dimension.points is None:
+                    raise ValueError(f"search.{name} needs 'points', the number of values a grid tries")
+            cells = len(grid_points(self.search))
+            if self.trials not in (None, cells):
+                raise ValueError(
+                    f"trials = {self.trials}, but the grid has {cells} cells: drop trials or change points"
+                )
+            return
+        if self.trials is None:
+            raise ValueError(f"trials is missing: say how many points the {self.sampler} sampler tries in each arm")
+        for name, dimension in self.search.items():
+            if dimension.points is not None:
+                raise ValueError(f"search.{name}.points is for sampler = 'grid': drop it")
+
+    def _check_owners(self) -> None:
+        """Task, seed and searched fields are set in one place each."""
+        overrides = [(f"arms.{arm}", changes) for arm, changes in self.arms.items()]
+        overrides += [(f"tasks.{k}.with", entry.get("with") or {}) for k, entry in enumerate(self.tasks)]
+        for where, changes in [("base", self.base), *overrides, ("search", self.search)]:
+            if not isinstance(changes, dict):
+                raise ValueError(f"{where} = {changes!r} is not a mapping of dotted names to values")
+            for name in changes:
+                if name.split(".")[0] in ("task", "seed"):
+                    raise ValueError(f"{where}.{name}: the sweep sets task and seed itself, under 'tasks' and 'seed'")
+        for where, changes in overrides:
+            if both := sorted(set(changes) & set(self.search)):
+                raise ValueError(f"{where} fixes {both[0]}, which the search varies: drop one of them")
+
+    def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
+        """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
+        fields = dict(_leaves(plan.config({}, self.seed).model_dump(mode="json")))
+        for name in self.search:
+            if name not in fields:
+                raise UserError(
+                    f"search.{name}: arm '{plan.arm}' on {plan.task} has no such field, and the search space is the "
+                    f"same for every arm: {nearest(name, fields)}"
+                )
+        first = {name: dimension.extremes()[0] for name, dimension in self.search.items()}
+        for name, dimension in self.search.items():
+            for value in dimension.extremes():
+                yield {**first, name: value}
+
+
+def load_sweep_definition(path: str | Path) -> SweepDefinition:
+    """Read a sweep and check every configuration it leads to.
+
+    Raises:
+        UserError: if anything in it is wrong; names the arm where it is an arm's.
+    """
+    return SweepDefinition.parse(read_yaml(path), str(path))
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
+    return name
+
+
+def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")

@@ -1,0 +1,162 @@
+"""The figures of a report: which runs and training steps each of them shows, and what its caption says."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from rnnlab import plots
+from rnnlab.plots.profiles import DECADES
+from rnnlab.plots.style import axes, figure_of
+from rnnlab.sweep.statistics import has_result
+from rnnlab.tasks import Task
+from rnnlab.tracking.reader import load_profile
+
+PANELS = 9
+"""Heat maps shown at most, three a row."""
+
+
+class Figure(NamedTuple):
+    """One figure of a report.
+
+    Attributes:
+        name: file name without its ending; the task is part of it.
+        title: what it shows.
+        caption: what to know when reading it.
+        axes: one of its axes, drawn.
+    """
+
+    name: str
+    title: str
+    caption: str
+    axes: Axes
+
+
+def task_figures(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, uri: str) -> Iterator[Figure]:
+    """Draw the figures of one task, leaving out those there is nothing to draw of.
+
+    Args:
+        rows: rows of the task from `ablation_table`, best first.
+        runs: runs of the task from `rnnlab.tracking.reader.load_sweep`.
+        task: that task.
+        uri: where profiles are read from.
+
+    Yields:
+        Figures, the most telling first.
+    """
+    yield Figure(
+        f"forest-{task.label}",
+        f"{task.score_name} by arm",
+        "Means over the fresh seeds with 95% bootstrap intervals; lines mark the trivial baseline and the criterion.",
+        plots.ablation_forest(rows, task.score_name),
+    )
+    profiles = first_profiles(rows, runs, uri)
+    if profiles:
+        yield from _lags(profiles, task)
+        yield _decay(runs, task)
+        yield _heatmaps(profiles, task)
+    if "search" in set(runs["phase"]):
+        yield Figure(
+            f"learning-rate-{task.label}",
+            "Learning-rate sensitivity",
+            "Every search trial, all on one seed; these scores chose the learning rate and are not results.",
+            plots.lr_sensitivity(runs),
+        )
+
+
+def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = None) -> dict[str, xr.Dataset]:
+    """Read the gradient profile of the first fresh seed of each arm.
+
+    Args:
+        rows: rows of one task from `ablation_table`.
+        runs: runs of that task.
+        uri: the store; the one in use if not given.
+
+    Returns:
+        Profile by arm, in the order of `rows`; without the arms that recorded none.
+    """
+    recorded = runs.loc[(runs["phase"] == "final") & has_result(runs) & (runs["param.recording.points"] > 0)]
+    first = recorded.sort_values(["seed", "run_id"]).drop_duplicates("arm").set_index("arm")["run_id"]
+    return {arm: load_profile(first[arm], uri) for arm in rows["arm"] if arm in first.index}
+
+
+def at_step(profiles: Mapping[str, xr.Dataset], train_step: int) -> dict[str, xr.Dataset]:
+    """Cut profiles down to one recorded training step, so that arms are compared at the same one.
+
+    Args:
+        profiles: gradient profile by arm.
+        train_step: a training step that all of them have recorded.
+    """
+    return {arm: profile.isel(step=profile["train_step"].values == train_step) for arm, profile in profiles.items()}
+
+
+def shared_steps(profiles: Mapping[str, xr.Dataset]) -> list[int]:
+    """The training steps that all profiles have recorded, in order."""
+    recorded = [set(profile["train_step"].values.tolist()) for profile in profiles.values()]
+    return sorted(set.intersection(*recorded))
+
+
+def _lags(profiles: dict[str, xr.Dataset], task: Task) -> Iterator[Figure]:
+    """Norm against lag of all arms before training, and at the last training step that all of them reached."""
+    steps = shared_steps(profiles)
+    for when, step in dict(zip(("start", "late"), dict.fromkeys([steps[0], steps[-1]]), strict=False)).items():
+        ax = plots.compare_lags(at_step(dict(sorted(profiles.items())), step))  # colours as in the other figures
+        ax.set_title(f"Total gradient norm at training step {step:,}", loc="left", fontsize=11, pad=10)
+        why = "before the first update" if step == 0 else "the last recorded step that every arm reached"
+        yield Figure(
+            f"lag-{when}-{task.label}",
+            f"Gradient norm against lag at training step {step:,}",
+            f"One fresh seed an arm, {why}; the flatter, the further back the error signal reaches.",
+            ax,
+        )
+
+
+def _decay(runs: pd.DataFrame, task: Task) -> Figure:
+    return Figure(
+        f"decay-{task.label}",
+        "Gradient decay by arm",
+        "Slope of log10 norm against lag in every fresh run, at its last recorded training step and at its first.",
+        plots.decay_by_arm(runs),
+    )
+
+
+def _heatmaps(profiles: dict[str, xr.Dataset], task: Task) -> Figure:
+    """Gradient norm over time and training of several arms, in the same colours."""
+    shown = dict(list(profiles.items())[:PANELS])
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    low, high = _limits(shown)
+    canvas = figure_of(axes(3.9 * columns, 3.1 * rows))
+    canvas.clear()
+    grid = canvas.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (arm, profile) in zip(grid, shown.items(), strict=False):
+        plots.heatmap(profile, ax=ax, vmin=low, vmax=high)
+        ax.set_title(arm, loc="left", fontsize=11)
+    for ax in grid[len(shown) :]:
+        ax.remove()
+    rest = f" The {PANELS} best arms of {len(profiles)}." if len(profiles) > PANELS else ""
+    canvas.suptitle("Total gradient norm over time and training", x=0.01, ha="left", fontsize=13)
+    return Figure(
+        f"heatmaps-{task.label}",
+        "Gradient norm over time and training",
+        f"One fresh seed an arm, best arm first, colours alike in all panels (log10 from {low} to {high}; "
+        f"what lies outside takes the end colour).{rest}",
+        grid[0],
+    )
+
+
+def _limits(profiles: Mapping[str, xr.Dataset]) -> tuple[int, int]:
+    """Whole decades that hold all norms of the top hidden state, at most as many as a heat map shows by itself."""
+    norms = np.concatenate(
+        [
+            p["log10_grad_norm"].isel(layer=-1).sel(state="h", direction="forward").values.ravel()
+            for p in profiles.values()
+        ]
+    )
+    finite = norms[np.isfinite(norms)]
+    high = math.ceil(finite.max()) if finite.size else 0
+    return max(math.floor(finite.min()) if finite.size else -1, high - DECADES), high

@@ -1,0 +1,88 @@
+"""What a sweep says, and what it does not: sentences made from the ablation table."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from rnnlab.sweep.numbers import count, interval, listing, number
+from rnnlab.tasks import Task
+
+
+def criterion(task: Task) -> str:
+    """Say when a task counts as solved."""
+    return f"{task.score_name} {'≥' if task.higher_is_better else '≤'} {task.solved_at:g}"
+
+
+def answer(rows: pd.DataFrame, task: Task) -> str:
+    """Say in one paragraph which arms solved a task, which did best, and what stays open.
+
+    Args:
+        rows: the rows of one task from `ablation_table`, best first.
+        task: that task.
+    """
+    scored = rows.loc[rows["seeds"] > 0]
+    if scored.empty:
+        return f"On **{task.label}** no final run has ended with a score."
+    sentences = [_solving(scored, task), _ranking(scored, task), _trivial(scored, task), _gradient(scored)]
+    return " ".join(filter(None, sentences))
+
+
+def _solving(rows: pd.DataFrame, task: Task) -> str:
+    """Which arms solved the task on every seed, on some, on none."""
+    every = [row.arm for row in _each(rows) if row.solved == row.seeds]
+    some = [f"{row.arm} ({row.solved} of {row.seeds})" for row in _each(rows) if 0 < row.solved < row.seeds]
+    none = [row.arm for row in _each(rows) if row.solved == 0]
+    parts = [
+        f"on every seed by {listing(every)}" if every else "on every seed by no arm",
+        f"on some by {listing(some)}" if some else "",
+        f"on none by {listing(none)}" if none else "",
+    ]
+    return f"**{task.label}** ({criterion(task)}) was solved {', '.join(filter(None, parts))}."
+
+
+def _ranking(rows: pd.DataFrame, task: Task) -> str:
+    """The best mean score, and the arms whose intervals do not set them apart from it."""
+    best = next(rows.itertuples())
+    first = [row.arm for row in _each(rows) if row.score == best.score]
+    others = _each(rows)[len(first) :]
+    sentence = (
+        f"The best mean {task.score_name} is that of {listing(first)}: "
+        f"{interval(best.score, best.low, best.high)} over {count(best.seeds, 'seed')}"
+    )
+    if math.isnan(best.low):
+        return f"{sentence}, which gives no interval: the order of the arms may be chance."
+    near = [row.arm for row in others if row.low <= best.high and best.low <= row.high]
+    alone = [row.arm for row in others if math.isnan(row.low)]
+    if near:
+        sentence += f"; the intervals of {listing(near)} overlap with it, so their order is not settled"
+    if alone:
+        sentence += f"; {listing(alone)} cannot be compared, having one seed"
+    return f"{sentence}."
+
+
+def _trivial(rows: pd.DataFrame, task: Task) -> str:
+    """The arms that the sweep does not tell from a predictor without memory."""
+    baseline, sign = task.baseline.score, 1 if task.higher_is_better else -1
+    stuck = []
+    for row in _each(rows):
+        bounds = [bound for bound in (row.low, row.high, row.score) if not math.isnan(bound)]
+        if min(sign * bound for bound in bounds) <= sign * baseline:
+            stuck.append(row.arm)
+    return f"Not shown to beat the trivial baseline ({number(baseline)}): {listing(stuck)}." if stuck else ""
+
+
+def _gradient(rows: pd.DataFrame) -> str:
+    """How differently the gradient falls with lag."""
+    measured = rows.loc[rows["decay_rate"].notna()].sort_values("decay_rate")
+    if len(measured) < 2:
+        return ""
+    steep, *_, flat = _each(measured)
+    return (
+        f"At the end of training the gradient decays fastest with lag in {steep.arm} ({number(steep.decay_rate)} "
+        f"decades a step) and least in {flat.arm} ({number(flat.decay_rate)})."
+    )
+
+
+def _each(rows: pd.DataFrame) -> list[Any]:
+    return list(rows.itertuples(index=False))

@@ -1,0 +1,120 @@
+"""The worker processes of this machine: started, replaced when they die, told to stop."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnlab.errors import UserError
+from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.slots import worker_name
+
+STOP_SECONDS = 60.0
+"""Longest wait for a worker of an earlier parent: it saves a checkpoint, or is busy writing to MLflow."""
+KILL_SECONDS = 10.0
+"""How long a killed process may take to vanish."""
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Death:
+    """A worker that ended without being told to by its pool.
+
+    Attributes:
+        worker: its name, as noted with the trials it claimed.
+        reason: how it ended, in words.
+        crashed: whether it broke; a worker that somebody else asked to stop did not.
+    """
+
+    worker: str
+    reason: str
+    crashed: bool
+
+
+class WorkerPool:
+    """Keeps a fixed number of workers alive.
+
+    Args:
+        folder: the sweep's folder.
+        size: number of worker processes.
+        uri: MLflow tracking URI.
+    """
+
+    def __init__(self, folder: Path, size: int, uri: str) -> None:
+        self.folder, self.size, self.uri = folder, size, uri
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Start the workers that are missing."""
+        for index in range(self.size):
+            if index not in self.processes:
+                self.processes[index] = self._spawn(index)
+
+    def bury(self) -> list[Death]:
+        """Take the workers that have ended out of the pool, and say how they ended."""
+        deaths = []
+        for index, process in list(self.processes.items()):
+            code = process.poll()
+            if code is not None:
+                del self.processes[index]
+                deaths.append(Death(worker_name(process.pid), self._explain(index, code), crashed=code != 0))
+        return deaths
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Signal every worker: SIGTERM asks for a checkpoint first, SIGKILL does not ask."""
+        for process in self.processes.values():
+            process.send_signal(how)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no worker is alive."""
+        return all(process.poll() is not None for process in self.processes.values())
+
+    def log(self, index: int) -> Path:
+        """Where a worker's output goes."""
+        return self.folder / "workers" / f"{index}.log"
+
+    def _spawn(self, index: int) -> subprocess.Popen[bytes]:
+        self.log(index).parent.mkdir(exist_ok=True)
+        # One thread each unless the configuration says otherwise: more only get into each other's way.
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "rnnlab.sweep.worker", str(self.folder), str(index), str(os.getpid())]
+        with self.log(index).open("ab") as log:
+            # A group of its own, so that Ctrl-C reaches the parent alone, which then tells its workers.
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, process_group=0
+            )
+
+    def _explain(self, index: int, code: int) -> str:
+        if code == 0:
+            return "its worker was asked to stop"
+        if code < 0:
+            return f"its worker was killed by {signal.Signals(-code).name}"
+        lines = self.log(index).read_text(errors="replace").strip().splitlines()
+        return f"its worker ended with code {code}: {lines[-1] if lines else 'no message'}"
+
+
+def end_leftover_workers(folder: Path) -> None:
+    """End the workers of a parent that was killed; they notice by themselves, but may be in the middle of something.
+
+    A worker holds the lock on a file with its process id in it, so that a recycled id is never mistaken for it.
+
+    Raises:
+        UserError: if one of them cannot be ended.
+    """
+    for path in sorted((folder / "workers").glob("*.lock")):
+        lock = FileLock(path)
+        began = time.monotonic()
+        while not lock.acquire(wait=False):
+            pid, waited = path.read_text().strip(), time.monotonic() - began
+            if waited > STOP_SECONDS + KILL_SECONDS:
+                raise UserError(f"process {pid}, a worker of an earlier start, holds {path} and does not end: end it")
+            if pid.isdigit():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGTERM if waited < STOP_SECONDS else signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
+        lock.release()

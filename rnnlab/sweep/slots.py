@@ -1,0 +1,136 @@
+"""Planned slots: each is run exactly once, however often its workers are killed.
+
+A study has a fixed number of slots, enqueued as waiting trials before anything starts. A worker claims one; if it
+dies or is stopped, the trial is told to have failed and the same slot is enqueued again with the same point. So a
+slot may take several Optuna trials, of which the last one counts.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from rnnlab.sweep.space import Point
+
+ALLOWED_CRASHES = 1
+"""How often a slot whose worker died by itself is tried again."""
+UNNAMED_SECONDS = 10.0
+"""A claimed trial without its worker's name is taken for an orphan after this long: naming takes milliseconds."""
+
+
+def worker_name(pid: int | None = None) -> str:
+    """Name of a worker process of this machine, this one by default."""
+    return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
+
+
+def latest(study: optuna.Study) -> dict[int, FrozenTrial]:
+    """The trial that counts for each slot: the last one."""
+    return {trial.user_attrs["slot"]: trial for trial in study.get_trials(deepcopy=False)}
+
+
+def settled(trial: FrozenTrial) -> bool:
+    """Whether a slot's trial is its final word."""
+    return trial.state.is_finished() and not trial.user_attrs.get("retry", False)
+
+
+def fill(study: optuna.Study, points: Sequence[Point], attributes: Sequence[dict[str, Any]]) -> None:
+    """Enqueue every slot that has no trial yet, and again every slot whose trial was cut short.
+
+    Calling it twice is calling it once, so a restart needs no memory of how far the last call came.
+
+    Args:
+        study: where.
+        points: what each slot is to try; an empty point is left to the sampler.
+        attributes: what else to note with each slot.
+    """
+    trials = latest(study)
+    for slot, (point, noted) in enumerate(zip(points, attributes, strict=True)):
+        if slot not in trials:
+            study.enqueue_trial(point, user_attrs={"slot": slot, "crashes": 0, **noted})
+        elif trials[slot].state == TrialState.FAIL and not settled(trials[slot]):
+            _enqueue_again(study, trials[slot])
+
+
+def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
+    """Take the next waiting trial for this process.
+
+    Final slots come first, since they complete an arm; then slot by slot through all arms, so that all advance
+    together. `study.ask` would invent a new trial where none is waiting.
+
+    Returns:
+        The study and the running trial; None where nothing is waiting.
+    """
+    waiting = [
+        (trial.user_attrs["phase"] != "final", trial.user_attrs["slot"], position, study, trial)
+        for position, study in enumerate(studies)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    ]
+    for *_, study, trial in sorted(waiting, key=lambda item: item[:3]):
+        try:
+            if study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING):
+                study._storage.set_trial_user_attr(trial._trial_id, "worker", worker_name())
+                return study, Trial(study, trial._trial_id)
+        except UpdateFinishedTrialError:
+            continue
+    return None
+
+
+def recover(study: optuna.Study, orphaned: Callable[[FrozenTrial], str | None], crashed: bool) -> list[FrozenTrial]:
+    """Tell the trials of workers that are gone to have failed, so that `fill` enqueues their slots again.
+
+    Args:
+        study: where to look.
+        orphaned: why a running trial will never end, or None where it may.
+        crashed: whether the worker died by itself, which a slot may suffer only so often.
+
+    Returns:
+        The trials that were given up on for good.
+    """
+    given_up = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        reason = orphaned(trial)
+        if reason is None:
+            continue
+        retry = not crashed or trial.user_attrs["crashes"] < ALLOWED_CRASHES
+        for key, value in {"reason": reason, "retry": retry, "crashed": crashed}.items():
+            study._storage.set_trial_user_attr(trial._trial_id, key, value)
+        study.tell(trial.number, state=TrialState.FAIL)
+        given_up += [] if retry else [trial]
+    return given_up
+
+
+def unnamed_too_long(trial: FrozenTrial) -> bool:
+    """Whether a running trial was claimed by a process that died before it could put its name to it."""
+    if "worker" in trial.user_attrs or trial.datetime_start is None:
+        return False
+    return (datetime.now() - trial.datetime_start).total_seconds() > UNNAMED_SECONDS
+
+
+def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The completed trial with the lowest objective, the first of equals; None where none completed."""
+    completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(completed, key=lambda trial: (trial.value, trial.user_attrs["slot"])) if completed else None
+
+
+def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Enqueue a trial's slot with the point it already has, and what it has reported so far."""
+    kept = {
+        key: value for key, value in trial.user_attrs.items() if key not in ("worker", "reason", "retry", "crashed")
+    }
+    kept["crashes"] += int(trial.user_attrs["crashed"])
+    kept["retried"] = True
+    study.add_trial(
+        create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=kept,
+            system_attrs={"fixed_params": {**trial.system_attrs.get("fixed_params", {}), **trial.params}},
+            intermediate_values=trial.intermediate_values,
+        )
+    )

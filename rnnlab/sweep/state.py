@@ -1,0 +1,187 @@
+"""How far a sweep is, read from its journal."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
+from rnnlab.sweep.slots import best_trial, latest, settled
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Slots of one phase of one study.
+
+    Attributes:
+        planned: how many there are; each of them ends up done or failed.
+        done: completed or pruned.
+        failed: given up on.
+        running: being run now.
+    """
+
+    planned: int
+    done: int
+    failed: int
+    running: int
+
+    @property
+    def open(self) -> int:
+        return self.planned - self.done - self.failed
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.planned + other.planned,
+            self.done + other.done,
+            self.failed + other.failed,
+            self.running + other.running,
+        )
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """One arm on one task.
+
+    Attributes:
+        plan: which.
+        search: slots of the search.
+        final: slots on fresh seeds; none are planned once every search trial has failed.
+        best: score of the best point so far.
+        seconds: mean wall time of its finished trials.
+        failures: slot and reason of everything given up on.
+        closed: whether its MLflow run has been ended, the last thing to happen to it.
+    """
+
+    plan: StudyPlan
+    search: Counts
+    final: Counts
+    best: float | None
+    seconds: float | None
+    failures: tuple[str, ...]
+    closed: bool
+
+    @property
+    def all_slots(self) -> Counts:
+        return self.search + self.final
+
+    @property
+    def word(self) -> str:
+        """What is going on, in a word or two."""
+        if self.search.open:
+            return "searching" if self.search.running or self.search.done else "waiting"
+        if not self.final.planned:
+            return "all failed"
+        return "retraining" if self.final.open else "done"
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """The whole sweep.
+
+    Attributes:
+        name: the sweep's name.
+        studies: its studies, in plan order.
+        stopped_by: number of the signal that ended this run of it early, if one did.
+    """
+
+    name: str
+    studies: tuple[StudyState, ...]
+    stopped_by: int | None = None
+
+    @property
+    def all_slots(self) -> Counts:
+        return total(study.all_slots for study in self.studies)
+
+    @property
+    def complete(self) -> bool:
+        return self.all_slots.open == 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing at all is left to do."""
+        return self.complete and all(study.closed for study in self.studies)
+
+    @property
+    def failures(self) -> list[str]:
+        return [failure for study in self.studies for failure in study.failures]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or what shells expect of a process ended by a signal."""
+        return 0 if self.stopped_by is None else 128 + self.stopped_by
+
+    def seconds_left(self, workers: int) -> float | None:
+        """Expected wall time to the end; None before the first trial is over."""
+        known = [study.seconds for study in self.studies if study.seconds is not None]
+        if not known:
+            return None
+        typical = fmean(known)
+        return sum(study.all_slots.open * (study.seconds or typical) for study in self.studies) / workers
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Add up slots."""
+    return sum(counts, Counts(0, 0, 0, 0))
+
+
+def read_state(definition: SweepDefinition, storage: optuna.storages.BaseStorage) -> SweepState:
+    """Count a sweep's slots.
+
+    Args:
+        definition: the sweep.
+        storage: its journal; studies that do not exist yet count as waiting.
+    """
+    known = set(optuna.get_all_study_names(storage))
+
+    def study(plan: StudyPlan, phase: Phase) -> optuna.Study | None:
+        name = plan.study_name(phase)
+        return optuna.load_study(study_name=name, storage=storage) if name in known else None
+
+    studies = [
+        _study_state(definition, plan, study(plan, "search"), study(plan, "final")) for plan in definition.plan()
+    ]
+    return SweepState(definition.name, tuple(studies))
+
+
+def _study_state(
+    definition: SweepDefinition, plan: StudyPlan, searching: optuna.Study | None, retraining: optuna.Study | None
+) -> StudyState:
+    search = latest(searching) if searching else {}
+    final = latest(retraining) if retraining else {}
+    best = best_trial(search.values())
+    searched = _count(definition.search_trials, search)
+    every = [*search.values(), *final.values()]
+    seconds = [_seconds(trial) for trial in every if trial.state in DONE]
+    return StudyState(
+        plan=plan,
+        search=searched,
+        final=_count(definition.seeds if best or searched.open else 0, final),
+        best=best.user_attrs.get("score") if best else None,
+        seconds=fmean(seconds) if seconds else None,
+        failures=tuple(
+            f"{plan.name} {trial.user_attrs['phase']} {trial.user_attrs['slot']}: {trial.user_attrs['reason']}"
+            for trial in every
+            if trial.state == TrialState.FAIL and settled(trial)
+        ),
+        closed=searching is not None and "closed" in searching.user_attrs,
+    )
+
+
+def _count(planned: int, trials: dict[int, FrozenTrial]) -> Counts:
+    states = [trial.state for trial in trials.values()]
+    return Counts(
+        planned=planned,
+        done=sum(state in DONE for state in states),
+        failed=sum(trial.state == TrialState.FAIL and settled(trial) for trial in trials.values()),
+        running=states.count(TrialState.RUNNING),
+    )
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    if trial.datetime_start is None or trial.datetime_complete is None:
+        return 0.0
+    return (trial.datetime_complete - trial.datetime_start).total_seconds()

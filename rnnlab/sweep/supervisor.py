@@ -1,0 +1,161 @@
+"""The parent process of a sweep: plans, watches, recovers; it trains nothing itself."""
+
+import shutil
+import signal
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from rnnlab.errors import UserError
+from rnnlab.sweep.definition import StudyPlan, SweepDefinition
+from rnnlab.sweep.pool import Death, WorkerPool
+from rnnlab.sweep.progress import Display
+from rnnlab.sweep.slots import best_trial, fill, latest, recover, settled, unnamed_too_long
+from rnnlab.sweep.state import SweepState, read_state
+from rnnlab.sweep.trial import find_run
+from rnnlab.tracking.writer import RunWriter, finish_parent, log_file, start_parent
+
+POLL_SECONDS = 0.5
+INTERRUPTED = "interrupted"
+
+
+class Supervisor:
+    """Sees a sweep through to its end.
+
+    Args:
+        definition: the sweep.
+        folder: its folder.
+        storage: its journal; no worker may be alive yet.
+        uri: MLflow tracking URI of a prepared store.
+        source: the definition's file, as the user named it.
+    """
+
+    def __init__(
+        self, definition: SweepDefinition, folder: Path, storage: optuna.storages.BaseStorage, uri: str, source: str
+    ) -> None:
+        self.definition, self.folder, self.storage, self.uri = definition, folder, storage, uri
+        self.plans = definition.plan()
+        self.searches = {plan.name: self._open(plan.study_name("search")) for plan in self.plans}
+        self.finals = {plan.name: self._open(plan.study_name("final")) for plan in self.plans}
+        self.studies = [*self.searches.values(), *self.finals.values()]
+        self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
+        self.deaths_in_a_row = 0
+        self.settled_slots = -1
+        self._recover_all()
+        for plan in self.plans:
+            self._prepare_parent(plan, source)
+
+    def run(self, pool: WorkerPool, display: Display, caught: list[int]) -> SweepState:
+        """Keep the workers going until every slot is settled or a signal comes."""
+        try:
+            while True:
+                for death in pool.bury():
+                    self._mourn(death, display)
+                self._recover_unnamed()
+                self._plan_slots()
+                state = read_state(self.definition, self.storage)
+                self._note_progress(state, pool)
+                display.show(state)
+                if state.complete or caught:
+                    break
+                pool.start()
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._stop(pool, display, caught)
+        if state.complete:
+            shutil.rmtree(self.folder / "slots", ignore_errors=True)
+        return replace(state, stopped_by=None if state.complete else caught[0])
+
+    def _open(self, name: str) -> optuna.Study:
+        return optuna.create_study(study_name=name, storage=self.storage, direction="minimize", load_if_exists=True)
+
+    def _prepare_parent(self, plan: StudyPlan, source: str) -> None:
+        """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
+        search, final = self.searches[plan.name], self.finals[plan.name]
+        if "id" not in search.user_attrs:
+            search.set_user_attr("id", uuid.uuid4().hex)
+        tags = {
+            "rnnlab.kind": "study",
+            "rnnlab.sweep": self.definition.name,
+            "rnnlab.task": plan.task,
+            "rnnlab.arm": plan.arm,
+            "rnnlab.study": search.user_attrs["id"],
+        }
+        parent = start_parent(self.uri, self.definition.name, plan.name, tags, self.definition.question)
+        for study in (search, final):
+            if study.user_attrs.get("parent_run") != parent:
+                log_file(self.uri, parent, self.folder / "sweep.yaml")
+                study.set_user_attr("parent_run", parent)
+            if study.user_attrs.get("source") != source:
+                study.set_user_attr("source", source)
+
+    def _plan_slots(self) -> None:
+        """Enqueue what has to be run: search slots, slots cut short, and final slots where the search is over."""
+        for plan in self.plans:
+            search, final = self.searches[plan.name], self.finals[plan.name]
+            points = self.points[plan.name]
+            fill(search, points, [{"phase": "search", "seed": self.definition.seed}] * len(points))
+            trials = latest(search).values()
+            if not all(settled(trial) for trial in trials):
+                continue
+            best = best_trial(trials)
+            if best is not None:
+                seeds = self.definition.final_seeds()
+                fill(final, [best.params] * len(seeds), [{"phase": "final", "seed": seed} for seed in seeds])
+            if "closed" not in search.user_attrs and all(settled(trial) for trial in latest(final).values()):
+                finish_parent(self.uri, search.user_attrs["parent_run"])
+                search.set_user_attr("closed", True)
+
+    def _recover_all(self) -> None:
+        """Take back every running trial; only while no worker is alive."""
+        for study in self.studies:
+            recover(study, lambda trial: INTERRUPTED, crashed=False)
+
+    def _recover_unnamed(self) -> None:
+        for study in self.studies:
+            recover(study, lambda trial: INTERRUPTED if unnamed_too_long(trial) else None, crashed=False)
+
+    def _mourn(self, death: Death, display: Display) -> None:
+        """Take back the trial of a worker that ended unasked; its slot is tried once more."""
+        self.deaths_in_a_row += 1
+        display.say(f"worker lost: {death.reason}")
+
+        def orphaned(trial: FrozenTrial) -> str | None:
+            return death.reason if trial.user_attrs.get("worker") == death.worker else None
+
+        for study in self.studies:
+            for trial in recover(study, orphaned, death.crashed):
+                self._fail_run(study, trial, death.reason)
+
+    def _fail_run(self, study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
+        parent, slot = study.user_attrs["parent_run"], trial.user_attrs["slot"]
+        left = find_run(self.uri, self.definition.name, parent, trial.user_attrs["phase"], slot)
+        if left is not None:
+            RunWriter.start(self.uri, self.definition.name, "", {}, {}, run_id=left.info.run_id).fail(reason)
+
+    def _note_progress(self, state: SweepState, pool: WorkerPool) -> None:
+        """Give up where workers die faster than slots are settled: nothing here will mend that."""
+        settled_slots = state.all_slots.planned - state.all_slots.open
+        if settled_slots != self.settled_slots:
+            self.settled_slots, self.deaths_in_a_row = settled_slots, 0
+        if self.deaths_in_a_row > 2 * pool.size + 1:
+            raise UserError(
+                f"the workers of sweep '{self.definition.name}' die without finishing anything: read "
+                f"{pool.log(0)}, mend the cause, and start the sweep again"
+            )
+
+    def _stop(self, pool: WorkerPool, display: Display, caught: list[int]) -> None:
+        """Tell the workers to stop and wait for them; a second signal kills them."""
+        if caught:
+            display.say("stopping: the workers save their checkpoints; press Ctrl-C again to kill them")
+        pool.stop()
+        while not pool.empty:
+            if len(caught) > 1:
+                pool.stop(signal.SIGKILL)
+            time.sleep(0.05)
+        self._recover_all()
+        self._plan_slots()

@@ -1,0 +1,102 @@
+"""A worker process: claims one slot at a time until it is told to stop or its parent is gone."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import optuna
+
+from rnnlab.errors import UserError
+from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
+from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.slots import claim
+from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.trial import Job, execute
+from rnnlab.tracking.store import tracking_uri
+from rnnlab.training.loop import Interrupted
+from rnnlab.training.seeding import derive_seed
+
+IDLE_SECONDS = 0.3
+"""Between two looks for a waiting slot."""
+
+
+class Worker:
+    """Runs slots of one sweep.
+
+    Args:
+        folder: the sweep's folder.
+        parent: process id of the parent, without which a worker does not go on.
+    """
+
+    def __init__(self, folder: Path, parent: int) -> None:
+        self.folder, self.parent = folder, parent
+        self.told_to_stop = False
+        self.definition = load_sweep_definition(folder / "sweep.yaml")
+        self.storage = open_storage(folder)
+        self.plans: dict[str, StudyPlan] = {}
+        for plan in self.definition.plan():
+            self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
+
+    def should_stop(self) -> bool:
+        """Whether a signal came, or the parent died without one."""
+        return self.told_to_stop or os.getppid() != self.parent
+
+    def stop(self, *_: object) -> None:
+        """Finish the present update, save a checkpoint and leave."""
+        self.told_to_stop = True
+
+    def work(self) -> None:
+        """Run slots until told to stop."""
+        studies = [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans]
+        while not self.should_stop():
+            claimed = claim(studies)
+            if claimed is None:
+                time.sleep(IDLE_SECONDS)
+                continue
+            study, trial = claimed
+            plan = self.plans[study.study_name]
+            study.sampler = make_sampler(self.definition, plan, trial.user_attrs["slot"])
+            study.pruner = make_pruner(self.definition, plan)
+            try:
+                execute(Job(self.definition, plan, study, trial, self.folder, tracking_uri()), self.should_stop)
+            except Interrupted:
+                return
+
+
+def make_sampler(definition: SweepDefinition, plan: StudyPlan, slot: int) -> optuna.samplers.BaseSampler:
+    """The sampler of one slot; its seed belongs to the slot, so that no two workers propose the same point.
+
+    Points of the random and the grid sampler are fixed when slots are planned, and need nobody to propose them.
+    """
+    seed = derive_seed(definition.seed, "sampler", plan.name, slot) % 2**32
+    if definition.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=definition.startup_trials)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def make_pruner(definition: SweepDefinition, plan: StudyPlan) -> optuna.pruners.BasePruner:
+    """The pruner of a study: the median rule after a quarter of the updates and the start-up trials."""
+    if definition.pruner == "none":
+        return optuna.pruners.NopPruner()
+    steps = plan.config({}, definition.seed).training.steps
+    return optuna.pruners.MedianPruner(n_startup_trials=definition.startup_trials, n_warmup_steps=steps // 4)
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of `python -m rnnlab.sweep.worker FOLDER INDEX PARENT`."""
+    folder, index, parent = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    lock = FileLock(folder / "workers" / f"{index}.lock")
+    if not lock.acquire(wait=False):
+        raise UserError(f"worker {index} of {folder} is running already: stop it first")
+    lock.path.write_text(str(os.getpid()))
+    worker = Worker(folder, parent)
+    signal.signal(signal.SIGTERM, worker.stop)
+    signal.signal(signal.SIGINT, worker.stop)
+    worker.work()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

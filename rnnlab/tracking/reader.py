@@ -1,0 +1,135 @@
+"""Reads runs back: gradient profiles as labelled arrays, sweeps as tables."""
+
+import json
+import math
+import tempfile
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from rnnlab.errors import UserError, nearest
+from rnnlab.tracking import store
+from rnnlab.tracking.writer import PROFILE, SUMMARY
+
+PAGE = 1000  # runs
+TEXTS = ("task", "arm", "phase", "outcome", "score_name", "config_hash", "git_commit", "command")
+NUMBERS = {
+    "loss": "test/loss",
+    "steps": "steps",
+    "steps_to_solve": "steps_to_solve",
+    "seconds": "seconds",
+    "decay_rate": "grad/decay_rate",
+    "decay_rate_stderr": "grad/decay_rate_stderr",
+    "decay_rate_init": "grad/decay_rate_init",
+    "half_life": "grad/half_life",
+    "clipped_fraction": "clip/fraction",
+    "vanished": "grad/vanished",
+    "exploded": "grad/exploded",
+}
+COLUMNS = [
+    *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome"),
+    *("score_name", "score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
+    *("decay_rate", "decay_rate_stderr", "decay_rate_init", "half_life", "clipped_fraction"),
+    *("vanished", "exploded", "config_hash", "git_commit", "command"),
+]
+
+
+def load_profile(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
+    """Read the gradient profile of a run.
+
+    Args:
+        run_id: MLflow's id of the run.
+        tracking_uri: the store; the one in use if not given.
+
+    Returns:
+        Dataset with dims (step, layer, direction, state, time), in memory, float32.
+
+    Raises:
+        UserError: if the store cannot be read, or has no such run, or the run recorded no gradients.
+    """
+    uri = tracking_uri or store.tracking_uri()
+    client = store.connect(uri)
+    try:
+        names = [file.path for file in client.list_artifacts(run_id)]
+    except MlflowException as error:
+        raise UserError(
+            f"the tracking store {store.shown(uri)} holds no run '{run_id}': take an id from its dashboard"
+        ) from error
+    if PROFILE not in names:
+        raise UserError(
+            f"run '{run_id}' holds no {PROFILE}: it has not finished, or recorded nothing; "
+            "choose a finished run with recording.points above 0"
+        )
+    with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder, store.explained(uri):
+        return xr.load_dataset(client.download_artifacts(run_id, PROFILE, folder), engine="h5netcdf")
+
+
+def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
+    """Read every run of a sweep, finished or not.
+
+    Args:
+        name: name of the sweep.
+        tracking_uri: the store; the one in use if not given.
+
+    Returns:
+        One row a run, oldest first. Numbers that a run does not have, because it has not finished, was pruned
+        or recorded nothing, are NaN; `vanished` and `exploded` are 1, 0 or NaN. One column `param.<name>`
+        for every field of the configuration.
+
+    Raises:
+        UserError: if the store cannot be read or holds no such sweep.
+    """
+    uri = tracking_uri or store.tracking_uri()
+    client = store.connect(uri)
+    with store.explained(uri):
+        studies = _search(client, {"rnnlab.kind": "study"})
+        known = {run.data.tags["rnnlab.sweep"] for run in studies}
+        if name not in known:
+            advice = nearest(name, known) if known else "start one with `rnnlab sweep`"
+            raise UserError(f"the tracking store {store.shown(uri)} holds no sweep '{name}': {advice}")
+        runs = [run for run in _search(client, {"rnnlab.sweep": name}) if "mlflow.parentRunId" in run.data.tags]
+    params = sorted({f"param.{key}" for run in runs for key in run.data.params})
+    return pd.DataFrame([_row(run) for run in runs], columns=[*COLUMNS, *params])
+
+
+def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
+    """All runs of the store with these tags, oldest first."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, store.tagged(tags), max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags, metrics = run.data.tags, run.data.metrics
+    final = {key.removeprefix(SUMMARY): value for key, value in metrics.items() if key.startswith(SUMMARY)}
+    return {
+        "run_id": run.info.run_id,
+        "parent_id": tags["mlflow.parentRunId"],
+        "status": run.info.status,
+        **{name: tags[f"rnnlab.{name}"] for name in TEXTS},
+        **{name: int(tags[f"rnnlab.{name}"]) for name in ("length", "seed", "trial")},
+        "score": final.get(f"test/{tags['rnnlab.score_name']}", math.nan),
+        **{name: final.get(key, math.nan) for name, key in NUMBERS.items()},
+        **{name: final.get(name) == 1 for name in ("solved", "diverged")},
+        **{f"param.{key}": _value(text) for key, text in run.data.params.items()},
+    }
+
+
+def _value(text: str) -> Any:
+    """Undo the spelling of `config_params`."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

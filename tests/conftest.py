@@ -1,0 +1,81 @@
+"""A small sweep in an MLflow store, with everything that can happen to a run in it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
+from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.store import prepare
+from rnnlab.tracking.writer import RunWriter, log_file, start_parent
+from rnnlab.training.loop import run
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "question": "Does <b>anything</b> help?",
+    "base": {
+        "cell": {"kind": "vanilla", "hidden_size": 4},
+        "training": {"steps": 8, "eval_every": 4, "batch_size": 4, "eval_examples": 20, "test_examples": 20},
+        "recording": {"points": 3},
+    },
+    "tasks": [{"kind": "adding", "length": 8}, {"kind": "delayed_recall", "length": 5, "with": {"recording.points": 0}}],
+    "arms": {"tanh": {"cell.activation": "tanh"}, "lstm": {"cell.kind": "lstm"}},
+    "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
+    "trials": 2,
+    "seeds": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def small_sweep(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Tracking URI of a store with the sweep `small`: on adding-8, one search trial of each arm has failed and
+    one fresh run of tanh has diverged without a score.
+    """
+    folder = tmp_path_factory.mktemp("small")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    prepare(uri)
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
+    definition = SweepDefinition.parse(SMALL)
+    for plan in definition.plan():
+        tags = {"rnnlab.kind": "study", "rnnlab.sweep": "small", "rnnlab.task": plan.task, "rnnlab.arm": plan.arm}
+        parent = start_parent(uri, "small", plan.name, tags, definition.question)
+        log_file(uri, parent, folder / "sweep.yaml")
+        for phase, slot, seed in _slots(definition):
+            _write_run(uri, parent, definition, plan, phase, slot, seed)
+    return uri
+
+
+def _slots(definition: SweepDefinition) -> Iterator[tuple[Phase, int, int]]:
+    for slot in range(definition.search_trials):
+        yield "search", slot, definition.seed
+    for slot, seed in enumerate(definition.final_seeds()):
+        yield "final", slot, seed
+
+
+def _write_run(
+    uri: str, parent: str, definition: SweepDefinition, plan: StudyPlan, phase: Phase, slot: int, seed: int
+) -> None:
+    """Train one slot and store it as a worker does."""
+    points = definition.planned_points(plan)
+    config = plan.config(points[slot if phase == "search" else 0], seed)
+    tags = {
+        "rnnlab.sweep": definition.name,
+        "rnnlab.arm": plan.arm,
+        "rnnlab.phase": phase,
+        "rnnlab.trial": str(slot),
+        "rnnlab.command": f"rnnlab run small.yaml --task {plan.task} --arm {plan.arm} seed={seed}",
+    }
+    name = f"{plan.arm} {phase} {slot}"
+    writer = RunWriter.start(uri, "small", name, {**config_tags(config), **tags}, config_params(config), parent)
+    if (plan.task, phase, slot) == ("adding-8", "search", 1):
+        writer.fail("out of memory")
+        return
+    result = run(config)
+    if (plan.name, phase, slot) == ("adding-8/tanh", "final", 1):
+        result = replace(result, outcome="diverged", test_loss=math.nan, test_score=math.nan)
+    writer.finish(result)

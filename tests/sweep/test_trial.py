@@ -1,0 +1,213 @@
+"""One slot: whatever happens to it, Optuna and MLflow tell the same story, and nothing is trained twice."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from mlflow.entities import Run
+from optuna.trial import TrialState
+
+from rnnlab.sweep import trial as trial_module
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.slots import claim, fill, latest, recover
+from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.trial import OBJECTIVE, Job, execute
+from rnnlab.tracking.store import connect, experiment_id, tracking_uri
+from rnnlab.tracking.writer import start_parent
+from rnnlab.training.loop import Interrupted, run
+
+
+class Bench:
+    """One study of one arm, driven by hand."""
+
+    def __init__(self, folder: Path, data: dict[str, Any]) -> None:
+        self.folder, self.uri = folder, tracking_uri()
+        self.definition = SweepDefinition.parse(data)
+        self.plan = self.definition.plan()[0]
+        self.study = optuna.create_study(study_name=self.plan.name, storage=open_storage(folder))
+        self.study.set_user_attr("parent_run", start_parent(self.uri, "tiny", "parent", {"rnnlab.kind": "study"}, ""))
+        self.study.set_user_attr("source", "sweeps/tiny.yaml")
+        self.fill()
+
+    def fill(self) -> None:
+        points = self.definition.planned_points(self.plan)
+        fill(self.study, points, [{"phase": "search", "seed": 0}] * len(points))
+
+    def claim(self) -> Job:
+        claimed = claim([self.study])
+        assert claimed is not None
+        return Job(self.definition, self.plan, *claimed, self.folder, self.uri)
+
+    def interrupt(self) -> None:
+        recover(self.study, lambda _: "interrupted", crashed=False)
+        self.fill()
+
+    def runs(self) -> list[Run]:
+        children = f"tags.`mlflow.parentRunId` = '{self.study.user_attrs['parent_run']}'"
+        return connect(self.uri).search_runs([experiment_id(self.uri, "tiny")], children)
+
+    def last(self) -> optuna.trial.FrozenTrial:
+        return latest(self.study)[0]
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(workplace: Path, tiny: dict[str, Any]) -> MakeBench:
+    def make(**fields: Any) -> Bench:
+        return Bench(workplace, tiny | {"trials": 1} | fields)
+
+    return make
+
+
+def never() -> bool:
+    return False
+
+
+def stop_after(updates: int) -> Callable[[], bool]:
+    asked = iter(range(updates))
+    return lambda: next(asked, None) is None
+
+
+def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts calls of the training loop, which still does its work."""
+    calls: list[int] = []
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(trial_module, "run", counted)
+    return calls
+
+
+def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    job = bench.claim()
+    execute(job, never)
+    config = job.plan.config(bench.last().params, 0)
+    (stored,) = bench.runs()
+    assert bench.last().state == TrialState.COMPLETE and stored.info.status == "FINISHED"
+    assert bench.last().value == float(stored.data.tags[OBJECTIVE]) == run(config).objective
+    assert bench.last().user_attrs["score"] == run(config).test_score
+    assert stored.data.tags["rnnlab.config_hash"] == config.hash
+    assert stored.data.tags["rnnlab.arm"] == "tanh" and stored.data.tags["rnnlab.phase"] == "search"
+    assert stored.data.params["optimizer.lr"] == repr(config.optimizer.lr)
+    assert not job.checkpoint.parent.exists()
+
+
+def test_the_noted_command_repeats_the_run(make_bench: MakeBench, write_sweep: Callable[..., Path]) -> None:
+    import shlex
+
+    from rnnlab.experiment import resolve
+
+    bench = make_bench()
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    words = shlex.split(stored.data.tags["rnnlab.command"])
+    assert words[:7] == ["rnnlab", "run", "sweeps/tiny.yaml", "--task", "adding-5", "--arm", "tanh"]
+    config = resolve(write_sweep(), words[7:], "adding-5", "tanh")
+    assert config.hash == stored.data.tags["rnnlab.config_hash"]
+
+
+def test_an_interrupted_trial_ends_as_if_nothing_had_been(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    job = bench.claim()
+    for updates in (3, 4):
+        with pytest.raises(Interrupted):
+            execute(job, stop_after(updates))
+        assert job.checkpoint.exists()
+        assert [stored.info.status for stored in bench.runs()] == ["RUNNING"]
+        bench.interrupt()
+        job = bench.claim()
+    execute(job, never)
+    (stored,) = bench.runs()
+    assert stored.info.status == "FINISHED"
+    assert bench.last().value == run(job.plan.config(bench.last().params, 0)).objective
+    steps = [metric.step for metric in connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")]
+    assert steps == [5, 10]
+
+
+def test_a_stored_result_is_not_trained_again(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = make_bench()
+    with monkeypatch.context() as kill:
+        kill.setattr(trial_module, "_tell", lambda *_: (_ for _ in ()).throw(SystemExit("killed before telling")))
+        with pytest.raises(SystemExit):
+            execute(bench.claim(), never)
+    bench.interrupt()
+    trainings = count_trainings(monkeypatch)
+    execute(bench.claim(), never)
+    assert not trainings
+    (stored,) = bench.runs()
+    assert bench.last().state == TrialState.COMPLETE
+    assert bench.last().value == float(stored.data.tags[OBJECTIVE])
+    assert math.isfinite(bench.last().user_attrs["score"])
+
+
+@pytest.mark.parametrize("moment", ["start", "log_curves", "_end"])
+def test_a_kill_while_writing_gives_one_run_and_no_step_twice(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    bench = make_bench()
+    with monkeypatch.context() as kill:
+        original = getattr(trial_module.RunWriter, moment)
+
+        def die_afterwards(*args: Any, **kwargs: Any) -> None:
+            original(*args, **kwargs)
+            raise SystemExit("killed")
+
+        def die_first(*_: Any) -> None:
+            raise SystemExit("killed")
+
+        kill.setattr(trial_module.RunWriter, moment, die_first if moment == "_end" else die_afterwards)
+        with pytest.raises(SystemExit):
+            execute(bench.claim(), never)
+    bench.interrupt()
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    assert stored.info.status == "FINISHED" and stored.data.params["cell.kind"] == "vanilla"
+    history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
+    assert [metric.step for metric in history] == [5, 10]
+
+
+def test_an_error_fails_the_trial_with_its_reason(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(trial_module, "run", broken)
+    bench = make_bench()
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    assert bench.last().state == TrialState.FAIL
+    assert bench.last().user_attrs["reason"] == stored.data.tags["rnnlab.reason"] == "RuntimeError: out of memory"
+    assert stored.info.status == "FAILED"
+    bench.fill()  # an error of the trial's own is not tried again
+    assert claim([bench.study]) is None
+
+
+def test_a_diverged_run_is_complete_and_counts_as_bad(make_bench: MakeBench) -> None:
+    bench = make_bench(search={"optimizer.lr": {"choices": [1e30]}})
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    assert stored.data.tags["rnnlab.outcome"] == "diverged" and stored.info.status == "FINISHED"
+    assert bench.last().state == TrialState.COMPLETE
+    assert bench.last().value is not None and bench.last().value >= 1 / 6
+
+
+def test_a_pruned_trial_keeps_its_curves(make_bench: MakeBench) -> None:
+    class Always(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    bench = make_bench(pruner="median")
+    bench.study.pruner = Always()
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    assert bench.last().state == TrialState.PRUNED and stored.data.tags["rnnlab.outcome"] == "pruned"
+    history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
+    assert [(metric.step, metric.value) for metric in history] == list(bench.last().intermediate_values.items())
+    assert [metric.step for metric in history] == [5]

@@ -1,0 +1,83 @@
+"""Tags and parameters name exactly the code and the configuration that ran."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rnnlab.config import Config, override
+from rnnlab.tracking import provenance, reader
+from rnnlab.tracking.provenance import code_tags, config_params, config_tags, git_commit
+
+CONFIG = Config.parse(
+    {
+        "task": {"kind": "copying", "length": 7},
+        "cell": {"kind": "vanilla", "activation": "relu"},
+        "optimizer": {"kind": "sgd", "lr": 1e-5},
+        "training": {"clip": {"kind": "norm", "threshold": 0.25}},
+        "seed": 3,
+    }
+)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Iterator[Path]:
+    """A git repository that the package believes to lie in."""
+    (tmp_path / "rnnlab" / "tracking").mkdir(parents=True)
+    (tmp_path / "code.py").write_text("1")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "rnnlab" / "tracking" / "provenance.py"))
+    git_commit.cache_clear()
+    yield tmp_path
+    git_commit.cache_clear()
+
+
+def test_commit_is_the_head_and_only_changes_of_tracked_files_make_it_dirty(checkout):
+    head = git(checkout, "rev-parse", "HEAD")
+    (checkout / "untracked.py").write_text("2")
+    assert git_commit() == head
+    git_commit.cache_clear()
+    (checkout / "code.py").write_text("3")
+    assert git_commit() == f"{head}-dirty"
+
+
+def test_commit_of_a_surrounding_repository_is_not_borrowed(checkout, monkeypatch):
+    inside = checkout / "venv" / "rnnlab" / "tracking" / "provenance.py"
+    inside.parent.mkdir(parents=True)
+    monkeypatch.setattr(provenance, "__file__", str(inside))
+    assert git_commit() == "unknown"
+
+
+def test_commit_of_an_empty_repository_is_unknown(tmp_path, monkeypatch, checkout):
+    inside = tmp_path / "new" / "rnnlab" / "tracking" / "provenance.py"
+    inside.parent.mkdir(parents=True)
+    git(tmp_path / "new", "init", "-q")
+    monkeypatch.setattr(provenance, "__file__", str(inside))
+    assert git_commit() == "unknown"
+
+
+def test_parameters_are_texts_that_give_the_configuration_back():
+    params = config_params(CONFIG)
+    assert params["optimizer.lr"] == "1e-05" and params["cell.activation"] == "relu"
+    assert all(isinstance(value, str) for value in params.values())
+    read = {name: reader._value(value) for name, value in params.items()}
+    assert Config.parse(override({}, read)) == CONFIG
+
+
+def test_tags_name_task_seed_and_hash():
+    assert config_tags(CONFIG) == {
+        "rnnlab.task": "copying-7",
+        "rnnlab.length": "7",
+        "rnnlab.score_name": "accuracy",
+        "rnnlab.seed": "3",
+        "rnnlab.config_hash": CONFIG.hash,
+    }
+    assert set(code_tags()) == {"rnnlab.git_commit", "rnnlab.version", "rnnlab.torch"}
