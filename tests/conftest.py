@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,10 @@ SMALL: dict[str, Any] = {
         "training": {"steps": 8, "eval_every": 4, "batch_size": 4, "eval_examples": 20, "test_examples": 20},
         "recording": {"points": 3},
     },
-    "tasks": [{"kind": "adding", "length": 8}, {"kind": "delayed_recall", "length": 5, "with": {"recording.points": 0}}],
+    "tasks": [
+        {"kind": "adding", "length": 8},
+        {"kind": "delayed_recall", "length": 5, "with": {"recording.points": 0}},
+    ],
     "arms": {"tanh": {"cell.activation": "tanh"}, "lstm": {"cell.kind": "lstm"}},
     "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
     "trials": 2,

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from rnnlab import plots
 from rnnlab.errors import UserError
+from rnnlab.plots.arms import ABOVE
 
 
 def legend(ax: Axes) -> list[str]:
@@ -70,7 +71,7 @@ def test_lr_sensitivity_draws_search_trials_in_order_and_marks_diverged_ones():
     runs = run_frame(
         arm=["b", "a", "a", "a", "a", "b"],
         phase=["search"] * 5 + ["final"],
-        score=[0.3, 0.2, 0.1, np.nan, np.nan, 0.9],
+        score=[0.3, 0.2, 0.1, 0.8, np.nan, 0.9],
         diverged=[False, False, False, True, False, False],
         **{"param.optimizer.lr": [0.01, 0.02, 0.001, 0.5, 0.004, 0.7]},
     )
@@ -78,7 +79,7 @@ def test_lr_sensitivity_draws_search_trials_in_order_and_marks_diverged_ones():
     drawn = {line.get_label(): (xs(line), ys(line)) for line in ax.lines}
     assert drawn == {"a": ([0.001, 0.02], [0.1, 0.2]), "b": ([0.01], [0.3])}
     crosses = [marks for marks in ax.collections if isinstance(marks, PathCollection)]
-    np.testing.assert_array_equal(crosses[0].get_offsets(), [(0.5, 1.0)])
+    np.testing.assert_array_equal(crosses[0].get_offsets(), [(0.5, ABOVE)])
     assert ax.get_xscale() == "log" and ax.get_ylabel() == "mse"
     assert legend(ax) == ["a", "b", "diverged"]
 

@@ -11,7 +11,8 @@ from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
 LOG_SPAN = 1.5
 """Decades of scores from which on a linear axis would hide the small ones."""
 SOLVED, UNSOLVED = "#0173b2", "#d55e00"  # blue and vermilion of the colour-blind safe palette
-SPREAD = 0.24
+SPREAD = 0.24  # rows
+ABOVE = 1.025  # axes heights
 RATE = "param.optimizer.lr"
 
 
@@ -49,14 +50,16 @@ def ablation_forest(table: pd.DataFrame, score_name: str = "score", ax: Axes | N
     ax.set_ylim(-0.6, len(ranked) - 0.4)
     direction = "higher is better" if higher else "lower is better"
     dress(ax, "Score by arm", f"{score_name} ({direction})", "", grid="x")
-    legend_below(ax, [_dot(SOLVED, "o", "solved"), _dot(UNSOLVED, "s", "not solved"), *lines], columns=2)
+    dots = [_dot(SOLVED, "o", "mean reaches the criterion"), _dot(UNSOLVED, "s", "mean does not")]
+    legend_below(ax, [*lines, *dots], columns=2)
     return ax
 
 
 def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the score of every search trial against its learning rate, one line per arm.
 
-    Crosses at the upper edge are trials that diverged; pruned trials have no score and are left out.
+    Crosses above the axes, where no score can be read from them, are trials that diverged; pruned trials have no
+    score and are left out.
 
     Args:
         runs: runs of one task, from `rnnlab.load_sweep`.
@@ -73,20 +76,20 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     arms = looks(sorted(runs["arm"].unique()))
     for name, look in arms.items():
         one = runs.loc[runs["arm"] == name].sort_values(RATE)
-        scored = one.loc[np.isfinite(one["score"])]
+        scored = one.loc[np.isfinite(one["score"]) & ~one["diverged"].astype(bool)]
         ax.plot(
             scored[RATE], scored["score"],
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
-    if _spans_decades(runs["score"]):
+    if _spans_decades([value for line in ax.get_lines() for value in np.asarray(line.get_ydata(), float)]):
         ax.set_yscale("log")
-    handles = [handle for handle in ax.get_lines() if isinstance(handle, Line2D)]
+    handles = list(ax.get_lines())
     diverged = runs.loc[runs["diverged"].astype(bool)]
     if len(diverged):
         colors = [arms[name].color for name in diverged["arm"]]
-        edge = np.ones(len(diverged))
-        ax.scatter(diverged[RATE], edge, transform=ax.get_xaxis_transform(), color=colors, marker="x", clip_on=False)
+        above = np.full(len(diverged), ABOVE)
+        ax.scatter(diverged[RATE], above, transform=ax.get_xaxis_transform(), color=colors, marker="x", clip_on=False)
         handles.append(_dot(INK, "x", "diverged"))
     dress(ax, f"Search trials, {runs['task'].iloc[0]}", "learning rate", str(runs["score_name"].iloc[0]))
     legend_below(ax, handles, columns=4)

@@ -53,7 +53,7 @@ def axes(width: float, height: float) -> Axes:
 
 def dress(ax: Axes, title: str, xlabel: str, ylabel: str, grid: Literal["both", "x", "y"] | None = "both") -> None:
     """Name the axes and take away every line that says nothing."""
-    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=10)
+    ax.set_title(title, loc="left", fontsize=11, color=INK, pad=13)
     ax.set_xlabel(xlabel, color=INK)
     ax.set_ylabel(ylabel, color=INK)
     ax.tick_params(colors=INK, labelsize=9)

@@ -76,7 +76,7 @@ def _few_seeds(table: pd.DataFrame) -> str:
 
 def _edges(runs: pd.DataFrame, definition: SweepDefinition) -> list[str]:
     """Tuned values at an end of their range, beyond which a better one may lie."""
-    final = runs.query("phase == 'final'").drop_duplicates(["task", "arm"])
+    final = runs.query("phase == 'final'").sort_values(["task", "arm"]).drop_duplicates(["task", "arm"])
     sentences = []
     for name, dimension in definition.search.items():
         for side in ("lower", "upper"):

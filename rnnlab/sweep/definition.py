@@ -69,14 +69,14 @@ class SweepDefinition(Options):
     """Dotted overrides of the base, by arm; an arm wins over `with`."""
     search: dict[str, Dimension] = Field(min_length=1)
     """The nuisance hyperparameters, by dotted name: the same space for every arm."""
-    trials: int | None = Field(None, ge=1)
+    trials: int | None = Field(default=None, ge=1)
     """Search trials of each arm on each task; a grid brings its own number."""
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(default=3, ge=1)
     """Fresh seeds on which the best point of each arm is trained again."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     sampler: Literal["random", "tpe", "grid"] = "random"
     pruner: Literal["none", "median"] = "none"
-    workers: int = Field(2, ge=1)
+    workers: int = Field(default=2, ge=1)
     """Worker processes; says how fast, never what, and so is no part of the hash."""
 
     @field_validator("name")

@@ -69,7 +69,7 @@ def task_figures(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, uri: str) -
 
 
 def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = None) -> dict[str, xr.Dataset]:
-    """Read the gradient profile of the first fresh seed of each arm.
+    """Read the gradient profile of one final run of each arm: the first seed, of those that did not diverge if any.
 
     Args:
         rows: rows of one task from `ablation_table`.
@@ -80,7 +80,7 @@ def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = Non
         Profile by arm, in the order of `rows`; without the arms that recorded none.
     """
     recorded = runs.loc[(runs["phase"] == "final") & has_result(runs) & (runs["param.recording.points"] > 0)]
-    first = recorded.sort_values(["seed", "run_id"]).drop_duplicates("arm").set_index("arm")["run_id"]
+    first = recorded.sort_values(["diverged", "seed", "run_id"]).drop_duplicates("arm").set_index("arm")["run_id"]
     return {arm: load_profile(first[arm], uri) for arm in rows["arm"] if arm in first.index}
 
 
@@ -103,7 +103,7 @@ def shared_steps(profiles: Mapping[str, xr.Dataset]) -> list[int]:
 def _lags(profiles: dict[str, xr.Dataset], task: Task) -> Iterator[Figure]:
     """Norm against lag of all arms before training, and at the last training step that all of them reached."""
     steps = shared_steps(profiles)
-    for when, step in dict(zip(("start", "late"), dict.fromkeys([steps[0], steps[-1]]), strict=False)).items():
+    for when, step in dict(zip(("start", "late"), dict.fromkeys((*steps[:1], *steps[-1:])), strict=False)).items():
         ax = plots.compare_lags(at_step(dict(sorted(profiles.items())), step))  # colours as in the other figures
         ax.set_title(f"Total gradient norm at training step {step:,}", loc="left", fontsize=11, pad=10)
         why = "before the first update" if step == 0 else "the last recorded step that every arm reached"

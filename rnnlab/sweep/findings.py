@@ -43,7 +43,7 @@ def _solving(rows: pd.DataFrame, task: Task) -> str:
 
 def _ranking(rows: pd.DataFrame, task: Task) -> str:
     """The best mean score, and the arms whose intervals do not set them apart from it."""
-    best = next(rows.itertuples())
+    best = _each(rows)[0]
     first = [row.arm for row in _each(rows) if row.score == best.score]
     others = _each(rows)[len(first) :]
     sentence = (

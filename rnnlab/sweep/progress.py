@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rnnlab.sweep.state import Counts, StudyState, SweepState, total
 
-MOST_SCORE_COLUMNS = 3
+MOST_SCORE_COLUMNS = 2
 """Best scores are shown for this many tasks; more would not fit 80 columns."""
 QUIET_SECONDS = 10.0
 """Shortest time between two plain lines about trials; phases are announced at once."""
@@ -111,26 +111,23 @@ class LineDisplay:
 
 
 def arms_table(state: SweepState) -> Table:
-    """One row an arm: search and final slots over all tasks, best score on each task, what is going on."""
-    tasks = list(dict.fromkeys(study.plan.task for study in state.studies))
-    scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else []
+    """One row an arm: slots over all tasks, the best score on each task, what is going on."""
+    tasks = {study.plan.task: study.plan.config({}, 0).task.score_name for study in state.studies}
+    scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else {}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=24)
-    for name in ("search", "final"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for task in scored:
-        table.add_column(f"best {task}", justify="right", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("state", no_wrap=True, overflow="ellipsis", max_width=18)
+    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=20)
+    for name in ("search", "final", "failed"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
+    for task, score in scored.items():
+        name = f"best {score}" if len(tasks) == 1 else f"{task} {score}"
+        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis", max_width=20)
+    table.add_column("state", no_wrap=True, min_width=10)
     for arm in dict.fromkeys(study.plan.arm for study in state.studies):
         studies = [study for study in state.studies if study.plan.arm == arm]
+        search, final = (total(study.search for study in studies), total(study.final for study in studies))
         best = {study.plan.task: _score(study.best) for study in studies}
-        table.add_row(
-            arm,
-            _counts(total(study.search for study in studies)),
-            _counts(total(study.final for study in studies)),
-            *(best.get(task, "") for task in scored),
-            _word(studies),
-        )
+        failed = str(search.failed + final.failed or "")
+        table.add_row(arm, _counts(search), _counts(final), failed, *(best[task] for task in scored), _word(studies))
     return table
 
 
@@ -166,8 +163,7 @@ def _count_line(state: SweepState, elapsed: float, workers: int) -> str:
 
 
 def _counts(counts: Counts) -> str:
-    failed = f" ({counts.failed} failed)" if counts.failed else ""
-    return f"{counts.done}/{counts.planned}{failed}"
+    return f"{counts.done}/{counts.planned}"
 
 
 def _word(studies: list[StudyState]) -> str:

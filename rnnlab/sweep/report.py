@@ -4,6 +4,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -153,17 +154,19 @@ def _facts(task: Task) -> dict[str, str]:
 def _cells(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, definition: SweepDefinition) -> list[list[str]]:
     """The ablation table as text, header first."""
     tuned = runs.query("phase == 'final'").drop_duplicates("arm").set_index("arm")
-    header = ["Arm", *(f"Tuned {name}" for name in definition.search), f"{task.score_name} [95%]", "Solved [95%]", "Steps to solve"]
-    header += ["Decay at start", "Decay at end", "Diverged", "Failed", "Time a run", "Search trials"]
+    header = ["Arm", *(f"Tuned {name}" for name in definition.search)]
+    header += [f"{task.score_name} [95%]", "Solved [95%]", "Steps to solve", "Decay at start", "Decay at end"]
+    header += ["Diverged", "Failed", "Time a run", "Search trials"]
     cells = [header]
     for row in rows.to_dict("records"):
-        arm = row["arm"]
+        settings = [_setting(tuned[f"param.{name}"].get(row["arm"], math.nan)) for name in definition.search]
+        solved = f"{row['solved']} of {row['seeds']}"
         cells.append(
             [
-                f"**{arm}**" if 0 < row["seeds"] == row["solved"] else arm,
-                *(_setting(tuned[f"param.{name}"].get(arm, math.nan)) for name in definition.search),
+                f"**{row['arm']}**" if 0 < row["seeds"] == row["solved"] else row["arm"],
+                *settings,
                 interval(row["score"], row["low"], row["high"]),
-                f"{row['solved']} of {row['seeds']} [{number(row['solved_low'], 2)}, {number(row['solved_high'], 2)}]",
+                f"{solved} [{number(row['solved_low'], 2)}, {number(row['solved_high'], 2)}]",
                 whole(row["steps_to_solve"]),
                 number(row["decay_rate_init"]),
                 number(row["decay_rate"]),
@@ -176,9 +179,11 @@ def _cells(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, definition: Sweep
     return cells
 
 
-def _setting(value: Any) -> str:
+def _setting(value: object) -> str:
     """A tuned value as a reader wants it; the exact one is in the command."""
-    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    return number(float(value)) if value % 1 else whole(float(value))
 
 
 def _trials(row: dict[str, Any]) -> str:
@@ -201,7 +206,8 @@ def _protocol(sweep: Sweep) -> dict[str, str]:
         "Factor under study": f"the arm: {listing(list(definition.arms))}",
         "Searched, alike for every arm": "; ".join(space),
         "Search": f"{definition.search_trials} trials an arm and task, all on seed {definition.seed}, "
-        f"sampler {definition.sampler}, pruner {definition.pruner}; the lowest last validation loss wins",
+        f"sampler {definition.sampler}, pruner {definition.pruner}; the lowest last validation loss wins, that of a "
+        "solved trial weighed with the share of the updates it took",
         "Then": f"the best point of each arm trained anew on {count(definition.seeds, 'fresh seed')}, the same for "
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",

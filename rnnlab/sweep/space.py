@@ -33,9 +33,9 @@ class Dimension(Options):
     log: bool = False
     """Spread evenly over the logarithm."""
     integer: bool = False
-    points: int | None = Field(None, ge=2)
+    points: int | None = Field(default=None, ge=2)
     """How many values of the range a grid tries."""
-    choices: list[bool | int | float | str | None] | None = Field(None, min_length=1)
+    choices: list[bool | int | float | str | None] | None = Field(default=None, min_length=1)
 
     @field_validator("choices")
     @classmethod

@@ -68,6 +68,8 @@ def prepare(uri: str) -> None:
 def connect(uri: str) -> MlflowClient:
     """Open a store that exists; the first look at it in a process takes about half a second.
 
+    Processes that share a store have to be spawned: a forked one would inherit an open SQLite connection.
+
     Args:
         uri: MLflow tracking URI.
 

@@ -62,7 +62,7 @@ class RunWriter:
             tags: tags by name; those that name the code are added.
             params: the flattened configuration.
             parent: id of the parent run.
-            run_id: an interrupted run to take up; everything else is then already stored.
+            run_id: an interrupted run to take up; it keeps its name, tags and parent.
 
         Returns:
             The writer, its run in status RUNNING.
@@ -71,19 +71,19 @@ class RunWriter:
             UserError: if the store cannot be used, or holds no run `run_id`.
         """
         client = connect(uri)
+        resumed = run_id is not None
         with explained(uri):
-            if run_id is not None:
-                client.update_run(run_id, status="RUNNING")
-                client.set_tag(run_id, "rnnlab.outcome", "running")
-                if "rnnlab.reason" in client.get_run(run_id).data.tags:
-                    client.delete_tag(run_id, "rnnlab.reason")
-                return cls(client, uri, run_id, resumed=True)
-            family = {"mlflow.parentRunId": parent} if parent else {}
-            every = {**code_tags(), **tags, **family, "rnnlab.outcome": "running"}
-            run = client.create_run(experiment_id(uri, experiment), tags=every, run_name=name)
+            if run_id is None:
+                family = {"mlflow.parentRunId": parent} if parent else {}
+                every = {**code_tags(), **tags, **family, "rnnlab.outcome": "running"}
+                number = experiment_id(uri, experiment)
+                run_id = client.create_run(number, tags=every, run_name=name).info.run_id
+            else:
+                _reopen(client, run_id)
+            # Also for a resumed run: it may have been killed before it came to this, and once more does no harm.
             entries = [Param(key, value) for key, value in params.items()]
-            client.log_batch(run.info.run_id, params=entries, synchronous=True)
-        return cls(client, uri, run.info.run_id, resumed=False)
+            client.log_batch(run_id, params=entries, synchronous=True)
+        return cls(client, uri, run_id, resumed)
 
     def log_curves(self, history: Mapping[str, Curve]) -> None:
         """Store those points of the curves whose step is not stored yet; infinities become NaN.
@@ -139,6 +139,14 @@ class RunWriter:
                 known = self._client.get_metric_history(self.run_id, name) if self._resumed else []
             self._stored[name] = {metric.step for metric in known}
         return self._stored[name]
+
+
+def _reopen(client: MlflowClient, run_id: str) -> None:
+    """Bring an ended or interrupted run back to RUNNING."""
+    client.update_run(run_id, status="RUNNING")
+    client.set_tag(run_id, "rnnlab.outcome", "running")
+    if "rnnlab.reason" in client.get_run(run_id).data.tags:
+        client.delete_tag(run_id, "rnnlab.reason")
 
 
 def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], description: str) -> str:

@@ -43,8 +43,8 @@ def page(report) -> str:
 
 def tables(page: str) -> list[list[list[str]]]:
     """Cells of every table of a page."""
-    rows = [re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for table in re.findall(r"<table>(.*?)</table>", page, re.DOTALL)]
-    return [[[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in t] for t in rows]
+    found = [re.findall(r"<tr>(.*?)</tr>", part.partition("</table>")[0], re.DOTALL) for part in page.split("<table>")[1:]]
+    return [[[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in t] for t in found]
 
 
 def test_every_row_of_the_table_is_in_markdown_and_html(small_sweep, markdown, page):
@@ -69,9 +69,8 @@ def test_the_csv_holds_the_table_in_full_precision(small_sweep, report):
 
 def test_what_went_wrong_is_told_before_the_results(markdown):
     cautions, _, _ = markdown.partition("## adding-8")
-    assert "Search trials that failed: adding-8/lstm (1) and adding-8/tanh (1)" in cautions.replace(
-        "adding-8/tanh (1) and adding-8/lstm (1)", "adding-8/lstm (1) and adding-8/tanh (1)"
-    )
+    failed = re.search(r"Search trials that failed: (.*)\.", cautions)
+    assert failed and sorted(failed[1].split(" and ")) == ["adding-8/lstm (1)", "adding-8/tanh (1)"]
     assert "Final runs that diverged: adding-8/tanh (1)" in cautions
     assert "Few seeds (3 an arm)" in cautions
 
@@ -84,17 +83,17 @@ def test_every_command_that_reproduces_a_row_is_there(small_sweep, markdown):
 
 
 def test_the_page_needs_nothing_beside_it(page):
-    class Sources(HTMLParser):
-        found: list[str] = []
+    sources = []
 
+    class Sources(HTMLParser):
         def handle_starttag(self, tag, attrs):
             assert tag not in ("script", "link", "iframe")
-            self.found += [value for name, value in attrs if name in ("src", "href")]
+            sources.extend(value for name, value in attrs if name in ("src", "href"))
 
     Sources().feed(page)
-    pictures = [source for source in Sources.found if source.startswith("data:image/png;base64,")]
-    anchors = [source[1:] for source in Sources.found if source.startswith("#")]
-    assert len(pictures) + len(anchors) == len(Sources.found) and "url(" not in page and "@import" not in page
+    pictures = [source for source in sources if source.startswith("data:image/png;base64,")]
+    anchors = [source[1:] for source in sources if source.startswith("#")]
+    assert len(pictures) + len(anchors) == len(sources) and "url(" not in page and "@import" not in page
     assert anchors and all(f'id="{anchor}"' in page for anchor in anchors)
     assert all(base64.b64decode(picture.partition(",")[2]).startswith(b"\x89PNG") for picture in pictures)
 
@@ -137,5 +136,5 @@ def test_a_sweep_that_is_unknown_or_has_no_result_is_refused(small_sweep, tmp_pa
 
 def test_a_folder_that_cannot_be_made_is_named(small_sweep, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the report to .*file"):
+    with pytest.raises(UserError, match=r"cannot write the report to .*file"):
         write_report("small", tmp_path / "file", small_sweep)

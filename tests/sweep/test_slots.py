@@ -122,7 +122,8 @@ def test_a_slot_that_kills_its_workers_is_tried_twice(study: optuna.Study) -> No
 
 def test_only_orphans_are_recovered(study: optuna.Study) -> None:
     fill_all(study, count=2)
-    claim([study]), claim([study])
+    for _ in range(2):
+        claim([study])
     recover(study, lambda trial: "gone" if trial.user_attrs["slot"] == 1 else None, crashed=False)
     assert states(study) == [TrialState.RUNNING, TrialState.FAIL]
 

@@ -1,42 +1,14 @@
+"""Laws of the ablation table: what counts, what does not, and how sure one can be."""
+
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from rows import ADDING, RECALL, run
 
 from rnnlab.sweep.statistics import ablation_table, bootstrap_mean, scored, task_of, wilson
 from rnnlab.tasks import TASKS
-
-ADDING = TASKS["adding"].parse({"length": 30})
-RECALL = TASKS["delayed_recall"].parse({"length": 20, "noise": 0.5})
-
-
-def run(task=ADDING, arm="tanh", phase="final", seed=100, score=0.1, outcome="finished", **fields):
-    """One row as `load_sweep` gives it."""
-    row = {
-        "run_id": f"{task.label}-{arm}-{phase}-{seed}",
-        "task": task.label,
-        "length": task.steps,
-        "arm": arm,
-        "phase": phase,
-        "seed": seed,
-        "trial": seed,
-        "outcome": outcome,
-        "score_name": task.score_name,
-        "score": score,
-        "loss": score,
-        "solved": outcome == "solved",
-        "diverged": outcome == "diverged",
-        "steps": 500.0,
-        "steps_to_solve": math.nan,
-        "seconds": 2.0,
-        "decay_rate": -0.2,
-        "decay_rate_init": -0.3,
-        "command": f"rnnlab run seed={seed}",
-        "param.optimizer.lr": "0.01",
-    }
-    row |= {f"param.task.{name}": str(value) for name, value in task.model_dump().items()}
-    return row | fields
 
 
 def draws(n: int, repeats: int) -> np.ndarray:

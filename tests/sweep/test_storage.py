@@ -96,7 +96,8 @@ def test_appending_waits_for_the_lock(journal: Path) -> None:
     held = Journal(journal)
     held.lock.acquire()
     code = "import sys; from pathlib import Path; from rnnlab.sweep.storage import Journal\n"
-    code += f"journal = Journal(Path({str(journal)!r})); print('ready', flush=True)\njournal.append_logs([{{'op_code': 10}}])"
+    code += f"journal = Journal(Path({str(journal)!r})); print('ready', flush=True)\n"
+    code += "journal.append_logs([{'op_code': 10}])"
     size = journal.stat().st_size
     writer = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"

@@ -12,6 +12,7 @@ import pytest
 
 from rnnlab.config import Config
 from rnnlab.errors import UserError
+from rnnlab.tracking.provenance import config_params
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import SUMMARY, RunWriter, finish_parent, log_file, start_parent
 from rnnlab.training.result import Curve
@@ -66,6 +67,14 @@ def test_a_run_taken_up_again_stores_no_step_twice(uri, start_run):
     assert second.run_id == first.run_id
     np.testing.assert_equal(points(uri, first.run_id, "val/loss"), list(zip(*whole["val/loss"], strict=True)))
     assert points(uri, first.run_id, "train/loss") == [(5, 2.0)]
+
+
+def test_a_run_killed_before_its_parameters_were_stored_gets_them_when_taken_up_again(uri, result):
+    params = config_params(result.config)
+    killed = RunWriter.start(uri, "demo", "a", {}, {})
+    for _ in range(2):
+        RunWriter.start(uri, "demo", "a", {}, params, run_id=killed.run_id)
+    assert connect(uri).get_run(killed.run_id).data.params == params
 
 
 def test_finishing_a_run_twice_changes_nothing(uri, start_run, result):

@@ -1,0 +1,97 @@
+"""Whatever weakens a sweep is told, and a sound sweep is left in peace."""
+
+import math
+
+import pandas as pd
+import pytest
+from rows import ADDING, run
+
+from rnnlab.sweep.cautions import cautions
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.statistics import ablation_table
+
+DEFINITION = {
+    "name": "demo",
+    "base": {"cell": {"kind": "vanilla"}},
+    "tasks": [{"kind": "adding", "length": 30}],
+    "arms": {"tanh": {}, "lstm": {"cell.kind": "lstm"}},
+    "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
+    "trials": 2,
+    "seeds": 5,
+}
+
+
+def sound(**changes):
+    """Runs that complete the definition."""
+    return [
+        run(arm=arm, phase=phase, seed=seed, **{"param.optimizer.lr": 3e-3, **changes})
+        for arm in ("tanh", "lstm")
+        for phase, n in (("search", 2), ("final", 5))
+        for seed in range(n)
+    ]
+
+
+def told(rows, **changes):
+    runs = pd.DataFrame(rows)
+    return cautions(runs, ablation_table(runs), SweepDefinition.parse(DEFINITION | changes))
+
+
+def test_a_sound_sweep_gives_no_cause():
+    assert told(sound()) == []
+
+
+def test_what_is_missing_is_counted_by_study():
+    rows = [row for row in sound() if row["arm"] == "tanh" and row["seed"] != 1]
+    (text,) = [line for line in told(rows) if "Not finished" in line]
+    assert "adding-30/tanh (1 search trial and 1 final run)" in text and "adding-30/lstm (everything)" in text
+
+
+@pytest.mark.parametrize("phase", ["search", "final"])
+@pytest.mark.parametrize("outcome", ["failed", "diverged"])
+def test_failed_and_diverged_runs_are_told_in_either_phase(phase, outcome):
+    rows = sound()
+    hit = next(row for row in rows if row["phase"] == phase and row["arm"] == "lstm")
+    hit |= {"outcome": outcome, "score": math.nan}
+    texts = [line for line in told(rows) if outcome in line]
+    assert len(texts) == 1 and texts[0].endswith(": adding-30/lstm (1).")
+    assert texts[0].startswith("Search" if phase == "search" else "Final")
+
+
+def test_few_seeds_are_told():
+    rows = [row for row in sound() if row["phase"] == "search" or row["seed"] < 3]
+    assert told(rows, seeds=3) == [line for line in told(rows, seeds=3) if line.startswith("Few seeds (3 an arm)")]
+
+
+@pytest.mark.parametrize(
+    ("rate", "side"), [(1.2e-4, "lower"), (1e-1, "upper"), (8e-2, "upper"), (5e-2, None), (2e-4, None)]
+)
+def test_a_learning_rate_at_the_edge_of_its_range_is_told(rate, side):
+    texts = told(sound(**{"param.optimizer.lr": rate}))
+    expected = f"adding-30/lstm ({rate:g}) and adding-30/tanh ({rate:g})"
+    assert [expected in text and f"the {side} edge" in text for text in texts] == ([True] if side else [])
+
+
+@pytest.mark.parametrize(("value", "told_of"), [(1, True), (4, False), (8, True)])
+def test_the_ends_of_numeric_choices_are_edges(value, told_of):
+    search = {"training.batch_size": {"choices": [1, 4, 8]}}
+    rows = [row | {"param.training.batch_size": value} for row in sound()]
+    assert bool(told(rows, search=search)) == told_of
+
+
+def test_choices_without_order_have_no_edge():
+    rows = [row | {"param.optimizer.schedule": "cosine"} for row in sound()]
+    assert told(rows, search={"optimizer.schedule": {"choices": ["cosine", "constant"]}}) == []
+
+
+def test_seeds_that_were_run_twice_are_told():
+    rows = [*sound(), run(ADDING, "lstm", seed=2, run_id="again")]
+    assert any("More than one final run of the same seed: adding-30/lstm." in text for text in told(rows))
+
+
+@pytest.mark.parametrize(
+    ("commits", "words"), [(("a", "b"), "2 states of the code: a and b"), (("a-dirty",), "uncommitted")]
+)
+def test_code_that_a_commit_does_not_name_is_told(commits, words):
+    rows = [row | {"git_commit": commits[k % len(commits)]} for k, row in enumerate(sound())]
+    (text,) = told(rows)
+    assert words in text
