@@ -29,7 +29,7 @@ SMALL: dict[str, Any] = {
     "arms": {"tanh": {"cell.activation": "tanh"}, "lstm": {"cell.kind": "lstm"}},
     "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
     "trials": 2,
-    "seeds": 3,
+    "seeds": 2,
 }
 
 

@@ -39,5 +39,5 @@ def test_the_mitigations_notebook_shows_the_sweep(small_sweep, monkeypatch):
 def test_without_its_sweep_the_notebook_says_what_to_do(small_sweep, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
     monkeypatch.delenv("RNNLAB_SWEEP", raising=False)
-    with pytest.raises(CellExecutionError, match="holds no sweep 'quickstart'.*\n.*make sweep"):
+    with pytest.raises(CellExecutionError, match=r"holds no sweep 'quickstart'.*\n.*make sweep"):
         execute(ANALYSIS / "mitigations.ipynb")

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from rnnlab import plots
+from rnnlab.errors import UserError
 from rnnlab.plots.profiles import DECADES
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.sweep.statistics import has_result
@@ -84,18 +85,31 @@ def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = Non
     return {arm: load_profile(first[arm], uri) for arm in rows["arm"] if arm in first.index}
 
 
-def at_step(profiles: Mapping[str, xr.Dataset], train_step: int) -> dict[str, xr.Dataset]:
-    """Cut profiles down to one recorded training step, so that arms are compared at the same one.
+def compare_at(profiles: Mapping[str, xr.Dataset], train_step: int) -> Axes:
+    """Draw norm against lag of all arms at the same training step.
 
     Args:
         profiles: gradient profile by arm.
         train_step: a training step that all of them have recorded.
+
+    Returns:
+        The axes.
     """
-    return {arm: profile.isel(step=profile["train_step"].values == train_step) for arm, profile in profiles.items()}
+    by_name = sorted(profiles.items())  # so that an arm has the colour it has in the other figures
+    one_step = {arm: profile.isel(step=profile["train_step"].values == train_step) for arm, profile in by_name}
+    ax = plots.compare_lags(one_step)
+    ax.set_title(f"Total gradient norm at training step {train_step:,}", loc="left", fontsize=11, pad=10)
+    return ax
 
 
 def shared_steps(profiles: Mapping[str, xr.Dataset]) -> list[int]:
-    """The training steps that all profiles have recorded, in order."""
+    """The training steps that all profiles have recorded, in order.
+
+    Raises:
+        UserError: if there is no profile.
+    """
+    if not profiles:
+        raise UserError("no arm has recorded gradients: choose a sweep with recording.points above 0")
     recorded = [set(profile["train_step"].values.tolist()) for profile in profiles.values()]
     return sorted(set.intersection(*recorded))
 
@@ -104,14 +118,12 @@ def _lags(profiles: dict[str, xr.Dataset], task: Task) -> Iterator[Figure]:
     """Norm against lag of all arms before training, and at the last training step that all of them reached."""
     steps = shared_steps(profiles)
     for when, step in dict(zip(("start", "late"), dict.fromkeys((*steps[:1], *steps[-1:])), strict=False)).items():
-        ax = plots.compare_lags(at_step(dict(sorted(profiles.items())), step))  # colours as in the other figures
-        ax.set_title(f"Total gradient norm at training step {step:,}", loc="left", fontsize=11, pad=10)
         why = "before the first update" if step == 0 else "the last recorded step that every arm reached"
         yield Figure(
             f"lag-{when}-{task.label}",
             f"Gradient norm against lag at training step {step:,}",
             f"One fresh seed an arm, {why}; the flatter, the further back the error signal reaches.",
-            ax,
+            compare_at(profiles, step),
         )
 
 

@@ -112,16 +112,15 @@ class LineDisplay:
 
 def arms_table(state: SweepState) -> Table:
     """One row an arm: slots over all tasks, the best score on each task, what is going on."""
-    tasks = {study.plan.task: study.plan.config({}, 0).task.score_name for study in state.studies}
-    scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else {}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=20)
+    tasks = list(dict.fromkeys(study.plan.task for study in state.studies))
+    scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=18)
     for name in ("search", "final", "failed"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=6)
-    for task, score in scored.items():
-        name = f"best {score}" if len(tasks) == 1 else f"{task} {score}"
-        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("state", no_wrap=True, min_width=10)
+        table.add_column(name, justify="right", no_wrap=True)
+    for task in scored:
+        table.add_column(f"{task}\nbest", justify="right", no_wrap=True, overflow="ellipsis", max_width=12)
+    table.add_column("state", no_wrap=True)
     for arm in dict.fromkeys(study.plan.arm for study in state.studies):
         studies = [study for study in state.studies if study.plan.arm == arm]
         search, final = (total(study.search for study in studies), total(study.final for study in studies))
@@ -140,7 +139,7 @@ def clock(seconds: float) -> str:
 
 def _summary(state: SweepState, elapsed: float, workers: int) -> RenderableType:
     slots = state.all_slots
-    line = Table.grid(padding=(0, 1))
+    line = Table.grid(padding=(0, 1, 0, 0))
     line.add_column(width=20)
     line.add_column(no_wrap=True)
     line.add_row(

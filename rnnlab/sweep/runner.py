@@ -56,7 +56,7 @@ def run_sweep(
         if not state.closed:
             uri = tracking_uri()
             with _signals() as caught, make_display(console, size) as display:
-                display.say(f"preparing sweep '{definition.name}': {_budget(definition)}, {size} workers")
+                display.say(f"{definition.name}: {_budget(definition)}, {size} workers")
                 prepare(uri)
                 supervisor = Supervisor(definition, folder, storage, uri, str(path))
                 state = supervisor.run(WorkerPool(folder, size, uri), display, caught)
@@ -118,11 +118,9 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _budget(definition: SweepDefinition) -> str:
-    studies = len(definition.tasks) * len(definition.arms)
-    return (
-        f"{len(definition.arms)} arms on {len(definition.tasks)} tasks, {studies * definition.search_trials} search "
-        f"trials, {studies * definition.seeds} runs on fresh seeds"
-    )
+    tasks, arms = len(definition.tasks), len(definition.arms)
+    search, final = (tasks * arms * each for each in (definition.search_trials, definition.seeds))
+    return f"{arms} arms on {tasks} task{'s' * (tasks > 1)}, {search} search trials and {final} final runs"
 
 
 def _report(state: SweepState, console: Console, command: str) -> None:

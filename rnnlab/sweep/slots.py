@@ -80,28 +80,30 @@ def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
     return None
 
 
-def recover(study: optuna.Study, orphaned: Callable[[FrozenTrial], str | None], crashed: bool) -> list[FrozenTrial]:
+def recover(
+    study: optuna.Study,
+    orphaned: Callable[[FrozenTrial], str | None],
+    crashed: bool = False,
+    give_up: Callable[[FrozenTrial, str], None] | None = None,
+) -> None:
     """Tell the trials of workers that are gone to have failed, so that `fill` enqueues their slots again.
 
     Args:
         study: where to look.
         orphaned: why a running trial will never end, or None where it may.
         crashed: whether the worker died by itself, which a slot may suffer only so often.
-
-    Returns:
-        The trials that were given up on for good.
+        give_up: called with trial and reason before a slot is settled as failed, so that a kill in between repeats it.
     """
-    given_up = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         reason = orphaned(trial)
         if reason is None:
             continue
         retry = not crashed or trial.user_attrs["crashes"] < ALLOWED_CRASHES
+        if not retry and give_up is not None:
+            give_up(trial, reason)
         for key, value in {"reason": reason, "retry": retry, "crashed": crashed}.items():
             study._storage.set_trial_user_attr(trial._trial_id, key, value)
         study.tell(trial.number, state=TrialState.FAIL)
-        given_up += [] if retry else [trial]
-    return given_up
 
 
 def unnamed_too_long(trial: FrozenTrial) -> bool:

@@ -5,10 +5,11 @@ import signal
 import time
 import uuid
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
@@ -16,8 +17,8 @@ from rnnlab.sweep.pool import Death, WorkerPool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.slots import best_trial, fill, latest, recover, settled, unnamed_too_long
 from rnnlab.sweep.state import SweepState, read_state
-from rnnlab.sweep.trial import find_run
-from rnnlab.tracking.writer import RunWriter, finish_parent, log_file, start_parent
+from rnnlab.sweep.trial import Job, give_up
+from rnnlab.tracking.writer import finish_parent, log_file, start_parent
 
 POLL_SECONDS = 0.5
 INTERRUPTED = "interrupted"
@@ -66,9 +67,12 @@ class Supervisor:
                 time.sleep(POLL_SECONDS)
         finally:
             self._stop(pool, display, caught)
+        state = read_state(self.definition, self.storage)
+        display.show(state)
         if state.complete:
             shutil.rmtree(self.folder / "slots", ignore_errors=True)
-        return replace(state, stopped_by=None if state.complete else caught[0])
+            return state
+        return replace(state, stopped_by=caught[0])
 
     def _open(self, name: str) -> optuna.Study:
         return optuna.create_study(study_name=name, storage=self.storage, direction="minimize", load_if_exists=True)
@@ -86,12 +90,12 @@ class Supervisor:
             "rnnlab.study": search.user_attrs["id"],
         }
         parent = start_parent(self.uri, self.definition.name, plan.name, tags, self.definition.question)
+        if final.user_attrs.get("parent_run") != parent:
+            log_file(self.uri, parent, self.folder / "sweep.yaml")
         for study in (search, final):
-            if study.user_attrs.get("parent_run") != parent:
-                log_file(self.uri, parent, self.folder / "sweep.yaml")
-                study.set_user_attr("parent_run", parent)
-            if study.user_attrs.get("source") != source:
-                study.set_user_attr("source", source)
+            for key, value in {"parent_run": parent, "source": source}.items():
+                if study.user_attrs.get(key) != value:
+                    study.set_user_attr(key, value)
 
     def _plan_slots(self) -> None:
         """Enqueue what has to be run: search slots, slots cut short, and final slots where the search is over."""
@@ -113,29 +117,27 @@ class Supervisor:
     def _recover_all(self) -> None:
         """Take back every running trial; only while no worker is alive."""
         for study in self.studies:
-            recover(study, lambda trial: INTERRUPTED, crashed=False)
+            recover(study, lambda trial: INTERRUPTED)
 
     def _recover_unnamed(self) -> None:
         for study in self.studies:
-            recover(study, lambda trial: INTERRUPTED if unnamed_too_long(trial) else None, crashed=False)
+            recover(study, lambda trial: INTERRUPTED if unnamed_too_long(trial) else None)
 
     def _mourn(self, death: Death, display: Display) -> None:
-        """Take back the trial of a worker that ended unasked; its slot is tried once more."""
+        """Take back the trial of a worker that ended unasked; a slot that costs too many workers is given up on."""
         self.deaths_in_a_row += 1
         display.say(f"worker lost: {death.reason}")
 
         def orphaned(trial: FrozenTrial) -> str | None:
             return death.reason if trial.user_attrs.get("worker") == death.worker else None
 
-        for study in self.studies:
-            for trial in recover(study, orphaned, death.crashed):
-                self._fail_run(study, trial, death.reason)
+        def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
+            job = Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder, self.uri)
+            give_up(job, reason)
 
-    def _fail_run(self, study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
-        parent, slot = study.user_attrs["parent_run"], trial.user_attrs["slot"]
-        left = find_run(self.uri, self.definition.name, parent, trial.user_attrs["phase"], slot)
-        if left is not None:
-            RunWriter.start(self.uri, self.definition.name, "", {}, {}, run_id=left.info.run_id).fail(reason)
+        for plan in self.plans:
+            for study in (self.searches[plan.name], self.finals[plan.name]):
+                recover(study, orphaned, death.crashed, partial(fail_run, plan, study))
 
     def _note_progress(self, state: SweepState, pool: WorkerPool) -> None:
         """Give up where workers die faster than slots are settled: nothing here will mend that."""

@@ -12,6 +12,7 @@ import optuna
 from mlflow.entities import Run
 from optuna.trial import Trial, TrialState
 
+from rnnlab.config import Config
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
 from rnnlab.sweep.space import suggest
 from rnnlab.tracking.provenance import config_params, config_tags
@@ -56,21 +57,6 @@ class Job:
     def checkpoint(self) -> Path:
         return self.folder / "slots" / self.plan.task / self.plan.arm / f"{self.phase}-{self.slot}" / "checkpoint.pt"
 
-    @property
-    def score_metric(self) -> str:
-        return f"{SUMMARY}test/{self.plan.config({}, 0).task.score_name}"
-
-
-def find_run(uri: str, experiment: str, parent_run: str, phase: Phase, slot: int) -> Run | None:
-    """Find the MLflow run of a slot that was tried before.
-
-    Looking it up, rather than noting its id somewhere, leaves no moment at which a kill could give a slot two runs.
-    """
-    tags = {"mlflow.parentRunId": parent_run, "rnnlab.phase": phase, "rnnlab.trial": str(slot)}
-    with explained(uri):
-        found = connect(uri).search_runs([experiment_id(uri, experiment)], tagged(tags), max_results=1)
-    return found[0] if found else None
-
 
 def execute(job: Job, should_stop: Callable[[], bool]) -> None:
     """Run a claimed slot: train, write to MLflow, tell Optuna, drop the checkpoint, in this order.
@@ -85,27 +71,51 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
     Raises:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
     """
-    tried = None
-    if "retried" in job.trial.user_attrs:
-        tried = find_run(job.uri, job.definition.name, job.study.user_attrs["parent_run"], job.phase, job.slot)
+    tried = _find_run(job) if "retried" in job.trial.user_attrs else None
+    config = _config(job)
     if tried is not None and tried.info.status == "FINISHED":
-        _tell(job, float(tried.data.tags[OBJECTIVE]), tried.data.metrics.get(job.score_metric, math.nan))
+        score = tried.data.metrics.get(f"{SUMMARY}test/{config.task.score_name}", math.nan)
+        _tell(job, float(tried.data.tags[OBJECTIVE]), score)
     else:
-        _train(job, tried.info.run_id if tried else None, should_stop)
+        _train(job, config, _open_run(job, config, tried), should_stop)
     shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
 
 
-def _train(job: Job, run_id: str | None, should_stop: Callable[[], bool]) -> None:
-    config = job.plan.config(suggest(job.definition.search, job.trial), job.trial.user_attrs["seed"])
-    writer = RunWriter.start(
+def give_up(job: Job, reason: str) -> None:
+    """Note in MLflow that a slot has failed for good, even where it never came to have a run there."""
+    _open_run(job, _config(job), _find_run(job)).fail(reason)
+
+
+def _config(job: Job) -> Config:
+    return job.plan.config(suggest(job.definition.search, job.trial), job.trial.user_attrs["seed"])
+
+
+def _find_run(job: Job) -> Run | None:
+    """Find the MLflow run of a slot that was tried before.
+
+    Looking it up, rather than noting its id somewhere, leaves no moment at which a kill could give a slot two runs.
+    """
+    parent = job.study.user_attrs["parent_run"]
+    tags = {"mlflow.parentRunId": parent, "rnnlab.phase": job.phase, "rnnlab.trial": str(job.slot)}
+    with explained(job.uri):
+        experiment = experiment_id(job.uri, job.definition.name)
+        found = connect(job.uri).search_runs([experiment], tagged(tags), max_results=1)
+    return found[0] if found else None
+
+
+def _open_run(job: Job, config: Config, tried: Run | None) -> RunWriter:
+    return RunWriter.start(
         job.uri,
         job.definition.name,
         f"{job.plan.arm} {job.phase} {job.slot}",
         {**config_tags(config), **_tags(job)},
         config_params(config),
         job.study.user_attrs["parent_run"],
-        run_id,
+        tried.info.run_id if tried else None,
     )
+
+
+def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[], bool]) -> None:
     watch = _Watch(job, config.training.steps)
     try:
         result = run(config, checkpoint=job.checkpoint, on_evaluation=watch, should_stop=should_stop)

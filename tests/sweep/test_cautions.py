@@ -59,7 +59,8 @@ def test_failed_and_diverged_runs_are_told_in_either_phase(phase, outcome):
 
 def test_few_seeds_are_told():
     rows = [row for row in sound() if row["phase"] == "search" or row["seed"] < 3]
-    assert told(rows, seeds=3) == [line for line in told(rows, seeds=3) if line.startswith("Few seeds (3 an arm)")]
+    (text,) = told(rows, seeds=3)
+    assert text.startswith("Few seeds (3 an arm)")
 
 
 @pytest.mark.parametrize(

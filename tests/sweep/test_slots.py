@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep import slots
 from rnnlab.sweep.slots import best_trial, claim, fill, latest, recover, settled
@@ -86,7 +86,7 @@ def test_interrupted_slot_comes_back_as_it_was(study: optuna.Study) -> None:
         trial = claimed[1]
         assert trial.suggest_float("x", 0, 1) == 0.0
         trial.report(0.5 - attempt, step=attempt)
-        assert recover(study, lambda _: "interrupted", crashed=False) == []
+        recover(study, lambda _: "interrupted")
         fill_all(study, count=1)
     (last,) = latest(study).values()
     assert last.state == TrialState.WAITING and last.params == {"x": 0.0}
@@ -101,7 +101,7 @@ def test_a_proposed_point_survives_its_worker(study: optuna.Study) -> None:
     claimed = claim([study])
     assert claimed is not None
     proposed = claimed[1].suggest_float("x", 0, 1)
-    recover(study, lambda _: "interrupted", crashed=False)
+    recover(study, lambda _: "interrupted")
     fill(study, [{}], [{"phase": "search", "seed": 0}])
     study.sampler = optuna.samplers.RandomSampler(seed=2)
     claimed = claim([study])
@@ -110,21 +110,21 @@ def test_a_proposed_point_survives_its_worker(study: optuna.Study) -> None:
 
 def test_a_slot_that_kills_its_workers_is_tried_twice(study: optuna.Study) -> None:
     fill_all(study, count=1)
-    given_up = []
+    given_up: list[tuple[FrozenTrial, str]] = []
     while claim([study]) is not None:
-        given_up += recover(study, lambda _: "its worker was killed by SIGKILL", crashed=True)
+        recover(study, lambda _: "killed", crashed=True, give_up=lambda trial, reason: given_up.append((trial, reason)))
         fill_all(study, count=1)
     assert states(study) == [TrialState.FAIL] * 2
     (last,) = latest(study).values()
-    assert settled(last) and [trial.number for trial in given_up] == [last.number]
-    assert last.user_attrs["reason"] == "its worker was killed by SIGKILL"
+    assert settled(last) and last.user_attrs["reason"] == "killed"
+    assert [(trial.number, reason) for trial, reason in given_up] == [(last.number, "killed")]
 
 
 def test_only_orphans_are_recovered(study: optuna.Study) -> None:
     fill_all(study, count=2)
     for _ in range(2):
         claim([study])
-    recover(study, lambda trial: "gone" if trial.user_attrs["slot"] == 1 else None, crashed=False)
+    recover(study, lambda trial: "gone" if trial.user_attrs["slot"] == 1 else None)
     assert states(study) == [TrialState.RUNNING, TrialState.FAIL]
 
 

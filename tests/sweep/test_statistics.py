@@ -38,6 +38,12 @@ def test_the_interval_shrinks_with_the_root_of_the_number_of_values():
     assert (few.high - few.low) / (many.high - many.low) == pytest.approx(10, rel=0.25)
 
 
+def test_the_order_of_values_does_not_matter():
+    values = draws(6, 1)[0]
+    forward, backward = (bootstrap_mean(v, np.random.default_rng(0)) for v in (values, values[::-1]))
+    assert forward == backward
+
+
 def test_an_interval_of_one_value_is_unknown_and_of_equal_values_has_no_width():
     generator = np.random.default_rng(0)
     value, low, high = bootstrap_mean([0.25], generator)

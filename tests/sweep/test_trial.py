@@ -42,7 +42,7 @@ class Bench:
         return Job(self.definition, self.plan, *claimed, self.folder, self.uri)
 
     def interrupt(self) -> None:
-        recover(self.study, lambda _: "interrupted", crashed=False)
+        recover(self.study, lambda _: "interrupted")
         self.fill()
 
     def runs(self) -> list[Run]:

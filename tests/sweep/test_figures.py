@@ -1,0 +1,45 @@
+"""Figures of a report compare arms at one training step, and show a run that did not diverge if there is one."""
+
+import numpy as np
+import pytest
+
+from rnnlab.errors import UserError
+from rnnlab.sweep.figures import compare_at, first_profiles, shared_steps
+from rnnlab.sweep.statistics import ablation_table
+from rnnlab.tracking.reader import load_sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(small_sweep):
+    runs = load_sweep("small", small_sweep).query("task == 'adding-8'")
+    return ablation_table(runs), runs, small_sweep
+
+
+def test_one_run_an_arm_is_shown_the_first_that_did_not_diverge(sweep):
+    rows, runs, uri = sweep
+    tanh = runs.query("arm == 'tanh' and phase == 'final'")
+    worst_first = runs.assign(seed=runs["seed"].where(~runs["diverged"], -1))
+    for given in (runs, worst_first):
+        profiles = first_profiles(rows, given, uri)
+        assert list(profiles) == rows["arm"].tolist()
+        first = tanh.loc[tanh["seed"] == 1000].iloc[0]
+        lag, norm = (profiles["tanh"][name] for name in ("lag", "log10_grad_norm"))
+        slope = np.polyfit(lag, norm.isel(step=0, layer=-1).sel(direction="forward", state="h"), 1)[0]
+        assert slope == pytest.approx(first["decay_rate_init"], rel=1e-4)  # profiles are kept in float32
+
+
+def test_arms_are_compared_at_one_training_step(sweep):
+    rows, runs, uri = sweep
+    profiles = first_profiles(rows, runs, uri)
+    shortened = profiles | {"lstm": profiles["lstm"].isel(step=slice(0, 2))}
+    steps = profiles["tanh"]["train_step"].values.tolist()
+    assert shared_steps(shortened) == steps[:2]
+    ax = compare_at(shortened, steps[1])
+    assert ax.get_title(loc="left").endswith(f"training step {steps[1]}")
+    expected = profiles["tanh"]["log10_grad_norm"].isel(step=1, layer=-1).sel(direction="forward", state="h").values
+    assert any(np.array_equal(line.get_ydata(), expected) for line in ax.get_lines())
+
+
+def test_without_profiles_there_is_no_step_to_share():
+    with pytest.raises(UserError, match=r"recording\.points above 0"):
+        shared_steps({})

@@ -1,0 +1,141 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rnnlab.config import Config, load_config
+from rnnlab.tracking.reader import load_profile
+from rnnlab.tracking.store import connect, tracking_uri
+
+COMMAND = [sys.executable, "-c", "from rnnlab.cli import main; main()"]
+SMALL = {
+    "task": {"kind": "adding", "length": 6},
+    "cell": {"kind": "vanilla", "hidden_size": 4},
+    "training": {"steps": 20, "eval_every": 10, "eval_examples": 20, "test_examples": 20},
+    "recording": {"points": 4},
+}
+
+
+def rnnlab(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def stored_runs() -> list:
+    client = connect(tracking_uri())
+    return client.search_runs([e.experiment_id for e in client.search_experiments()])
+
+
+@pytest.fixture
+def experiment(workplace: Path) -> Path:
+    path = workplace / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
+    done = rnnlab("run", experiment, "cell.kind=lstm", "optimizer.lr=3e-3")
+    assert done.returncode == 0, done.stderr
+    assert "test mse" in done.stdout and "step 20/20" in done.stdout
+    (run,) = stored_runs()
+    config = load_config(experiment, ["cell.kind=lstm", "optimizer.lr=3e-3"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["rnnlab.config_hash"] == config.hash
+    assert run.data.params["optimizer.lr"] == "0.003"
+    assert load_profile(run.info.run_id).sizes["time"] == 6
+    assert not any(Path("runs/checkpoints").iterdir())
+
+
+def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
+    settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
+    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
+    while not list(Path("runs").glob("checkpoints/*/run.json")):
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert [run.info.status for run in stored_runs()] == ["RUNNING"]
+    assert list(Path("runs").glob("checkpoints/*/checkpoint.pt"))
+    done = rnnlab("run", experiment, *settings)
+    assert done.returncode == 0, done.stderr
+    (run,) = stored_runs()
+    assert run.info.status == "FINISHED"
+
+
+def test_print_config_shows_every_field_and_reads_back(experiment):
+    done = rnnlab("run", experiment, "--print-config", "cell.kind=gru")
+    config = Config.parse(yaml.safe_load(done.stdout))
+    assert config == load_config(experiment, ["cell.kind=gru"])
+    assert config.hash in done.stdout and "momentum" not in done.stdout and "beta1: 0.9" in done.stdout
+    assert not Path("runs/checkpoints").exists()
+
+
+def test_one_arm_of_a_sweep_runs_alone(workplace):
+    arms = {"tanh": {}, "gru": {"cell.kind": "gru"}}
+    base = {name: SMALL[name] for name in ("cell", "training", "recording")}
+    sweep = {"name": "s", "base": base, "tasks": [SMALL["task"]], "arms": arms,
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 1, "seeds": 1}  # fmt: skip
+    path = workplace / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    done = rnnlab("run", path, "--arm", "gru", "--print-config", "optimizer.lr=0.005", "seed=7")
+    config = Config.parse(yaml.safe_load(done.stdout))
+    assert (config.cell.kind, config.optimizer.lr, config.seed) == ("gru", 0.005, 7)
+    for arguments, message in (
+        (["--arm", "gruu"], "did you mean 'gru'"),
+        ([], "--arm = None"),
+        (["--arm", "gru", "--task", "copying-5"], "--task = 'copying-5'"),
+    ):
+        refused = rnnlab("run", path, *arguments)
+        assert refused.returncode == 2 and message in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml"),
+        (["run", "small.yaml", "cell.hiden_size=3"], "did you mean 'hidden_size'"),
+        (["run", "small.yaml", "training.truncation.window=9"], "longer than the sequence"),
+        (["run", "small.yaml", "training.clip.threshold=0"], "greater than 0"),
+        (["run", "small.yaml", "init.bias=chrono"], "needs gates"),
+        (["run", "small.yaml", "--arm", "lstm"], "single experiment"),
+        (["sweep", "none.yaml"], "none.yaml"),
+        (["sweep", "small.yaml"], "no field"),
+        (["report", "never-run"], "never-run"),
+        (["ui", "--port", "0"], "port"),
+    ],
+)
+def test_mistakes_exit_with_2_and_no_traceback(experiment, arguments, message):
+    refused = rnnlab(*arguments)
+    assert refused.returncode == 2
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert stored_runs() == []
+
+
+def test_a_busy_port_is_named(workplace):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        refused = rnnlab("ui", "--port", port)
+    assert refused.returncode == 2
+    assert f"port {port} is taken" in refused.stderr
+
+
+def test_help_imports_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "mlflow", "optuna", "pandas"} & {
+        line.split("|")[-1].strip() for line in done.stderr.splitlines()
+    }

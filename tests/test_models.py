@@ -1,0 +1,59 @@
+"""From configuration to network."""
+
+import pytest
+import torch
+
+from rnnlab.config import Config
+from rnnlab.models import SequenceModel
+
+SYMBOLS = {"task": {"kind": "copying", "length": 4}, "cell": {"kind": "gru", "hidden_size": 6}, "dtype": "float64"}
+
+
+def build(**sections) -> tuple[Config, SequenceModel]:
+    config = Config.parse({**SYMBOLS, **sections})
+    return config, SequenceModel(config)
+
+
+def test_an_embedding_of_unit_vectors_is_one_hot():
+    config, one_hot = build()
+    _, embedded = build(model={"input": "embedding", "embedding_size": config.task.input_size})
+    assert embedded.embedding is not None
+    with torch.no_grad():
+        embedded.embedding.weight.copy_(torch.eye(config.task.input_size))
+    batch = config.task.sample(torch.Generator().manual_seed(0), 3)
+    torch.testing.assert_close(embedded(batch.inputs)[0], one_hot(batch.inputs)[0], rtol=0, atol=1e-14)
+
+
+def test_an_embedding_is_trained():
+    config, model = build(model={"input": "embedding", "embedding_size": 3})
+    batch = config.task.sample(torch.Generator().manual_seed(0), 3)
+    config.task.losses(model(batch.inputs)[0], batch.targets).mean().backward()
+    assert model.embedding is not None and model.embedding.weight.grad is not None
+    assert (model.embedding.weight.grad != 0).any(-1).sum() >= 3  # blank, marker and some items occur
+
+
+@pytest.mark.parametrize(("task", "answers"), [("adding", 1), ("copying", 24)])
+def test_answers_stand_where_the_task_wants_them(task, answers):
+    config, model = build(task={"kind": task, "length": 4})
+    batch = config.task.sample(torch.Generator().manual_seed(0), 3)
+    outputs, _ = model(batch.inputs)
+    assert outputs.shape == (answers, 3, config.task.output_size)
+    assert config.task.losses(outputs, batch.targets).shape == (answers, 3)
+
+
+def test_arms_share_what_they_have_in_common_at_the_start():
+    _, tanh = build(cell={"kind": "vanilla", "hidden_size": 6, "activation": "tanh"})
+    _, relu = build(cell={"kind": "vanilla", "hidden_size": 6, "activation": "relu", "norm": "batch"})
+    _, gru = build()
+    assert torch.equal(tanh.readout.weight, gru.readout.weight)
+    assert torch.equal(tanh.recurrent.weight_hh_l0, relu.recurrent.weight_hh_l0)
+    _, other_seed = build(seed=1)
+    assert not torch.equal(other_seed.readout.weight, gru.readout.weight)
+
+
+def test_both_directions_and_layers_reach_the_readout():
+    config, model = build(model={"num_layers": 2, "bidirectional": True, "residual_layers": True})
+    assert model.readout.in_features == 12
+    batch = config.task.sample(torch.Generator().manual_seed(0), 3)
+    model(batch.inputs)[0].sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
