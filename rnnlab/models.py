@@ -1,7 +1,7 @@
 """From a configuration to a network: input, recurrent layers, readout."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,8 @@ class SequenceModel(nn.Module):
             steps=task.steps,
             generator=make_generator(config.seed, "init", "recurrent"),
         )
-        self.readout = nn.utils.skip_init(nn.Linear, self.recurrent.output_size, task.output_size)
+        linear = nn.utils.skip_init(nn.Linear, self.recurrent.output_size, task.output_size)
+        self.readout = cast(nn.Linear, linear)
         bound = 1 / math.sqrt(self.recurrent.output_size)
         generator = make_generator(config.seed, "init", "readout")
         for parameter in self.readout.parameters():

@@ -46,7 +46,7 @@ def test_arms_share_what_they_have_in_common_at_the_start():
     _, relu = build(cell={"kind": "vanilla", "hidden_size": 6, "activation": "relu", "norm": "batch"})
     _, gru = build()
     assert torch.equal(tanh.readout.weight, gru.readout.weight)
-    assert torch.equal(tanh.recurrent.weight_hh_l0, relu.recurrent.weight_hh_l0)
+    assert torch.equal(tanh.recurrent.get_parameter("weight_hh_l0"), relu.recurrent.get_parameter("weight_hh_l0"))
     _, other_seed = build(seed=1)
     assert not torch.equal(other_seed.readout.weight, gru.readout.weight)
 

@@ -75,7 +75,9 @@ class Supervisor:
         return replace(state, stopped_by=caught[0])
 
     def _open(self, name: str) -> optuna.Study:
-        return optuna.create_study(study_name=name, storage=self.storage, direction="minimize", load_if_exists=True)
+        # The parent proposes a point only for a slot that lost its workers before they could.
+        sampler = optuna.samplers.RandomSampler(seed=self.definition.seed)
+        return optuna.create_study(study_name=name, storage=self.storage, sampler=sampler, load_if_exists=True)
 
     def _prepare_parent(self, plan: StudyPlan, source: str) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""

@@ -14,7 +14,7 @@ from rnnlab.sweep import trial as trial_module
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.slots import claim, fill, latest, recover
 from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.trial import OBJECTIVE, Job, execute
+from rnnlab.sweep.trial import OBJECTIVE, Job, execute, give_up
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.writer import start_parent
 from rnnlab.training.loop import Interrupted, run
@@ -172,6 +172,20 @@ def test_a_kill_while_writing_gives_one_run_and_no_step_twice(
     assert stored.info.status == "FINISHED" and stored.data.params["cell.kind"] == "vanilla"
     history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
     assert [metric.step for metric in history] == [5, 10]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_slot_given_up_on_is_in_mlflow_once(make_bench: MakeBench, started: bool) -> None:
+    bench = make_bench()
+    job = bench.claim()
+    if started:
+        with pytest.raises(Interrupted):
+            execute(job, stop_after(1))
+    give_up(job, "its worker was killed by SIGKILL")
+    (stored,) = bench.runs()
+    assert stored.info.status == "FAILED" and stored.data.tags["rnnlab.outcome"] == "failed"
+    assert stored.data.tags["rnnlab.reason"] == "its worker was killed by SIGKILL"
+    assert stored.data.tags["rnnlab.trial"] == "0" and stored.data.params["optimizer.lr"]
 
 
 def test_an_error_fails_the_trial_with_its_reason(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,71 @@
+"""What is shown of a sweep: right numbers, in 80 columns and 24 lines."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.progress import LineDisplay, LiveDisplay, clock, make_display
+from rnnlab.sweep.state import Counts, StudyState, SweepState
+
+ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
+ARMS += ["chrono-lstm", "everything-together-at-once"]
+
+
+def sweep_state(tiny: dict[str, Any], tasks: int, search_done: int, final_done: int, failed: int = 0) -> SweepState:
+    """Twelve arms that are all equally far."""
+    entries = [{"kind": "adding", "length": 100 * (k + 1)} for k in range(tasks)]
+    definition = SweepDefinition.parse(
+        tiny | {"arms": {arm: {} for arm in ARMS}, "tasks": entries, "trials": 40, "seeds": 10}
+    )
+    search, final = Counts(40, search_done, failed, 1), Counts(10, final_done, 0, 0)
+    studies = [StudyState(plan, search, final, 0.012345, 6.0, (), False) for plan in definition.plan()]
+    return SweepState("tiny", tuple(studies))
+
+
+def console(terminal: bool) -> Console:
+    return Console(file=io.StringIO(), width=80, height=24, force_terminal=terminal, color_system=None)
+
+
+def shown(on: Console) -> list[str]:
+    assert isinstance(on.file, io.StringIO)
+    return on.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_twelve_arms_fit_a_small_terminal(tiny: dict[str, Any], tasks: int) -> None:
+    display = LiveDisplay(console(terminal=True), workers=2)
+    display.show(sweep_state(tiny, tasks, search_done=30, final_done=0, failed=2))
+    on = console(terminal=False)
+    on.print(display.live.get_renderable())
+    lines = shown(on)
+    assert len(lines) < 24 and max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if "searching" in line]
+    assert [row[0] for row in rows] == [arm if len(arm) <= 18 else f"{arm[:17]}…" for arm in ARMS]
+    best = ["0.01235"] * tasks if tasks < 3 else []
+    assert rows[0][1:] == [f"{30 * tasks}/{40 * tasks}", f"0/{10 * tasks}", f"{2 * tasks}", *best, "searching"]
+    assert f"{360 * tasks}/{600 * tasks} done, {24 * tasks} failed" in lines[-1]
+
+
+def test_time_left_is_what_is_open_shared_by_the_workers(tiny: dict[str, Any]) -> None:
+    state = sweep_state(tiny, tasks=1, search_done=38, final_done=0, failed=2)
+    assert state.seconds_left(workers=2) == 12 * 10 * 6.0 / 2
+    assert clock(360.0) == "6:00"
+
+
+def test_a_log_file_gets_each_phase_once(tiny: dict[str, Any]) -> None:
+    on = console(terminal=False)
+    with make_display(on, workers=2) as display:
+        assert isinstance(display, LineDisplay)
+        for search, final in [(0, 0), (39, 0), (40, 0), (40, 5), (40, 5), (40, 10)]:
+            display.show(sweep_state(tiny, tasks=1, search_done=search, final_done=final))
+    lines = [line for line in shown(on) if line.startswith("adding-100/tanh:")]
+    assert lines == ["adding-100/tanh: retraining, best 0.01235", "adding-100/tanh: done, best 0.01235"]
+    assert shown(on)[-1].startswith("600/600 done") and "\x1b" not in "".join(shown(on))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (11045, "3:04:05")])
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
