@@ -71,6 +71,9 @@ def load_profile(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
 def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     """Read every run of a sweep, finished or not.
 
+    Where a sweep was started anew under the same name, the runs of the newest start count, arm by arm: runs of
+    both, averaged together, would look like more evidence than there is.
+
     Args:
         name: name of the sweep.
         tracking_uri: the store; the one in use if not given.
@@ -91,9 +94,16 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
         if name not in known:
             advice = nearest(name, known) if known else "start one with `rnnlab sweep`"
             raise UserError(f"the tracking store {store.shown(uri)} holds no sweep '{name}': {advice}")
-        runs = [run for run in _search(client, {"rnnlab.sweep": name}) if "mlflow.parentRunId" in run.data.tags]
+        current = {_study(run): run.info.run_id for run in studies if run.data.tags["rnnlab.sweep"] == name}
+        found = _search(client, {"rnnlab.sweep": name})
+    runs = [run for run in found if run.data.tags.get("mlflow.parentRunId") in set(current.values())]
     params = sorted({f"param.{key}" for run in runs for key in run.data.params})
     return pd.DataFrame([_row(run) for run in runs], columns=[*COLUMNS, *params])
+
+
+def _study(run: Run) -> tuple[str | None, str | None]:
+    """Task and arm of a study's parent run."""
+    return run.data.tags.get("rnnlab.task"), run.data.tags.get("rnnlab.arm")
 
 
 def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:

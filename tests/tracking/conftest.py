@@ -50,10 +50,12 @@ def result() -> Result:
 
 @pytest.fixture
 def start_run(uri: str, result: Result) -> StartRun:
-    """Starts a child run of the sweep `demo`, whose parent is made on the way."""
+    """Starts a child run of the sweep `demo`, whose parent is made on the way; `start` tells starts of it apart."""
 
-    def start(arm: str = "lstm", trial: int = 0, **options: str) -> RunWriter:
-        parent = start_parent(uri, "demo", "study", {"rnnlab.kind": "study", "rnnlab.sweep": "demo"}, "Why?")
+    def start(arm: str = "lstm", trial: int = 0, start: str = "first", **options: str) -> RunWriter:
+        study = {"kind": "study", "sweep": "demo", "task": "adding-9", "arm": arm, "study": f"{arm} {start}"}
+        study = {f"rnnlab.{name}": value for name, value in study.items()}
+        parent = start_parent(uri, "demo", "study", study, "Why?")
         tags = {"rnnlab.sweep": "demo", "rnnlab.arm": arm, "rnnlab.phase": "final", "rnnlab.trial": str(trial)}
         tags |= {**config_tags(result.config), "rnnlab.command": "rnnlab run demo.yaml"}
         return RunWriter.start(uri, "demo", f"{arm} {trial}", tags, config_params(result.config), parent, **options)

@@ -67,7 +67,7 @@ def test_a_sweep_is_one_row_a_run_with_the_documented_columns(uri, start_run, re
     assert list(runs["trial"]) == [0, 1, 2, 3, 4] and list(runs["seed"]) == [0] * 5
     assert {runs[name].dtype.kind for name in ("length", "seed", "trial")} == {"i"}
     assert {runs[name].dtype.kind for name in ("solved", "diverged")} == {"b"}
-    assert len(set(runs["parent_id"])) == 1
+    assert runs["parent_id"].is_unique
     first, second = runs.to_dict("records")[:2]
     assert (first["task"], first["length"], first["command"]) == ("adding-9", 9, "rnnlab run demo.yaml")
     assert first["config_hash"] == result.config.hash
@@ -94,6 +94,13 @@ def test_a_sweep_of_many_pages_is_read_whole(uri, start_run, monkeypatch):
     for trial in range(5):
         start_run(trial=trial)
     assert list(load_sweep("demo", uri)["trial"]) == [0, 1, 2, 3, 4]
+
+
+def test_of_two_starts_of_an_arm_the_newest_counts(uri, start_run):
+    start_run("lstm", 0)
+    other = start_run("gru", 0)
+    again = [start_run("lstm", trial, start="second") for trial in (0, 1)]
+    assert set(load_sweep("demo", uri)["run_id"]) == {other.run_id, *(writer.run_id for writer in again)}
 
 
 def test_a_sweep_without_runs_is_an_empty_table(uri):
