@@ -177,6 +177,8 @@ def _check_input(config: Config) -> None:
 
 
 def _check_batch_norm(config: Config) -> None:
+    if config.cell.norm != "batch" and config.cell.norm_noise:
+        raise ValueError(f"cell.norm_noise = {config.cell.norm_noise} is for cell.norm = 'batch': set it to 0")
     if config.cell.norm == "batch" and config.training.batch_size < 2:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
 

@@ -66,6 +66,16 @@ class SequenceModel(nn.Module):
         hidden, states = self.recurrent(self._encode(inputs), states, start=start)
         return self.readout(hidden if self.every else hidden[-1:]), states
 
+    def noisy_states(self, batch_size: int, generator: torch.Generator) -> Any:
+        """States before the first step of a training sequence: noise in h where the cell asks for it, else none."""
+        noise = self.recurrent.cell.norm_noise
+        if not noise:
+            return None
+        count, cell = self.recurrent.num_layers * len(self.recurrent.directions), self.recurrent.cell
+        h = noise * torch.randn(count, batch_size, cell.hidden_size, generator=generator, dtype=self.dtype)
+        rest = [torch.zeros_like(h) for _ in cell.states[1:]]
+        return (h, *rest) if rest else h
+
     def _encode(self, inputs: Tensor) -> Tensor:
         if self.embedding is not None:
             return self.embedding(inputs)

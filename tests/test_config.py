@@ -35,6 +35,7 @@ MISTAKES = [
     ({"model__input": "embedding"}, "needs symbols"),
     ({"task": {"kind": "copying"}, "model__input": "raw"}, "needs numbers"),
     ({"cell__norm": "batch", "training__batch_size": 1}, "batch_size of at least 2"),
+    ({"cell__norm_noise": 0.1}, "norm_noise = 0.1 is for"),
     ({"seed": -1}, "seed = -1"),
     ({"cell__hidden_size": None}, "cell.hidden_size = None"),
 ]

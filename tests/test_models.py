@@ -57,3 +57,20 @@ def test_both_directions_and_layers_reach_the_readout():
     batch = config.task.sample(torch.Generator().manual_seed(0), 3)
     model(batch.inputs)[0].sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "lstm"])
+def test_noise_before_the_first_step_keeps_batch_norm_from_exploding_on_constant_inputs(kind):
+    """Without it the hidden state has no variance, and batch norm divides by the square root of its epsilon."""
+
+    def gradient(noise: float) -> float:
+        cell = {"kind": kind, "hidden_size": 16, "norm": "batch", "norm_noise": noise}
+        _, model = build(task={"kind": "adding", "length": 40}, cell=cell)
+        states = model.noisy_states(32, torch.Generator().manual_seed(0))
+        inputs = torch.ones(40, 32, 2, dtype=torch.float64)
+        inputs[-1] = torch.randn(32, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        model(inputs, states)[0].square().mean().backward()
+        return float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
+
+    assert gradient(0.1) < 10
+    assert not gradient(0.0) < 1e6

@@ -40,6 +40,12 @@ class Cell(Options, ABC):
     """Recurrent batch norm with statistics of their own at every time step (Cooijmans et al. 2017)."""
     norm_gain: float = Field(default=0.1, gt=0)
     """γ at the start; 0.1 keeps the tanh in its linear range."""
+    norm_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of the hidden state before the first step of a training sequence under batch norm.
+
+    Inputs that are the same in every example, such as the border of an image, leave the state without variance,
+    and dividing by none makes the gradient explode; the authors of the method start from noise there.
+    """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
     time_gates: ClassVar[dict[str, int]] = {}

@@ -121,11 +121,9 @@ def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Enqueue a trial's slot with the point it already has, and what it has reported so far."""
-    kept = {
-        key: value for key, value in trial.user_attrs.items() if key not in ("worker", "reason", "retry", "crashed")
-    }
-    kept["crashes"] += int(trial.user_attrs["crashed"])
-    kept["retried"] = True
+    noted = trial.user_attrs
+    kept = {key: noted[key] for key in noted if key not in ("worker", "reason", "retry", "crashed")}
+    kept |= {"crashes": noted["crashes"] + noted["crashed"], "retried": True}
     study.add_trial(
         create_trial(
             state=TrialState.WAITING,

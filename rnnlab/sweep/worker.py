@@ -99,4 +99,6 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    # Everything is stored, and tearing down torch and MLflow would keep whoever stops a sweep waiting.
+    os._exit(code)

@@ -76,6 +76,7 @@ class _Run:
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = config.optimizer.build(self.parameters)
         self.generator = make_generator(config.seed, "train")
+        self.noise = make_generator(config.seed, "noise")
         self.recorder = Recorder(loss_reduction_scale=float(config.training.batch_size))
         self.history = History(config.task.score_name)
         self.step = 0
@@ -118,10 +119,10 @@ class _Run:
         self.model.train()
         if self.step in self.recorded_steps:
             with self.recorder.one_step(self.model, self.step, task.steps):
-                loss = float(backpropagate(self.model, task, batch, config.training.truncation))
+                loss = self._backpropagate(batch)
             self._summarise_profile()
         else:
-            loss = float(backpropagate(self.model, task, batch, config.training.truncation))
+            loss = self._backpropagate(batch)
         clipped = clip_gradients(self.parameters, config.training.clip)
         self.history.add_update(loss, clipped)
         self.step += 1
@@ -131,6 +132,10 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = config.optimizer.rate(self.step - 1, config.training.steps)
         self.optimizer.step()
+
+    def _backpropagate(self, batch: Batch) -> float:
+        states = self.model.noisy_states(self.config.training.batch_size, self.noise)
+        return float(backpropagate(self.model, self.config.task, batch, self.config.training.truncation, states))
 
     def _evaluate(self) -> dict[str, float]:
         """Look at the validation set and note whether the task is solved."""
@@ -196,6 +201,7 @@ class _Run:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "noise": self.noise.get_state(),
             "recorder": self.recorder.state_dict(),
             "history": self.history.state_dict(),
             "step": self.step,
@@ -211,6 +217,7 @@ class _Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
+        self.noise.set_state(state["noise"])
         self.recorder.load_state_dict(state["recorder"])
         self.history.load_state_dict(state["history"])
         self.step, self.steps_to_solve, self.seconds = (

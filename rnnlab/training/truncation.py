@@ -38,7 +38,9 @@ def windows(steps: int, truncation: Truncation | None) -> Iterator[Window]:
         yield Window(max(0, stop - truncation.window), loss_start, stop)
 
 
-def backpropagate(model: SequenceModel, task: Task, batch: Batch, truncation: Truncation | None) -> Tensor:
+def backpropagate(
+    model: SequenceModel, task: Task, batch: Batch, truncation: Truncation | None, states: Any = None
+) -> Tensor:
     """Accumulate the gradient of the batch's mean loss in the weights.
 
     Windows of one sequence add their gradients up and share one optimiser step, so that every arm of a comparison
@@ -49,6 +51,7 @@ def backpropagate(model: SequenceModel, task: Task, batch: Batch, truncation: Tr
         task: gives the loss.
         batch: one batch of whole sequences.
         truncation: how far gradients go back; none is all the way.
+        states: those before the first step; zeros if none.
 
     Returns:
         The mean loss over all answers, detached.
@@ -58,7 +61,6 @@ def backpropagate(model: SequenceModel, task: Task, batch: Batch, truncation: Tr
         passes = passes[-1:]  # no other loss exists
     answers = batch.targets.shape[0] * batch.targets.shape[1]
     total = torch.zeros((), dtype=torch.float64)
-    states: Any = None
     reached = 0  # `states` are those before this step
     for window, following in zip(passes, [*passes[1:], None], strict=True):
         if window.start > reached:

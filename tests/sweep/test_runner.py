@@ -25,8 +25,6 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.storage import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
-pytestmark = pytest.mark.slow
-
 FOLDER = Path("runs/sweeps/tiny")
 PARENT = "import sys; from rnnlab.sweep.runner import run_sweep; sys.exit(run_sweep(sys.argv[1]).exit_code)"
 LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 2, "seeds": 1}
@@ -36,8 +34,15 @@ WriteSweep = Callable[..., Path]
 Slot = tuple[str, str, int]
 
 
+def journal() -> optuna.storages.JournalStorage:
+    """The sweep's journal, once there is one: opening it would make it."""
+    if not (FOLDER / "journal.log").exists():
+        raise FileNotFoundError(FOLDER)
+    return open_storage(FOLDER)
+
+
 def trials(state: TrialState | None = None) -> list[FrozenTrial]:
-    storage = open_storage(FOLDER)
+    storage = journal()
     every = [
         trial
         for name in optuna.get_all_study_names(storage)
@@ -60,7 +65,7 @@ def assert_each_planned_run_was_done_once(definition: SweepDefinition, failed: S
         for phase, count in (("search", definition.search_trials), ("final", definition.seeds))
         for slot in range(count)
     )
-    storage = open_storage(FOLDER)
+    storage = journal()
     completed = Counter(
         (name.removesuffix("/final"), trial.user_attrs["phase"], trial.user_attrs["slot"])
         for name in optuna.get_all_study_names(storage)
@@ -84,7 +89,7 @@ def run_slot(run: Run) -> Slot:
 
 def assert_points_are_those_planned(definition: SweepDefinition) -> None:
     """Random points depend on the definition alone, and the finals use the best of them."""
-    storage = open_storage(FOLDER)
+    storage = journal()
     for plan in definition.plan():
         search = optuna.load_study(study_name=plan.study_name("search"), storage=storage)
         done = [trial for trial in search.trials if trial.state == TrialState.COMPLETE]
@@ -207,7 +212,7 @@ def test_workers_killed(workplace: Path, write_sweep: WriteSweep) -> None:
 
     def kill(name: str, slot: int) -> None:
         def found() -> str | None:
-            study = optuna.load_study(study_name=name, storage=open_storage(FOLDER))
+            study = optuna.load_study(study_name=name, storage=journal())
             named = [t for t in study.trials if t.state == TrialState.RUNNING and t.user_attrs["slot"] == slot]
             workers = [trial.user_attrs.get("worker") for trial in named]
             return workers[0] if workers and workers[0] not in victims else None

@@ -32,8 +32,9 @@ def states(study: optuna.Study) -> list[TrialState]:
     return [trial.state for trial in study.get_trials()]
 
 
-def claim_until_empty(folder: Path, results: Any) -> None:
+def claim_until_empty(folder: Path, results: Any, barrier: Any) -> None:
     study = make_study(folder, "s")
+    barrier.wait()
     while (claimed := claim([study])) is not None:
         _, trial = claimed
         results.put(trial.user_attrs["slot"])
@@ -43,8 +44,8 @@ def claim_until_empty(folder: Path, results: Any) -> None:
 def test_processes_at_once_claim_every_slot_once(study: optuna.Study, tmp_path: Path) -> None:
     fill_all(study)
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    workers = [context.Process(target=claim_until_empty, args=(tmp_path, results)) for _ in range(3)]
+    results, barrier = context.Queue(), context.Barrier(3)
+    workers = [context.Process(target=claim_until_empty, args=(tmp_path, results, barrier)) for _ in range(3)]
     for worker in workers:
         worker.start()
     claimed = [results.get(timeout=60) for _ in range(PLANNED)]

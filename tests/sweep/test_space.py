@@ -34,6 +34,20 @@ def test_whole_numbers_are_equally_likely_ends_included() -> None:
     assert stats.chisquare(counts).pvalue > 0.01
 
 
+@pytest.mark.parametrize("integer", [False, True])
+def test_rounding_leads_out_of_no_range(integer: bool) -> None:
+    class Ends(np.random.Generator):
+        """Draws the very end of a range."""
+
+        def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+            return high
+
+    for high in range(2, 50):
+        dimension = Dimension(low=1, high=high, log=True, integer=integer)
+        assert dimension.draw(Ends(np.random.PCG64())) == high or not integer
+        assert dimension.draw(Ends(np.random.PCG64())) <= high
+
+
 def test_choices_are_equally_likely_and_keep_their_type() -> None:
     values = draws(Dimension(choices=[True, 2, 0.5, "a"]))
     assert {(type(value), value) for value in values} == {(bool, True), (int, 2), (float, 0.5), (str, "a")}

@@ -126,7 +126,7 @@ def test_an_interrupted_trial_ends_as_if_nothing_had_been(make_bench: MakeBench)
         job = bench.claim()
     execute(job, never)
     (stored,) = bench.runs()
-    assert stored.info.status == "FINISHED"
+    assert stored.info.status == "FINISHED" and not job.checkpoint.parent.exists()
     assert bench.last().value == run(job.plan.config(bench.last().params, 0)).objective
     steps = [metric.step for metric in connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")]
     assert steps == [5, 10]

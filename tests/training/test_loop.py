@@ -44,10 +44,10 @@ def test_same_configuration_same_result_and_other_seed_another(kind):
     assert run(config(optimizer__kind=kind, seed=1)).test_loss != first.test_loss
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("norm", [{}, {"cell__norm": "batch", "cell__norm_noise": 0.1}], ids=["plain", "batch norm"])
 @pytest.mark.parametrize("stop_after", [1, 22, 45, 59])
 def test_a_resumed_run_is_bit_identical(tmp_path, stop_after, norm):
-    cfg = config(cell__norm=norm)
+    cfg = config(**norm)
     checkpoint = tmp_path / "checkpoint.pt"
     updates = 0
 
