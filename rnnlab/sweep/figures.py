@@ -162,13 +162,16 @@ def _heatmaps(profiles: dict[str, xr.Dataset], task: Task) -> Figure:
 
 
 def _limits(profiles: Mapping[str, xr.Dataset]) -> tuple[int, int]:
-    """Whole decades that hold all norms of the top hidden state, at most as many as a heat map shows by itself."""
-    norms = np.concatenate(
-        [
-            p["log10_grad_norm"].isel(layer=-1).sel(state="h", direction="forward").values.ravel()
-            for p in profiles.values()
-        ]
-    )
-    finite = norms[np.isfinite(norms)]
-    high = math.ceil(finite.max()) if finite.size else 0
-    return max(math.floor(finite.min()) if finite.size else -1, high - DECADES), high
+    """Whole decades, the same for all panels: down from the typical arm's largest norm of the top hidden state.
+
+    Typical, since one arm that explodes would leave all others in the colour of the floor.
+    """
+    norms = [
+        p["log10_grad_norm"].isel(layer=-1).sel(state="h", direction="forward").values.ravel()
+        for p in profiles.values()
+    ]
+    finite = [values[np.isfinite(values)] for values in norms if np.isfinite(values).any()]
+    if not finite:
+        return -1, 0
+    high = math.ceil(np.median([values.max() for values in finite]))
+    return max(math.floor(min(values.min() for values in finite)), high - DECADES), high
