@@ -82,6 +82,8 @@ class Supervisor:
     def _prepare_parent(self, plan: StudyPlan, source: str) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
+        if "closed" in search.user_attrs:
+            return
         if "id" not in search.user_attrs:
             search.set_user_attr("id", uuid.uuid4().hex)
         tags = {

@@ -20,6 +20,8 @@ from rnnlab.errors import UserError
 
 SQLITE = "sqlite:///"
 PROBE_SECONDS = 5
+TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the experiment on its runs and charts; the dashboard would greet with views for language models."""
 
 # A new schema announces every migration, and a locked or broken file prints its traceback before raising it.
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -116,7 +118,7 @@ def experiment_id(uri: str, name: str) -> str:
         known = client.get_experiment_by_name(name)
         if known is None:
             try:
-                return client.create_experiment(name, location if uri.startswith(SQLITE) else None)
+                return client.create_experiment(name, location if uri.startswith(SQLITE) else None, TRAINING_VIEW)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

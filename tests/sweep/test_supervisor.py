@@ -1,0 +1,71 @@
+"""The parent of a sweep, started again at awkward moments."""
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.slots import claim
+from rnnlab.sweep.state import read_state
+from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.supervisor import Supervisor
+from rnnlab.tracking.store import connect, experiment_id, tracking_uri
+
+
+class Parent(Supervisor):
+    """A parent without workers: its slots are settled by hand."""
+
+    def __init__(self, folder: Path, data: dict[str, Any]) -> None:
+        (folder / "sweep.yaml").touch()
+        super().__init__(SweepDefinition.parse(data), folder, open_storage(folder), tracking_uri(), "tiny.yaml")
+        self._plan_slots()
+
+    def settle(self, arm: str, values: list[float | None]) -> None:
+        """Run the waiting slots of an arm, whose objective is given; None fails."""
+        for value in values:
+            claimed = claim([self.searches[f"adding-5/{arm}"], self.finals[f"adding-5/{arm}"]])
+            assert claimed is not None
+            study, trial = claimed
+            trial.suggest_float("optimizer.lr", 1e-4, 1e-2, log=True)
+            trial.set_user_attr("reason", "it broke")
+            study.tell(trial, value, optuna.trial.TrialState.FAIL if value is None else None)
+            self._plan_slots()
+
+    def parents(self) -> dict[str, str]:
+        """Status of the MLflow run of every arm."""
+        found = connect(self.uri).search_runs([experiment_id(self.uri, "tiny")])
+        return {run.data.tags["rnnlab.arm"]: run.info.status for run in found}
+
+
+def test_an_arm_that_is_done_stays_done(workplace: Path, tiny: dict[str, Any]) -> None:
+    parent = Parent(workplace, tiny)
+    assert parent.parents() == {"tanh": "RUNNING", "lstm": "RUNNING"}
+    parent.settle("tanh", [3.0, 1.0, 2.0, 0.0, 0.0])
+    assert parent.parents() == {"tanh": "FINISHED", "lstm": "RUNNING"}
+    assert Parent(workplace, tiny).parents() == {"tanh": "FINISHED", "lstm": "RUNNING"}
+
+
+def test_finals_wait_for_the_search_and_take_its_best_point(workplace: Path, tiny: dict[str, Any]) -> None:
+    parent = Parent(workplace, tiny)
+    final = parent.finals["adding-5/tanh"]
+    parent.settle("tanh", [3.0, None])
+    assert final.trials == []
+    parent.settle("tanh", [2.0])
+    search = parent.searches["adding-5/tanh"].trials
+    assert [trial.system_attrs["fixed_params"] for trial in final.trials] == [search[2].params] * 2
+    assert [trial.user_attrs["seed"] for trial in final.trials] == [1000, 1001]
+    assert len(Parent(workplace, tiny).finals["adding-5/tanh"].trials) == 2
+
+
+def test_an_arm_whose_search_fails_has_no_finals_and_says_so(workplace: Path, tiny: dict[str, Any]) -> None:
+    parent = Parent(workplace, tiny)
+    parent.settle("tanh", [None, None, None])
+    tanh, lstm = read_state(parent.definition, parent.storage).studies
+    assert (tanh.word, tanh.final.planned, tanh.search.failed) == ("all failed", 0, 3)
+    assert tanh.failures[0] == "adding-5/tanh search 0: it broke"
+    assert lstm.word == "waiting" and not read_state(parent.definition, parent.storage).complete
+    parent.settle("lstm", [1.0, 1.0, 1.0, 1.0, None])
+    state = read_state(parent.definition, parent.storage)
+    assert state.complete and state.closed and (state.all_slots.done, state.all_slots.failed) == (4, 4)
+    assert set(parent.parents().values()) == {"FINISHED"}
