@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ from rich.table import Table
 from rnnlab.config import Config, load_config, override, parse_overrides, read_yaml
 from rnnlab.errors import UserError, nearest
 from rnnlab.training.loop import Interrupted, run
-from rnnlab.training.result import Result
+from rnnlab.training.result import Curve, Result
+from rnnlab.training.seeding import make_generator
 
 EXPERIMENT = "runs"
 """MLflow experiment of single runs; sweeps have one of their own each."""
@@ -78,23 +80,25 @@ def run_and_store(config: Config, name: str) -> Result:
     from rnnlab.tracking.store import prepare, tracking_uri
     from rnnlab.tracking.writer import RunWriter
 
+    config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
     uri, folder = tracking_uri(), CHECKPOINTS / config.hash
     prepare(uri)
     note = folder / "run.json"  # which MLflow run an interrupted experiment belongs to
     run_id = json.loads(note.read_text())["run_id"] if note.exists() else None
-    tags = {**config_tags(config), "rnnlab.command": shlex.join(["rnnlab", *_arguments()])}
+    tags = {**config_tags(config), "rnnlab.command": shlex.join(["rnnlab", *sys.argv[1:]])}
     writer = RunWriter.start(uri, EXPERIMENT, name, tags, config_params(config), run_id=run_id)
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"run_id": writer.run_id}))
     console = Console()
     try:
         with _Progress(config, console) as progress, _stop_on_signal() as stopped:
-            result = run(
-                config,
-                checkpoint=folder / "checkpoint.pt",
-                on_evaluation=progress.update,
-                should_stop=lambda: bool(stopped),
-            )
+
+            def follow(step: int, curves: dict[str, Curve]) -> None:
+                progress.update(step, curves)
+                writer.follow(curves)
+
+            checkpoint = folder / "checkpoint.pt"
+            result = run(config, checkpoint=checkpoint, on_evaluation=follow, should_stop=lambda: bool(stopped))
     except Interrupted as interruption:
         console.print(f"{interruption}; the same command continues from there")
         raise SystemExit(130) from None
@@ -107,12 +111,6 @@ def run_and_store(config: Config, name: str) -> Result:
     folder.rmdir()
     _print_result(console, result, writer.run_id)
     return result
-
-
-def _arguments() -> list[str]:
-    import sys
-
-    return sys.argv[1:]
 
 
 @contextmanager
@@ -151,8 +149,9 @@ class _Progress:
         if self.live:
             self.live.stop()
 
-    def update(self, step: int, newest: dict[str, float]) -> None:
+    def update(self, step: int, curves: dict[str, Curve]) -> None:
         """Show the newest numbers."""
+        newest = {name: curve.values[-1] for name, curve in curves.items() if curve.values}
         score = self.config.task.score_name
         shown = {
             "step": f"{step}/{self.config.training.steps}",

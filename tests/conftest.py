@@ -1,8 +1,10 @@
-"""A small sweep in an MLflow store, with everything that can happen to a run in it."""
+"""Stores for tests: an empty one, and one with a small sweep and everything that can happen to a run in it."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import yaml
 
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.store import prepare
+from rnnlab.tracking.store import prepare, tracking_uri
 from rnnlab.tracking.writer import RunWriter, log_file, start_parent
 from rnnlab.training.loop import run
 
@@ -34,13 +36,32 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def small_sweep(tmp_path_factory: pytest.TempPathFactory) -> str:
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    prepare(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "runs").mkdir()
+    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
+    assert tracking_uri() == f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     """Tracking URI of a store with the sweep `small`: on adding-8, one search trial of each arm has failed and
     one fresh run of tanh has diverged without a score.
     """
     folder = tmp_path_factory.mktemp("small")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    prepare(uri)
+    shutil.copy(empty_store, folder / "mlflow.db")
     (folder / "sweep.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
     definition = SweepDefinition.parse(SMALL)
     for plan in definition.plan():

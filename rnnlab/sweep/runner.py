@@ -18,6 +18,7 @@ from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.tracking.store import prepare, tracking_uri
+from rnnlab.training.seeding import make_generator
 
 
 def run_sweep(
@@ -43,6 +44,8 @@ def run_sweep(
             the sweep, the journal is unreadable, or the tracking store cannot be used.
     """
     definition = load_sweep_definition(path)
+    for plan in definition.plan():  # missing data speak up once, before anything starts
+        plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
     if workers is not None and workers < 1:
         raise UserError(f"workers = {workers} is not allowed: choose at least 1")
     folder = Path(root).absolute() / "sweeps" / definition.name

@@ -116,7 +116,7 @@ def _open_run(job: Job, config: Config, tried: Run | None) -> RunWriter:
 
 
 def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[], bool]) -> None:
-    watch = _Watch(job, config.training.steps)
+    watch = _Watch(job, writer, config.training.steps)
     try:
         result = run(config, checkpoint=job.checkpoint, on_evaluation=watch, should_stop=should_stop)
     except Interrupted:
@@ -158,21 +158,18 @@ def _tags(job: Job) -> dict[str, str]:
 
 
 class _Watch:
-    """Reports validation losses to the pruner, and keeps the curves of a run that may not live to return them."""
+    """Follows a run: its curves to the dashboard, its validation losses to the pruner."""
 
-    def __init__(self, job: Job, steps: int) -> None:
-        self.trial = job.trial
+    def __init__(self, job: Job, writer: RunWriter, steps: int) -> None:
+        self.trial, self.writer, self.steps = job.trial, writer, steps
         self.prunes = job.definition.pruner != "none" and job.phase == "search"
         self.reported = set(job.trial.storage.get_trial(job.trial._trial_id).intermediate_values)
-        self.steps = steps
         self.curves: dict[str, Curve] = {}
 
-    def __call__(self, step: int, newest: dict[str, float]) -> None:
-        for name, value in newest.items():
-            curve = self.curves.setdefault(name, Curve([], []))
-            curve.steps.append(step)
-            curve.values.append(value)
-        loss = newest["val/loss"]
+    def __call__(self, step: int, curves: dict[str, Curve]) -> None:
+        self.curves = curves
+        self.writer.follow(curves)
+        loss = curves["val/loss"].values[-1]
         if not self.prunes or not math.isfinite(loss):
             return
         if step not in self.reported:

@@ -19,6 +19,7 @@ from rnnlab.training.result import Curve, Result
 SUMMARY = "summary/"
 """Prefix of final numbers, some of which share their name with a curve."""
 PROFILE = "profile.nc"
+FOLLOW_SECONDS = 5.0
 REASON_LENGTH = 5000
 OUTCOMES = {"FAILED": "failed", "KILLED": "pruned"}
 
@@ -41,6 +42,7 @@ class RunWriter:
         self._uri = uri
         self._resumed = resumed
         self._stored: dict[str, set[int]] = {}
+        self._followed = time.monotonic()
 
     @classmethod
     def start(
@@ -102,6 +104,12 @@ class RunWriter:
                     stored.add(step)
         with explained(self._uri):
             self._client.log_batch(self.run_id, metrics=new, synchronous=True)
+
+    def follow(self, history: Mapping[str, Curve]) -> None:
+        """Store the curves so far, at most every few seconds, for those who watch the dashboard."""
+        if time.monotonic() - self._followed > FOLLOW_SECONDS:
+            self.log_curves(history)
+            self._followed = time.monotonic()
 
     def finish(self, result: Result) -> None:
         """Store everything a run leaves behind and mark it FINISHED.

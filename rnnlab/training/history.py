@@ -45,10 +45,6 @@ class History:
         self.add(step, "clip/coefficient", sum(coefficients) / count)
         self.add(step, "clip/fraction", sum(coefficient < 1 for coefficient in coefficients) / count)
 
-    def newest(self) -> dict[str, float]:
-        """The last value of every curve that has one."""
-        return {name: curve.values[-1] for name, curve in self.curves.items() if curve.values}
-
     def state_dict(self) -> dict[str, Any]:
         """Everything as lists and numbers."""
         curves = {name: [curve.steps, curve.values] for name, curve in self.curves.items()}

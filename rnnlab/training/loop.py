@@ -18,7 +18,7 @@ from rnnlab.tasks import Batch
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.clipping import clip_gradients
 from rnnlab.training.history import History
-from rnnlab.training.result import Outcome, Result
+from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.runtime import runtime
 from rnnlab.training.seeding import make_generator
 from rnnlab.training.truncation import backpropagate
@@ -27,7 +27,7 @@ CHECKPOINT_SECONDS = 10.0
 """Wall time between two checkpoints; it changes what an interruption costs, never the result."""
 EVALUATION_CHUNK = 250
 
-OnEvaluation = Callable[[int, dict[str, float]], None]
+OnEvaluation = Callable[[int, dict[str, Curve]], None]
 
 
 class Interrupted(Exception):
@@ -46,7 +46,7 @@ def run(
     Args:
         config: the experiment; the same one gives the same result on the same machine.
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
-        on_evaluation: called after each look at the validation set with the step and the newest value of every curve.
+        on_evaluation: called after each look at the validation set with the step and all curves so far.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -95,9 +95,9 @@ class _Run:
         while self.step < options.steps and not self.diverged and not self._done():
             self._update()
             if not self.diverged and (self.step % options.eval_every == 0 or self.step == options.steps):
-                newest = self._evaluate()
+                self._evaluate()
                 if on_evaluation is not None:
-                    on_evaluation(self.step, newest)
+                    on_evaluation(self.step, self.history.curves)
             self.seconds = time.monotonic() - began
             stop = should_stop is not None and should_stop()
             if self.checkpoint is not None and (stop or time.monotonic() - saved > CHECKPOINT_SECONDS):
@@ -137,7 +137,7 @@ class _Run:
         states = self.model.noisy_states(self.config.training.batch_size, self.noise)
         return float(backpropagate(self.model, self.config.task, batch, self.config.training.truncation, states))
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self) -> None:
         """Look at the validation set and note whether the task is solved."""
         loss, score = self._score(self.validation)
         self.history.close_interval(self.step)
@@ -145,7 +145,6 @@ class _Run:
         self.history.add(self.step, f"val/{self.config.task.score_name}", score)
         if self.steps_to_solve is None and self.config.task.solved(score):
             self.steps_to_solve = self.step
-        return self.history.newest()
 
     @torch.no_grad()
     def _score(self, batch: Batch) -> tuple[float, float]:
@@ -181,8 +180,8 @@ class _Run:
             self.history.add(self.step, f"grad/lag_{k}", float(top.mean[len(top.mean) - 1 - k]))
 
     def _result(self, test_loss: float, test_score: float) -> Result:
-        last = self.history.newest().get(f"val/{self.config.task.score_name}", math.nan)
-        outcome: Outcome = "solved" if self.config.task.solved(last) else "finished"
+        scores = self.history.curves[f"val/{self.config.task.score_name}"].values
+        outcome: Outcome = "solved" if scores and self.config.task.solved(scores[-1]) else "finished"
         return Result(
             config=self.config,
             outcome="diverged" if self.diverged else outcome,

@@ -44,8 +44,9 @@ def test_modrelu_keeps_the_sign_and_shifts_the_modulus():
         net.get_parameter("modrelu_bias_l0").copy_(bias)
     x = torch.randn(1, B, I, dtype=torch.float64)
     z = x[0] @ net.get_parameter("weight_ih_l0").T + net.get_parameter("bias_ih_l0") + net.get_parameter("bias_hh_l0")
-    expected = [[math.copysign(max(0.0, abs(float(v)) + float(b)), float(v)) for v, b in zip(row, bias)] for row in z]  # noqa: B905
-    torch.testing.assert_close(net(x)[0][0], torch.tensor(expected, dtype=torch.float64))
+    shifted = zip(z.flatten().tolist(), bias.tolist() * B, strict=True)
+    expected = [math.copysign(max(0.0, abs(v) + b), v) for v, b in shifted]
+    torch.testing.assert_close(net(x)[0].flatten(), torch.tensor(expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 1.0])

@@ -1,7 +1,6 @@
 """A workplace of its own for every test: a working directory with an MLflow store that is ready."""
 
 import copy
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 import yaml
 
 from rnnlab.config import override
-from rnnlab.tracking.store import prepare, tracking_uri
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -35,25 +33,6 @@ WriteSweep = Callable[..., Path]
 def tiny() -> dict[str, Any]:
     """The smallest sweep that does everything; two arms, three search trials and two fresh seeds each."""
     return copy.deepcopy(TINY)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    prepare(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with a store."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    (tmp_path / "runs").mkdir()
-    shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
-    assert tracking_uri() == f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
-    return tmp_path
 
 
 @pytest.fixture

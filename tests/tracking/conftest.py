@@ -8,7 +8,6 @@ import pytest
 
 from rnnlab.config import Config
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.store import prepare
 from rnnlab.tracking.writer import RunWriter, start_parent
 from rnnlab.training.loop import run
 from rnnlab.training.result import Result
@@ -16,19 +15,11 @@ from rnnlab.training.result import Result
 StartRun = Callable[..., RunWriter]
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store; its schema takes seconds to make, so that tests copy it."""
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    prepare(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def uri(template: Path, tmp_path: Path) -> str:
+def uri(empty_store: Path, tmp_path: Path) -> str:
     """Tracking URI of an empty store of this test alone."""
     path = tmp_path / "mlflow.db"
-    shutil.copy(template, path)
+    shutil.copy(empty_store, path)
     return f"sqlite:///{path}"
 
 

@@ -49,14 +49,14 @@ def test_prepare_makes_one_quiet_file_and_then_leaves_it_alone(tmp_path, capfd, 
     assert store.connect(uri).get_run(run_id)
 
 
-def test_of_two_processes_that_prepare_at_once_the_first_wins(tmp_path, template, monkeypatch):
+def test_of_two_processes_that_prepare_at_once_the_first_wins(tmp_path, empty_store, monkeypatch):
     path = tmp_path / "mlflow.db"
     uri = f"sqlite:///{path}"
     link = os.link
     seen = []
 
     def overtaken(source: Path, target: Path) -> None:
-        shutil.copy(template, path)
+        shutil.copy(empty_store, path)
         seen.append(start_parent(uri, "demo", "of the faster process", {"kind": "x"}, ""))
         link(source, target)
 

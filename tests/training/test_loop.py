@@ -106,7 +106,7 @@ def test_an_easy_task_is_solved_and_stops_early():
 
 def test_the_curve_of_evaluations_is_reported_as_it_grows():
     seen = []
-    result = run(config(), on_evaluation=lambda step, values: seen.append((step, values["val/mse"])))
+    result = run(config(), on_evaluation=lambda step, curves: seen.append((step, curves["val/mse"].values[-1])))
     assert [step for step, _ in seen] == [15, 30, 45, 60]
     assert [value for _, value in seen] == result.history["val/mse"].values
 
