@@ -12,9 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from rnnlab.cells import CELLS
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
+from rnnlab.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from rnnlab.options import Options
 from rnnlab.tasks import TASKS
-from rnnlab.training.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 
 if TYPE_CHECKING:
     from rnnlab.cells import Cell as AnyCell

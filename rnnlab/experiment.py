@@ -17,9 +17,9 @@ from rich.table import Table
 
 from rnnlab.config import Config, load_config, override, parse_overrides, read_yaml
 from rnnlab.errors import UserError, nearest
+from rnnlab.seeding import make_generator
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve, Result
-from rnnlab.training.seeding import make_generator
 
 EXPERIMENT = "runs"
 """MLflow experiment of single runs; sweeps have one of their own each."""

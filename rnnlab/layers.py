@@ -1,6 +1,6 @@
 """Recurrent layers: stacks and directions of one cell, with the interface of torch.nn and gradients one can see."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -215,64 +215,39 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
 
 
-class LSTM(Recurrent):
+class _Gated(Recurrent):
+    """torch.nn's signature for cells whose non-linearities are fixed."""
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cell = make_cell(self.kind, hidden_size=hidden_size)
+        super().__init__(
+            cell, input_size, None, num_layers, bias, batch_first, dropout, bidirectional, device=device, dtype=dtype
+        )
+
+
+class LSTM(_Gated):
     """torch.nn.LSTM, instrumented."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cell = make_cell("lstm", hidden_size=hidden_size)
-        super().__init__(
-            cell,
-            input_size,
-            None,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+    kind: ClassVar[str] = "lstm"
 
 
-class GRU(Recurrent):
+class GRU(_Gated):
     """torch.nn.GRU, instrumented."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cell = make_cell("gru", hidden_size=hidden_size)
-        super().__init__(
-            cell,
-            input_size,
-            None,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )
+    kind: ClassVar[str] = "gru"
 
 
 def _name(tensor: str, layer: int, direction: str) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.config import Config
 from rnnlab.layers import Recurrent
-from rnnlab.training.seeding import make_generator
+from rnnlab.seeding import make_generator
 
 
 class SequenceModel(nn.Module):

@@ -13,8 +13,8 @@ from pydantic import Field, field_validator, model_validator
 from rnnlab.config import Config, override, read_yaml
 from rnnlab.errors import UserError, nearest
 from rnnlab.options import Options
+from rnnlab.seeding import derive_seed
 from rnnlab.sweep.space import Dimension, Point, grid_points, random_point
-from rnnlab.training.seeding import derive_seed
 
 Phase = Literal["search", "final"]
 

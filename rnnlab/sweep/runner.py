@@ -10,6 +10,7 @@ from types import FrameType
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.seeding import make_generator
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.pool import WorkerPool, end_leftover_workers
@@ -18,7 +19,6 @@ from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.tracking.store import prepare, tracking_uri
-from rnnlab.training.seeding import make_generator
 
 
 def run_sweep(

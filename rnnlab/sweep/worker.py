@@ -9,6 +9,7 @@ from pathlib import Path
 import optuna
 
 from rnnlab.errors import UserError
+from rnnlab.seeding import derive_seed
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.slots import claim
@@ -16,7 +17,6 @@ from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.trial import Job, execute
 from rnnlab.tracking.store import tracking_uri
 from rnnlab.training.loop import Interrupted
-from rnnlab.training.seeding import derive_seed
 
 IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""

@@ -1,1 +1,6 @@
-"""Training: the loop, back-propagation through time whole or truncated, clipping, checkpoints, seeding."""
+"""Training: the loop, back-propagation through time whole or truncated, clipping, checkpoints."""
+
+from rnnlab.training.loop import Interrupted, run
+from rnnlab.training.result import Curve, Result
+
+__all__ = ["Curve", "Interrupted", "Result", "run"]

@@ -14,13 +14,13 @@ from rnnlab.errors import UserError
 from rnnlab.models import SequenceModel
 from rnnlab.probes.decay import fit_decay
 from rnnlab.recording import Recorder
+from rnnlab.seeding import make_generator
 from rnnlab.tasks import Batch
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.clipping import clip_gradients
 from rnnlab.training.history import History
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.runtime import runtime
-from rnnlab.training.seeding import make_generator
 from rnnlab.training.truncation import backpropagate
 
 CHECKPOINT_SECONDS = 10.0
