@@ -68,7 +68,7 @@ class Result:
     def summary(self) -> dict[str, float]:
         """Final numbers by name; NaN where a number does not exist."""
         first, last = self._decay(0), self._decay(-1)
-        change = _change(last, self.config.task.steps)
+        change = self._change()
         clip = self.history.get("clip/fraction")
         recording = self.config.recording
         return {
@@ -90,15 +90,24 @@ class Result:
 
     def _decay(self, step: int) -> Decay:
         """Decay of the profile of one recorded step, top layer, forward direction, hidden state."""
+        profile = self._hidden_state(step)
+        return (
+            Decay.unknown() if profile is None else fit_decay(profile["log10_grad_norm"].values, profile["lag"].values)
+        )
+
+    def _change(self) -> float:
+        """Decades from the last measured time step back to the first, at the last recorded training step."""
+        profile = self._hidden_state(-1)
+        if profile is None:
+            return math.nan
+        zero = profile["zero_fraction"].values
+        norms = np.where(zero == 1, -np.inf, profile["log10_grad_norm"].values)[~np.isnan(zero)]
+        return float(norms[0] - norms[-1]) if len(norms) and np.isfinite(norms[-1]) else math.nan
+
+    def _hidden_state(self, step: int) -> "xr.Dataset | None":
         if self.profile is None or self.profile.sizes["step"] == 0:
-            return Decay.unknown()
-        norms = self.profile["log10_grad_norm"].isel(step=step, layer=-1).sel(direction="forward", state="h")
-        return fit_decay(norms.values, self.profile["lag"].values)
-
-
-def _change(decay: Decay, steps: int) -> float:
-    """Decades between the gradient at the first step and at the last, by the fitted line."""
-    return decay.slope * (steps - 1)
+            return None
+        return self.profile.isel(step=step, layer=-1).sel(direction="forward", state="h")
 
 
 def _flag(measured: float, value: bool) -> float:
