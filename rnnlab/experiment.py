@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.table import Table
 
 from rnnlab.config import Config, load_config, override, parse_overrides, read_yaml
@@ -132,11 +133,13 @@ def _stop_on_signal() -> Iterator[list[int]]:
 
 
 class _Progress:
-    """A line that follows the run in a terminal, a line an evaluation in a pipe."""
+    """A table that follows the run in a terminal, a line an evaluation in a pipe."""
 
     def __init__(self, config: Config, console: Console) -> None:
         self.config, self.console = config, console
-        self.live = Live(console=console, transient=True) if console.is_terminal else None
+        self.shown: dict[str, str] = {}
+        self.spinner = Spinner("dots", "training")
+        self.live = Live(console=console, transient=True, get_renderable=self._render) if console.is_terminal else None
 
     def __enter__(self) -> "_Progress":
         task, cell = self.config.task, self.config.cell
@@ -150,22 +153,25 @@ class _Progress:
             self.live.stop()
 
     def update(self, step: int, curves: dict[str, Curve]) -> None:
-        """Show the newest numbers."""
+        """Take the newest numbers."""
         newest = {name: curve.values[-1] for name, curve in curves.items() if curve.values}
         score = self.config.task.score_name
-        shown = {
+        self.shown = {
             "step": f"{step}/{self.config.training.steps}",
             "train loss": f"{newest['train/loss']:.4g}",
             f"val {score}": f"{newest[f'val/{score}']:.4g}",
         }
         if "grad/decay_rate" in newest:
-            shown["decay rate"] = f"{newest['grad/decay_rate']:+.3g} decades/step"
+            self.shown["decay rate"] = f"{newest['grad/decay_rate']:+.3g} decades/step"
         if self.live is None:
-            print("  ".join(f"{name} {value}" for name, value in shown.items()), flush=True)
-        else:
-            table = Table(*shown)
-            table.add_row(*shown.values())
-            self.live.update(table)
+            print("  ".join(f"{name} {value}" for name, value in self.shown.items()), flush=True)
+
+    def _render(self) -> RenderableType:
+        if not self.shown:
+            return self.spinner
+        table = Table(*self.shown)
+        table.add_row(*self.shown.values())
+        return Group(table, self.spinner)
 
 
 def _print_result(console: Console, result: Result, run_id: str) -> None:
