@@ -183,6 +183,16 @@ def _check_batch_norm(config: Config) -> None:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping safely.
 
@@ -190,13 +200,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         UserError: if the file is missing, unreadable, or not a mapping.
     """
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path} holds {type(data).__name__}, not a mapping of fields: see experiments/adding.yaml")
+        found = "is empty" if data is None else f"holds a {type(data).__name__}"
+        raise UserError(f"{path} {found}, where sections with fields are expected: see experiments/adding.yaml")
     return data
 
 

@@ -53,7 +53,8 @@ def resolve(path: Path, overrides: list[str], task: str | None, arm: str | None)
     task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
     for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
         if value not in valid:
-            raise UserError(f"{path} is a sweep, and {option} = {value!r} is not in it: {nearest(str(value), valid)}")
+            given = "is missing" if value is None else f"= '{value}' is not in it"
+            raise UserError(f"{path} is a sweep, and {option} {given}: {nearest(str(value), valid)}")
     settings = next(plan.settings for plan in plans if (plan.task, plan.arm) == (task, arm))
     return Config.parse(override(settings, parse_overrides(overrides)), f"arm '{arm}' on {task}")
 

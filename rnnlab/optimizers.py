@@ -16,7 +16,7 @@ class Optimizer(Options, ABC):
     """What every optimiser shares: a peak learning rate and how it moves over the run."""
 
     kind: Any  # narrowed to its own literal by every subclass
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0, le=1e30)
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """After the warm-up: stay, or fall to zero at the last step."""
     warmup: int = Field(default=0, ge=0)

@@ -1,6 +1,6 @@
 """The base of every configuration value: frozen, validated, and clear about what was wrong."""
 
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ class Options(BaseModel):
                     kind = data.get("kind")
                     owner = f" of kind '{kind}'" if kind else ""
                     raise ValueError(f"there is no field '{key}'{owner}: {nearest(str(key), cls.model_fields)}")
+            _refuse_booleans(cls, data)
         return data
 
     @classmethod
@@ -41,6 +42,14 @@ class Options(BaseModel):
             return cls.model_validate(data)
         except ValidationError as error:
             raise UserError(f"{source}: {_sentence(error, data)}") from None
+
+
+def _refuse_booleans(cls: type[BaseModel], data: dict[str, Any]) -> None:
+    """Refuse true and false where a number is wanted, which pydantic would read as 1 and 0."""
+    for key, value in data.items():
+        annotation = cls.model_fields[key].annotation
+        if isinstance(value, bool) and annotation is not Any and bool not in (annotation, *get_args(annotation)):
+            raise ValueError(f"{key} = {str(value).lower()} is not allowed: give it a value of another type")
 
 
 def _sentence(error: ValidationError, data: Any) -> str:
@@ -68,4 +77,6 @@ def _sentence(error: ValidationError, data: Any) -> str:
         return f"{where}: {message}" if where else message
     if first["type"] == "missing":
         return f"{where} is missing: give it a value"
+    if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return f"{where} = {first['input']!r} is not allowed: give it a section of fields"
     return f"{where} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells import States
+from rnnlab.errors import UserError
 from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
 from rnnlab.scan.reference import Watch
 
@@ -75,6 +76,10 @@ class Recorder:
         from rnnlab.layers import Recurrent
 
         layers = [module for module in model.modules() if isinstance(module, Recurrent)]
+        if not layers:
+            raise UserError(
+                f"{type(model).__name__} holds no rnnlab layer to record: swap its torch layers with rnnlab.convert"
+            )
         first = 0
         for layer in layers:
             self._first_layer[id(layer)] = first
@@ -177,8 +182,9 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
     """Record the total gradient norm of every recurrent layer at every time step.
 
     Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
-    pass makes one step. A layer that is called several times before backward appears with its calls one after
-    the other along `time`.
+    pass through what was called inside the block makes one step. A layer that is called several times before
+    backward appears with its calls one after the other along `time`. Where sequences differ in length, `lag` counts
+    from the end of the longest.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).

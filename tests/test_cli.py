@@ -92,7 +92,7 @@ def test_one_arm_of_a_sweep_runs_alone(workplace):
     assert (config.cell.kind, config.optimizer.lr, config.seed) == ("gru", 0.005, 7)
     for arguments, message in (
         (["--arm", "gruu"], "did you mean 'gru'"),
-        ([], "--arm = None"),
+        ([], "--arm is missing"),
         (["--arm", "gru", "--task", "copying-5"], "--task = 'copying-5'"),
     ):
         refused = rnnlab("run", path, *arguments)

@@ -36,6 +36,9 @@ MISTAKES = [
     ({"task": {"kind": "copying"}, "model__input": "raw"}, "needs numbers"),
     ({"cell__norm": "batch", "training__batch_size": 1}, "batch_size of at least 2"),
     ({"cell__norm_noise": 0.1}, "norm_noise = 0.1 is for"),
+    ({"optimizer__lr": True}, "lr = true is not allowed"),
+    ({"training__truncation": 5}, "truncation = 5 is not allowed: give it a section"),
+    ({"optimizer__lr": 1e38}, "less than or equal to 10000"),
     ({"seed": -1}, "seed = -1"),
     ({"cell__hidden_size": None}, "cell.hidden_size = None"),
 ]
@@ -78,7 +81,9 @@ def test_files_are_read_safely_and_problems_named(tmp_path):
     assert load_config(path, ["optimizer.lr=3e-3", "training.clip=null"]).optimizer.lr == 3e-3
     for text, message in (
         ("task: [", "not valid YAML"),
-        ("- 1", "holds list"),
+        ("", "is empty"),
+        ("seed: 1\nseed: 2", "key 'seed' stands twice"),
+        ("- 1", "holds a list"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
     ):
         path.write_text(text)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnlab
+from rnnlab.errors import UserError
 from rnnlab.layers import Recurrent
 
 T, B, I, H = 12, 5, 3, 4
@@ -180,6 +181,11 @@ def test_the_scale_undoes_a_batch_mean():
         layer(x)[0][-1].sum(-1).mean().backward()
     np.testing.assert_allclose(log_sum.dataset()["log10_grad_norm"], log_mean.dataset()["log10_grad_norm"])
     assert log_mean.dataset().attrs["loss_reduction_scale"] == B
+
+
+def test_a_model_without_our_layers_is_refused():
+    with pytest.raises(UserError, match="holds no rnnlab layer"), rnnlab.record(nn.LSTM(2, 3)):
+        pass
 
 
 def test_nothing_is_heard_outside_the_block_or_without_grad():

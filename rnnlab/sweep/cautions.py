@@ -69,8 +69,9 @@ def _few_seeds(table: pd.DataFrame) -> str:
     if seeds.empty:
         return ""
     return (
-        f"Few seeds ({' to '.join(map(str, sorted({seeds.min(), seeds.max()})))} an arm): a bootstrap over 3 values "
-        "covers the true mean in about 3 of 4 cases, not in 19 of 20. Read the intervals as the least uncertainty."
+        f"Few seeds ({' to '.join(map(str, sorted({seeds.min(), seeds.max()})))} an arm): a bootstrap over so few "
+        "covers the true mean less often than it says, over 3 values in about 3 of 4 cases. Read the intervals as the "
+        "least uncertainty."
     )
 
 
@@ -94,9 +95,10 @@ def _edges(runs: pd.DataFrame, definition: SweepDefinition) -> list[str]:
 
 
 def _edge(value: Any, dimension: Dimension) -> str | None:
-    """At which end of its range a value lies, if at any; choices that are not numbers have no ends."""
+    """At which end of its range a value lies, if at any; two choices, or choices that are no numbers, are no range."""
     ends = dimension.extremes()
-    if len(ends) < 2 or not all(isinstance(x, int | float) and not isinstance(x, bool) for x in (value, *ends)):
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (value, *ends))
+    if not numbers or (dimension.choices is not None and len(dimension.choices) < 3):
         return None
     log = dimension.log or (dimension.choices is not None and min(ends) > 0)
     low, high, at = (math.log(x) if log else x for x in (min(ends), max(ends), value))

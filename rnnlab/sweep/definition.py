@@ -98,7 +98,10 @@ class SweepDefinition(Options):
         plans = self.plan()
         names = [plan.name for plan in plans]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"tasks: {twice.split('/')[0]} is listed twice: drop one or change its length")
+            raise ValueError(
+                f"tasks: {twice.split('/')[0]} stands for two of the tasks: tasks of one sweep must differ in kind, "
+                "length or variant, so put one into a sweep of its own"
+            )
         for plan in plans:
             for point in self._probing_points(plan):
                 plan.config(point, self.seed)

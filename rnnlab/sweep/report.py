@@ -84,7 +84,8 @@ def read_sweep(name: str, uri: str) -> Sweep:
     runs = load_sweep(name, uri)
     if not (has_result(runs) & (runs["phase"] == "final")).to_numpy().any():
         raise UserError(
-            f"sweep '{name}' has no final run with a result yet: let `rnnlab sweep` finish it, then report again"
+            f"sweep '{name}' has no final run with a result yet: let `rnnlab sweep` finish it, then report again; if "
+            f"every run failed, mend what their MLflow pages name, delete runs/sweeps/{name} and start it anew"
         )
     newest = runs.iloc[-1]
     client = store.connect(uri)

@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from rnnlab.sweep.space import Point
 
-ALLOWED_CRASHES = 1
-"""How often a slot whose worker died by itself is tried again."""
+ALLOWED_CRASHES = 5
+"""How often a slot whose worker died by itself is tried again: enough for every accident, few for a fatal trial."""
 UNNAMED_SECONDS = 10.0
 """A claimed trial without its worker's name is taken for an orphan after this long: naming takes milliseconds."""
 

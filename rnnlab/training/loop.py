@@ -143,6 +143,7 @@ class _Run:
         self.history.close_interval(self.step)
         self.history.add(self.step, "val/loss", loss)
         self.history.add(self.step, f"val/{self.config.task.score_name}", score)
+        self.diverged = not math.isfinite(loss)  # the last update may have done it
         if self.steps_to_solve is None and self.config.task.solved(score):
             self.steps_to_solve = self.step
 

@@ -32,7 +32,7 @@ QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
         ({"search": {"training.clip.threshold": {"low": 1, "high": 2}}}, "arm 'tanh' on adding-5 has no such field"),
         ({"search": {"optimizer.beta1": {"choices": [0.5, 1.5]}}}, "optimizer.beta1 = 1.5 is not allowed"),
         ({"search": {}}, "search = {} is not allowed"),
-        ({"tasks": [{"kind": "adding", "length": 5}] * 2}, "adding-5 is listed twice"),
+        ({"tasks": [{"kind": "adding", "length": 5}] * 2}, "adding-5 stands for two of the tasks"),
         ({"tasks": [{"kind": "adding", "length": 5, "with": {"seed": 1}}]}, "tasks.0.with.seed: the sweep sets"),
         ({"tasks": [{"kind": "adding", "length": 1}]}, "task.length = 1 is not allowed"),
         ({"trials": None}, "trials is missing"),

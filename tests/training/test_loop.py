@@ -93,6 +93,14 @@ def test_an_explosion_is_an_outcome_not_a_crash():
     assert math.isfinite(result.objective)
 
 
+def test_an_explosion_in_the_last_update_is_divergence_too():
+    exploding = {"kind": "sgd", "lr": 1e30}
+    cfg = config(
+        cell={"kind": "vanilla", "activation": "relu", "hidden_size": 6}, optimizer=exploding, training__steps=1
+    )
+    assert run(cfg).outcome == "diverged"
+
+
 def test_an_easy_task_is_solved_and_stops_early():
     cfg = config(task={"kind": "delayed_recall", "length": 4, "noise": 0.0}, optimizer__lr=0.02, training__steps=1000)
     result = run(cfg)
