@@ -1,5 +1,6 @@
 """The parent process of a sweep: plans, watches, recovers; it trains nothing itself."""
 
+import math
 import shutil
 import signal
 import time
@@ -115,7 +116,7 @@ class Supervisor:
                 seeds = self.definition.final_seeds()
                 fill(final, [best.params] * len(seeds), [{"phase": "final", "seed": seed} for seed in seeds])
             if "closed" not in search.user_attrs and all(settled(trial) for trial in latest(final).values()):
-                finish_parent(self.uri, search.user_attrs["parent_run"])
+                finish_parent(self.uri, search.user_attrs["parent_run"], _outcome(best, list(latest(final).values())))
                 search.set_user_attr("closed", True)
 
     def _recover_all(self) -> None:
@@ -165,3 +166,15 @@ class Supervisor:
             time.sleep(0.05)
         self._recover_all()
         self._plan_slots()
+
+
+def _outcome(best: FrozenTrial | None, final: list[FrozenTrial]) -> dict[str, float]:
+    """Tuned point and mean score on fresh seeds, and how many of the fresh runs have no score."""
+    point = best.params if best else {}
+    tuned = {f"tuned/{name}": float(value) for name, value in point.items() if isinstance(value, int | float)}
+    scores = [trial.user_attrs["score"] for trial in final if "score" in trial.user_attrs]
+    return tuned | {
+        "final/score": sum(scores) / len(scores) if scores else math.nan,
+        "final/runs": float(len(final)),
+        "final/without_score": float(len(final) - len(scores)),
+    }

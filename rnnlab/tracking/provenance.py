@@ -2,6 +2,7 @@
 
 import functools
 import json
+import platform
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,11 +13,13 @@ from rnnlab.config import Config
 
 
 def code_tags() -> dict[str, str]:
-    """Tags that name the code: commit and version of rnnlab, version of torch."""
+    """Tags that name the code: commit and version of rnnlab, versions of Python and of what does the numbers."""
+    packages = {f"rnnlab.{name}": version(name) for name in ("torch", "numpy", "optuna", "mlflow")}
     return {
         "rnnlab.git_commit": git_commit(),
         "rnnlab.version": version("rnnlab"),
-        "rnnlab.torch": version("torch"),
+        "rnnlab.python": platform.python_version(),
+        **packages,
     }
 
 

@@ -184,9 +184,12 @@ def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], 
         return client.create_run(known, tags=every, run_name=name).info.run_id
 
 
-def finish_parent(uri: str, run_id: str) -> None:
-    """Mark a parent run FINISHED."""
+def finish_parent(uri: str, run_id: str, outcome: Mapping[str, float]) -> None:
+    """Store what came of a study on its parent run, for the dashboard's list, and mark it FINISHED."""
+    now = int(time.time() * 1000)
+    metrics = [Metric(name, value, now, 0) for name, value in outcome.items() if math.isfinite(value)]
     with explained(uri):
+        connect(uri).log_batch(run_id, metrics=metrics, synchronous=True)
         connect(uri).set_terminated(run_id, "FINISHED")
 
 

@@ -151,6 +151,11 @@ def test_a_whole_sweep(workplace: Path, write_sweep: WriteSweep, capsys: pytest.
         assert run.data.tags["rnnlab.seed"] in (
             ["0"] if run.data.tags["rnnlab.phase"] == "search" else ["1000", "1001"]
         )
+    for parent in runs("parent"):
+        final = [run for run in runs() if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
+        scores = [r.data.metrics["summary/test/mse"] for r in final if r.data.tags["rnnlab.phase"] == "final"]
+        assert parent.data.metrics["final/score"] == pytest.approx(sum(scores) / 2)
+        assert parent.data.metrics["final/runs"] == 2 and "tuned/optimizer.lr" in parent.data.metrics
     capsys.readouterr()
 
     before = (FOLDER / "journal.log").read_bytes()

@@ -80,4 +80,5 @@ def test_tags_name_task_seed_and_hash():
         "rnnlab.seed": "3",
         "rnnlab.config_hash": CONFIG.hash,
     }
-    assert set(code_tags()) == {"rnnlab.git_commit", "rnnlab.version", "rnnlab.torch"}
+    packages = {"python", "torch", "numpy", "optuna", "mlflow"}
+    assert set(code_tags()) == {f"rnnlab.{name}" for name in {"git_commit", "version"} | packages}

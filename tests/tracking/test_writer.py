@@ -132,7 +132,8 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     other = start_parent(uri, "demo", "adding-9/b", {**tags, "rnnlab.arm": "b"}, "Which arm?")
     (tmp_path / "sweep.yaml").write_text("name: demo")
     log_file(uri, parent, tmp_path / "sweep.yaml")
-    finish_parent(uri, parent)
+    finish_parent(uri, parent, {"final/score": 0.25, "tuned/optimizer.lr": math.nan})
+    assert connect(uri).get_run(parent).data.metrics == {"final/score": 0.25}
     assert connect(uri).get_run(parent).info.status == "FINISHED"
     assert start_parent(uri, "demo", "adding-9/it's", tags, "Which arm?") == parent != other
     run = connect(uri).get_run(parent)
