@@ -93,7 +93,8 @@ def read_sweep(name: str, uri: str) -> Sweep:
         path = Path(client.download_artifacts(newest["parent_id"], "sweep.yaml", folder))
         definition, source = load_sweep_definition(path), path.read_text(encoding="utf-8")
         tags = client.get_run(newest["run_id"]).data.tags
-    versions = {"rnnlab": tags["rnnlab.version"], "torch": tags["rnnlab.torch"]}
+    packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
+    versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
     return Sweep(definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))})
 
 
