@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.sweep import slots
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.runner import run_sweep
@@ -210,8 +211,12 @@ def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep)
     assert_points_are_those_planned(definition)
 
 
-def test_workers_killed(workplace: Path, write_sweep: WriteSweep) -> None:
-    """A slot whose worker is killed comes back; one that loses a second worker is given up on, and counted."""
+@pytest.mark.parametrize("allowed", [1, slots.ALLOWED_CRASHES])
+def test_workers_killed(
+    workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """A slot whose worker is killed comes back; one that loses too many is given up on, and counted."""
+    monkeypatch.setattr(slots, "ALLOWED_CRASHES", allowed)
     path = write_sweep(LONG)
     victims: list[str] = []
 
@@ -235,9 +240,14 @@ def test_workers_killed(workplace: Path, write_sweep: WriteSweep) -> None:
     state = run_sweep(path.name)
     killer.join()
     assert state.complete and len(victims) == 3
-    assert state.failures == ["adding-5/tanh search 0: its worker was killed by SIGKILL"]
-    assert (state.all_slots.planned, state.all_slots.done, state.all_slots.failed) == (6, 5, 1)
-    assert_each_planned_run_was_done_once(load_sweep_definition(path), failed=("adding-5/tanh", "search", 0))
+    definition = load_sweep_definition(path)
+    if allowed == 1:
+        assert state.failures == ["adding-5/tanh search 0: its worker was killed by SIGKILL"]
+        assert (state.all_slots.planned, state.all_slots.done, state.all_slots.failed) == (6, 5, 1)
+        assert_each_planned_run_was_done_once(definition, failed=("adding-5/tanh", "search", 0))
+    else:
+        assert state.failures == [] and state.all_slots.done == 6
+        assert_each_planned_run_was_done_once(definition)
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
