@@ -148,6 +148,10 @@ def _heatmaps(profiles: dict[str, xr.Dataset], task: Task) -> Figure:
     for ax, (arm, profile) in zip(grid, shown.items(), strict=False):
         plots.heatmap(profile, ax=ax, vmin=low, vmax=high)
         ax.set_title(arm, loc="left", fontsize=11)
+    bars = [ax for ax in canvas.axes if ax not in grid]  # one a panel, in their order
+    for k, bar in enumerate(bars, start=1):
+        if k % columns:
+            bar.set_ylabel("")  # the last of each row speaks for all: the colours are the same
     for ax in grid[len(shown) :]:
         ax.remove()
     rest = f" The {PANELS} best arms of {len(profiles)}." if len(profiles) > PANELS else ""
