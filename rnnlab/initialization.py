@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rnnlab.cells import Cell
-from rnnlab.cells.lstm import LSTMCell
+from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.options import Options
 
 
@@ -42,7 +42,9 @@ class Initialization(Options):
         """
         bound = 1 / math.sqrt(cell.hidden_size)
         for name, tensor in tensors.items():
-            if name.startswith("norm_gain"):
+            if name in cell.own_start:
+                continue
+            if isinstance(cell, NormalizedCell) and name.startswith("norm_gain"):
                 tensor.fill_(cell.norm_gain)
             elif name.startswith(("norm_shift", "modrelu")):
                 tensor.zero_()
@@ -50,16 +52,14 @@ class Initialization(Options):
                 tensor.zero_() if self.bias != "torch" else tensor.uniform_(-bound, bound, generator=generator)
             else:
                 scheme = self.input if name == "weight_ih" else self.recurrent
-                for block in tensor.view(cell.blocks, -1, tensor.shape[-1]):
+                blocks = cell.blocks if len(tensor) == cell.blocks * cell.hidden_size else 1
+                for block in tensor.view(blocks, -1, tensor.shape[-1]):
                     _fill_matrix(block, scheme, bound, generator)
                 if name == "weight_hh":
                     tensor.mul_(self.recurrent_scale)
         if self.bias == "chrono":
             _fill_chrono(cell, tensors["bias_ih"], self.chrono_max or steps, generator)
-        if isinstance(cell, LSTMCell) and cell.forget_gate and cell.forget_bias is not None:
-            rows = slice(cell.hidden_size, 2 * cell.hidden_size)  # the second block
-            tensors["bias_ih"][rows] = cell.forget_bias
-            tensors["bias_hh"][rows] = 0.0
+        cell.fill(tensors, generator, steps)
 
 
 def _fill_matrix(w: Tensor, scheme: str, bound: float, generator: torch.Generator | None) -> None:

@@ -1,14 +1,18 @@
 """Recurrent layers: stacks and directions of one cell, with the interface of torch.nn and gradients one can see."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
+from rnnlab.scan.order import Order
 from rnnlab.scan.reference import scan
 
 if TYPE_CHECKING:
@@ -29,12 +33,15 @@ class Recurrent(nn.Module):
         batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·).
         dropout: probability of dropping an output between two layers while training.
         bidirectional: run a second cell over the reversed sequence and concatenate.
+        dilation: each step reads the states this many steps back, for every layer alike or one by one.
         residual_layers: add each layer's input to its output, from the second layer on.
         init: starting values; torch's own if none.
         steps: length of the sequences it is meant for: that many steps get batch-norm statistics of their own,
             and chrono biases spread over it.
         generator: source of the starting values; torch's global one if none.
         cell_options: fields of the named cell.
+
+    Reference: Chang et al. 2017, "Dilated Recurrent Neural Networks", eq. 2 (dilation).
 
     Example:
         >>> net = Recurrent("gru", 2, 128, num_layers=2)
@@ -54,6 +61,7 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
+        dilation: int | Sequence[int] = 1,
         residual_layers: bool = False,
         init: Initialization | None = None,
         steps: int = 1000,
@@ -70,20 +78,32 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
+        self.dilation = (dilation,) * num_layers if isinstance(dilation, int) else tuple(dilation)
+        if len(self.dilation) != num_layers or min(self.dilation) < 1:
+            raise UserError(
+                f"dilation = {dilation} must be one positive number, or one for each of {num_layers} layers"
+            )
         self.init = init or Initialization()
+        self.noise: torch.Generator | None = None
         self.recorder: Recorder | None = None
-        for layer in range(num_layers):
-            size = input_size if layer == 0 else self.output_size
-            for direction in self.directions:
-                for name, shape in cell.parameter_shapes(size, bias).items():
-                    tensor = torch.empty(shape, device=device, dtype=dtype)
-                    setattr(self, _name(name, layer, direction), nn.Parameter(tensor))
-                for name, shape in cell.buffer_shapes(steps).items():
-                    fill = 1.0 if name.startswith("running_var") else 0.0
-                    self.register_buffer(
-                        _name(name, layer, direction), torch.full(shape, fill, device=device, dtype=dtype)
-                    )
+        for layer, direction in self._each():
+            self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
+        for layer, direction in self._each():
+            cell.parametrize(self, _suffix(layer, direction))
+
+    def _add_weights(self, layer: int, direction: str, kind: dict[str, Any]) -> None:
+        """Register the tensors of one direction of one layer."""
+        size, suffix = self.output_size if layer else self.input_size, _suffix(layer, direction)
+        for name, shape in self.cell.parameter_shapes(size, self.bias).items():
+            setattr(self, name + suffix, nn.Parameter(torch.empty(shape, **kind)))
+        for name, shape in self.cell.buffer_shapes(self.steps).items():
+            fill = 1.0 if name.startswith("running_var") else 0.0
+            self.register_buffer(name + suffix, torch.full(shape, fill, **kind))
+
+    def _each(self) -> list[tuple[int, str]]:
+        """Every layer and direction, in torch's order."""
+        return [(layer, direction) for layer in range(self.num_layers) for direction in self.directions]
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -93,91 +113,136 @@ class Recurrent(nn.Module):
     @property
     def output_size(self) -> int:
         """Number of outputs a step, both directions together."""
-        return self.hidden_size * len(self.directions)
+        return self.cell.output_size * len(self.directions)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the starting values anew."""
-        for layer in range(self.num_layers):
-            for direction in self.directions:
-                names = self.cell.parameter_shapes(1, self.bias)
-                tensors = {name: getattr(self, _name(name, layer, direction)) for name in names}
-                self.init.fill(self.cell, tensors, generator, self.steps)
+        names = self.cell.parameter_shapes(1, self.bias)
+        for layer, direction in self._each():
+            suffix = _suffix(layer, direction)
+            tensors = {name: getattr(self, name + suffix).detach() for name in names}
+            self.init.fill(self.cell, tensors, generator, self.steps)
+            for name in names:
+                if parametrize.is_parametrized(self, name + suffix):  # the tensor was computed: give it back
+                    setattr(self, name + suffix, tensors[name])
 
-    def forward(self, input: Tensor, hx: Tensor | States | None = None, *, start: int = 0) -> tuple[Tensor, Any]:
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | States | None = None,
+        *,
+        start: int = 0,
+        lengths: Tensor | None = None,
+    ) -> tuple[Any, Any]:
         """Run the stack over a sequence.
 
         Args:
-            input: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) for a single sequence.
-            hx: states before the first step, (num_layers * directions, B, H) each: one tensor for a cell with one
-                state, a tuple for more; zeros if none.
+            input: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) for a single sequence, or packed sequences.
+            hx: states before the first step, (num_layers * directions, B, S) each: one tensor for a cell with one
+                state, a tuple for more; zeros if none. A layer of dilation d has d such states in place of one.
             start: absolute time of the first step, for a sequence that is fed in pieces.
+            lengths: (B,) lengths of padded sequences; steps beyond them are neither computed nor measured, and their
+                outputs are zero.
 
         Returns:
             The top layer's outputs, shaped like the input with D*H features, and the states after the last step,
             shaped like `hx`.
 
         Raises:
-            UserError: if `input` does not fit the layer.
+            UserError: if `input`, `hx` or `lengths` do not fit the layer.
         """
-        if not isinstance(input, Tensor):
-            raise UserError(f"input is a {type(input).__name__}: pad the sequences and give a tensor")
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, start)
         unbatched = input.dim() == 2
         x = input.unsqueeze(1) if unbatched else input.transpose(0, 1) if self.batch_first else input
-        self._check(x, input)
-        states = self._unpack_states(hx, x, unbatched)
+        self._check(x, input, lengths)
+        x, finals = self._stack(x, self._unpack_states(hx, x, unbatched), start, lengths)
+        if unbatched:
+            x, finals = x.squeeze(1), tuple(state.squeeze(1) for state in finals)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        return x, finals[0] if len(finals) == 1 else finals
+
+    def _forward_packed(self, input: PackedSequence, hx: Tensor | States | None, start: int) -> tuple[Any, Any]:
+        """Pad, run, and pack the outputs just as the inputs were packed."""
+        x, lengths = pad_packed_sequence(input)
+        self._check(x, x, lengths)
+        y, finals = self._stack(x, self._unpack_states(hx, x, False), start, lengths)
+        rows = input.sorted_indices
+        if rows is not None:
+            y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
+        packed = PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:])
+        return packed, finals[0] if len(finals) == 1 else finals
+
+    def _stack(
+        self, x: Tensor, histories: list[list[States]], start: int, lengths: Tensor | None
+    ) -> tuple[Tensor, States]:
+        """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
+        orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 x = F.dropout(x, self.dropout)
-            pairs = [self._run(layer, d, x, states[len(finals) + i], start) for i, d in enumerate(self.directions)]
-            output = torch.cat([y for y, _ in pairs], dim=-1) if self.bidirectional else pairs[0][0]
-            finals += [final for _, final in pairs]
+            outputs = []
+            for direction in self.directions:
+                history = histories[layer * len(self.directions) + len(outputs)]
+                y, after = self._run(layer, direction, x, history, start, orders[direction])
+                outputs.append(y)
+                finals += after
+            output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
             x = x + output if self.residual_layers and layer else output
-        packed: States = tuple(torch.stack(state) for state in zip(*finals, strict=True))
-        if unbatched:
-            x, packed = x.squeeze(1), tuple(state.squeeze(1) for state in packed)
-        elif self.batch_first:
-            x = x.transpose(0, 1)
-        return x, packed[0] if len(self.cell.states) == 1 else packed
+        return x, tuple(torch.stack(state) for state in zip(*finals, strict=True))
 
-    def _run(self, layer: int, direction: str, x: Tensor, states: States, start: int) -> tuple[Tensor, States]:
+    def _run(
+        self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
+    ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, watched when somebody records."""
-        cell, recorder = self.cell, self.recorder
-        names = [*cell.parameter_shapes(1, self.bias), *cell.buffer_shapes(0)]
-        w = Weights({name: getattr(self, _name(name, layer, direction)) for name in names}, self.training)
-        watch = None
-        if recorder is not None and torch.is_grad_enabled():
-            watch = recorder.watcher(self, layer, direction, len(x), start)
+        w, watch = self.weights(layer, direction), None
+        w.sizes = order.sizes
+        history = [tuple(order.read_state(s) for s in states) for states in history]
+        if self.recorder is not None and torch.is_grad_enabled():
+            watch = self.recorder.watcher(self, layer, direction, x, start, order)
             # Frozen weights alone would leave the states without a gradient to see.
-            states = tuple(s if s.requires_grad else s.detach().requires_grad_() for s in states)
-        if direction == "reverse":
-            y, final = scan(cell, w, x.flip(0), states, start, watch)
-            return y.flip(0), final
-        return scan(cell, w, x, states, start, watch)
+            history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
+        y, after = scan(self.cell, w, order.read(x), history, start, watch)
+        return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
-    def _check(self, x: Tensor, input: Tensor) -> None:
+    def weights(self, layer: int = 0, direction: str = "forward") -> Weights:
+        """The tensors of one direction of one layer, as its cell reads them."""
+        names = [*self.cell.parameter_shapes(1, self.bias), *self.cell.buffer_shapes(0)]
+        suffix = _suffix(layer, direction)
+        return Weights({n: getattr(self, n + suffix) for n in names}, self.training, generator=self.noise)
+
+    def _check(self, x: Tensor, input: Tensor, lengths: Tensor | None) -> None:
         if x.dim() != 3 or x.shape[-1] != self.input_size:
             raise UserError(
                 f"input has shape {tuple(input.shape)}: expected 2 or 3 dimensions, the last of size "
                 f"input_size = {self.input_size}"
             )
-        if len(x) == 0:
+        T, B = x.shape[:2]
+        if T == 0:
             raise UserError("input has no time steps: give it at least one")
-
-    def _unpack_states(self, hx: Tensor | States | None, x: Tensor, unbatched: bool) -> list[States]:
-        """Split the stacked states into one tuple for each layer and direction."""
-        count = self.num_layers * len(self.directions)
-        if hx is None:
-            return [self.cell.initial_states(x.shape[1], x)] * count
-        stacked = hx if isinstance(hx, tuple) else (hx,)
-        expected = (count, x.shape[1], self.hidden_size)
-        stacked = tuple(state.unsqueeze(1) for state in stacked) if unbatched else stacked
-        if len(stacked) != len(self.cell.states) or any(state.shape != expected for state in stacked):
+        if lengths is not None and (lengths.shape != (B,) or lengths.amin() < 1 or lengths.amax() != T):
             raise UserError(
-                f"hx has shapes {[tuple(s.shape) for s in stacked]}: expected {len(self.cell.states)} states "
-                f"({', '.join(self.cell.states)}) of shape {expected}"
+                f"lengths = {lengths.tolist()} do not fit the input: give one for each of its {B} sequences, "
+                f"between 1 and {T}, and cut the input to the longest"
             )
-        return [tuple(state[i] for state in stacked) for i in range(count)]
+
+    def _unpack_states(self, hx: Tensor | States | None, x: Tensor, unbatched: bool) -> list[list[States]]:
+        """Split the stacked states: for each layer and direction, as many as the layer is dilated."""
+        counts = [self.dilation[layer] for layer, _ in self._each()]
+        if hx is None:
+            return [[self.cell.initial_states(x.shape[1], x)] * count for count in counts]
+        stacked = hx if isinstance(hx, tuple) else (hx,)
+        stacked = tuple(state.unsqueeze(1) for state in stacked) if unbatched else stacked
+        expected = [(sum(counts), x.shape[1], size) for size in self.cell.state_sizes]
+        if [tuple(state.shape) for state in stacked] != expected:
+            raise UserError(
+                f"hx has shapes {[tuple(s.shape) for s in stacked]}: expected {len(expected)} states "
+                f"({', '.join(self.cell.states)}) of shapes {expected}"
+            )
+        each = iter(zip(*(state.unbind(0) for state in stacked), strict=True))
+        return [[next(each) for _ in range(count)] for count in counts]
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
@@ -250,6 +315,6 @@ class GRU(_Gated):
     kind: ClassVar[str] = "gru"
 
 
-def _name(tensor: str, layer: int, direction: str) -> str:
-    """torch.nn's name of a tensor: `weight_ih_l0`, `weight_ih_l0_reverse`."""
-    return f"{tensor}_l{layer}{'_reverse' if direction == 'reverse' else ''}"
+def _suffix(layer: int, direction: str) -> str:
+    """What torch.nn appends to the name of a tensor: `_l0`, `_l0_reverse`."""
+    return f"_l{layer}{'_reverse' if direction == 'reverse' else ''}"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rnnlab.cells import States
 from rnnlab.errors import UserError
 from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
+from rnnlab.scan.order import Order
 from rnnlab.scan.reference import Watch
 
 if TYPE_CHECKING:
@@ -31,17 +32,27 @@ class Key(NamedTuple):
 
 @dataclass
 class _Piece:
-    """Gradients of one state in one forward call: (B, H) a step, none where the loss does not reach."""
+    """Gradients of one state in one forward call: (active B, S) a step, none where the loss does not reach."""
 
-    call: int
     start: int
+    order: Order
+    batch_size: int
     gradients: list[Tensor | None]
 
-    def stacked(self, reverse: bool) -> Tensor:
-        """All steps in order of time, (T, B, H); a step that the loss does not reach has gradient zero."""
-        zero = torch.zeros_like(next(g for g in self.gradients if g is not None))
-        in_order = self.gradients[::-1] if reverse else self.gradients
-        return torch.stack([zero if g is None else g for g in in_order])
+    def stacked(self) -> Tensor:
+        """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
+
+        A gradient that is not a number has overflown on its way and counts as infinite.
+        """
+        like = next(g for g in self.gradients if g is not None)
+        stacked = like.new_zeros(len(self.gradients), self.batch_size, like.shape[-1])
+        for k, gradient in enumerate(self.gradients):
+            active = self.batch_size if self.order.sizes is None else self.order.sizes[k]
+            stacked[k, active:] = torch.nan
+            if gradient is not None:
+                stacked[k, :active] = gradient.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        self.gradients = [None] * len(self.gradients)  # the graph may be kept for another backward pass
+        return self.order.restore(stacked)
 
 
 @dataclass
@@ -109,37 +120,36 @@ class Recorder:
         finally:
             self._window = None
 
-    def watcher(self, layer: "Recurrent", index: int, direction: str, steps: int, start: int) -> Watch:
+    def watcher(self, layer: "Recurrent", index: int, direction: str, x: Tensor, start: int, order: Order) -> Watch:
         """Make the function that a scan calls with the states of every step.
 
         It hangs a hook on each state, which autograd calls with the gradient summed over every path: that is the
         total gradient, and for the cell state of an LSTM it includes the path through the same step's output.
         """
         self._calls += 1
+        T, B = x.shape[:2]
         call, layer_number = self._calls, self._first_layer[id(layer)] + index
+        pieces = {name: _Piece(start, order, B, [None] * T) for name in layer.cell.states}
 
-        def watch(t: int, states: States) -> None:
-            for name, state in zip(layer.cell.states, states, strict=True):
-                key = Key(layer_number, direction, name)
-                state.register_hook(partial(self._receive, key, call, start, steps, t))
+        def watch(k: int, states: States) -> None:
+            for (name, piece), state in zip(pieces.items(), states, strict=True):
+                state.register_hook(partial(self._receive, Key(layer_number, direction, name), call, piece, k))
 
         return watch
 
-    def _receive(self, key: Key, call: int, start: int, steps: int, t: int, gradient: Tensor) -> None:
+    def _receive(self, key: Key, call: int, piece: _Piece, k: int, gradient: Tensor) -> None:
         if not self._pieces and self._window is None:
             # Runs when the whole backward pass is over, so that one pass makes one step.
             torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
-        calls = self._pieces.setdefault(key, {})
-        if call not in calls:
-            calls[call] = _Piece(call, start, [None] * steps)
-        calls[call].gradients[t] = gradient.detach()
+        self._pieces.setdefault(key, {})[call] = piece
+        piece.gradients[k] = gradient.detach()
 
     def _commit(self) -> None:
         """Turn the pieces of one backward pass, or of one observed step, into norms."""
         train_step, length = self._window or (None, None)
         norms, per_example = {}, {}
         for key, calls in self._pieces.items():
-            pieces = [(calls[call].start, calls[call].stacked(key.direction == "reverse")) for call in sorted(calls)]
+            pieces = [(calls[call].start, calls[call].stacked()) for call in sorted(calls)]
             gradient = torch.cat([piece for _, piece in pieces]) if length is None else _place(pieces, length)
             logs = log10_norm(gradient.cpu() * self.loss_reduction_scale)
             norms[key] = over_examples(logs)

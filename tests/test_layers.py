@@ -116,8 +116,5 @@ def test_wrong_shapes_are_refused_in_one_sentence():
         layer(torch.zeros(7, 4, 3), torch.zeros(1, 4, 5))
     with pytest.raises(UserError, match="no time steps"):
         layer(torch.zeros(0, 4, 3))
-    packed = nn.utils.rnn.pack_sequence([torch.zeros(2, 3)])
-    with pytest.raises(UserError, match="PackedSequence"):
-        layer(packed)
     with pytest.raises(AttributeError, match="no weight 'weight_x'"):
         _ = Weights({}, False).weight_x

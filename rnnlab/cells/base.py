@@ -1,55 +1,43 @@
 """What a recurrent cell is: named states, an input projection over all time, and one step of its equations."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Generator, Tensor
 
-from rnnlab.cells.normalization import normalize_sequence, normalize_step, statistics_shapes
+from rnnlab.cells.weights import Weights
 from rnnlab.options import Options
+
+if TYPE_CHECKING:
+    from torch import nn
 
 States = tuple[Tensor, ...]
 Shapes = dict[str, tuple[int, ...]]
-
-
-class Weights:
-    """The tensors of one layer as its cell reads them, `w.weight_hh`, and whether they are being trained."""
-
-    def __init__(self, tensors: Mapping[str, Tensor], training: bool) -> None:
-        self.__dict__.update(tensors)
-        self.training = training
-
-    def __getattr__(self, name: str) -> Tensor:
-        raise AttributeError(f"this layer has no weight '{name}'")
 
 
 class Cell(Options, ABC):
     """One recurrent cell: a configuration value that holds equations and no tensors.
 
     Its weights live in the layer and are handed in, so that they keep torch's names and the same cell
-    serves any number of layers. A new cell names its gate blocks and writes `step`; `project`, `recur`
-    and `normalize` bring bias and batch norm to it for nothing.
+    serves any number of layers. A new cell names its gate blocks and writes `step`; everything else here has
+    a default that fits a cell built from W_ih x + b_ih + W_hh h + b_hh.
     """
 
     kind: Any  # narrowed to its own literal by every subclass
     hidden_size: int = Field(default=64, ge=1)
-    norm: Literal["none", "batch"] = "none"
-    """Recurrent batch norm with statistics of their own at every time step (Cooijmans et al. 2017)."""
-    norm_gain: float = Field(default=0.1, gt=0)
-    """γ at the start; 0.1 keeps the tanh in its linear range."""
-    norm_noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of the hidden state before the first step of a training sequence under batch norm.
+    zoneout: float = Field(default=0.0, ge=0, lt=1)
+    """Probability that a unit keeps its old value at a step of training; evaluation uses the expectation.
 
-    Inputs that are the same in every example, such as the border of an image, leave the state without variance,
-    and dividing by none makes the gradient explode; the authors of the method start from noise there.
+    Reference: Krueger et al. 2017, "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations", eq. 2 to 4.
     """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
     time_gates: ClassVar[dict[str, int]] = {}
     """Gates that set the time constant, and the sign with which chrono biases them."""
+    own_start: ClassVar[frozenset[str]] = frozenset()
+    """Weights that the cell fills itself in `fill`, because its equations prescribe how; `init` leaves them alone."""
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -62,9 +50,14 @@ class Cell(Options, ABC):
         return max(1, len(self.gates))
 
     @property
-    def normalized(self) -> Shapes:
-        """What batch norm standardises, and over how many units: the two products, input and recurrent."""
-        return {"x": (self.blocks * self.hidden_size,), "h": (self.blocks * self.hidden_size,)}
+    def state_sizes(self) -> tuple[int, ...]:
+        """Number of units of each state, in the order of `states`."""
+        return (self.hidden_size,) * len(self.states)
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs a step: those of `emit`."""
+        return self.state_sizes[0]
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         """Name and shape of every trained tensor, in torch.nn's order.
@@ -77,27 +70,40 @@ class Cell(Options, ABC):
             For example `{"weight_ih": (G*H, I), "weight_hh": (G*H, H), "bias_ih": (G*H,), ...}`.
         """
         rows = self.blocks * self.hidden_size
-        shapes: Shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, self.hidden_size)}
+        shapes: Shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, self.state_sizes[0])}
         if bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        if self.norm == "batch":
-            shapes |= {f"norm_gain_{what}": size for what, size in self.normalized.items()}
         return shapes
 
     def buffer_shapes(self, steps: int) -> Shapes:
         """Name and shape of every tensor that is kept but not trained.
 
         Args:
-            steps: the number of time steps that get batch-norm statistics of their own.
-
-        Returns:
-            Running mean and variance of everything normalised, (steps, size).
+            steps: the number of time steps that get statistics of their own, where a cell keeps some.
         """
-        return statistics_shapes(self.normalized, steps) if self.norm == "batch" else {}
+        del steps
+        return {}
+
+    def fill(self, tensors: dict[str, Tensor], generator: Generator | None, steps: int) -> None:
+        """Set starting values, in place, that the equations prescribe, after `init` has filled the rest.
+
+        Args:
+            tensors: the tensors of `parameter_shapes`, by name.
+            generator: source of randomness; torch's global one if none.
+            steps: length of the task.
+        """
+
+    def parametrize(self, layer: "nn.Module", suffix: str) -> None:
+        """Constrain weights of a new layer, such as to orthogonal matrices, with torch's parametrisations.
+
+        Args:
+            layer: the layer that holds the weights.
+            suffix: what follows the weight's name there, such as `_l0_reverse`.
+        """
 
     def initial_states(self, batch_size: int, like: Tensor) -> States:
-        """Zeros, (B, H) for each state, with the dtype and device of `like`."""
-        return tuple(like.new_zeros(batch_size, self.hidden_size) for _ in self.states)
+        """Zeros, (B, S) for each state, with the dtype and device of `like`."""
+        return tuple(like.new_zeros(batch_size, size) for size in self.state_sizes)
 
     def project(self, w: Weights, x: Tensor, start: int = 0) -> Tensor:
         """Map the whole input sequence at once.
@@ -110,23 +116,13 @@ class Cell(Options, ABC):
         Returns:
             (T, B, G*H), one slice a step.
         """
-        bias = w.__dict__.get("bias_ih")
-        if self.norm == "none":
-            return F.linear(x, w.weight_ih, bias)
-        u = normalize_sequence(w, "x", F.linear(x, w.weight_ih), start)
-        return u if bias is None else u + bias
+        del start
+        return F.linear(x, w.weight_ih, w.__dict__.get("bias_ih"))
 
     def recur(self, w: Weights, h: Tensor, t: int) -> Tensor:
-        """Map the previous hidden state, normalised at step `t` where the cell asks for it.
-
-        Returns:
-            (B, G*H).
-        """
-        bias = w.__dict__.get("bias_hh")
-        if self.norm == "none":
-            return F.linear(h, w.weight_hh, bias)
-        v = normalize_step(w, "h", F.linear(h, w.weight_hh), t)
-        return v if bias is None else v + bias
+        """Map the previous hidden state, (B, H) to (B, G*H)."""
+        del t
+        return F.linear(h, w.weight_hh, w.__dict__.get("bias_hh"))
 
     @abstractmethod
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
@@ -135,9 +131,35 @@ class Cell(Options, ABC):
         Args:
             w: the layer's weights.
             u: (B, G*H), this step's slice of `project`.
-            states: the previous states, (B, H) each.
+            states: the previous states, (B, S) each.
             t: absolute time, which only statistics kept per time step look at.
 
         Returns:
-            The new states, the output first.
+            The new states, the one that is handed on first.
         """
+
+    def advance(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        """One step as a scan takes it: the equations, then zoneout where asked for."""
+        new = self.step(w, u, states, t)
+        if not self.zoneout:
+            return new
+        return tuple(self._keep(w, old, now) for old, now in zip(states, new, strict=True))
+
+    def _keep(self, w: Weights, old: Tensor, new: Tensor) -> Tensor:
+        if not w.training:
+            return new + self.zoneout * (old - new)
+        return torch.where(w.uniform(new) < self.zoneout, old, new)
+
+    def emit(self, w: Weights, h: Tensor, x: Tensor) -> Tensor:
+        """Map the whole sequence of first states to outputs at once.
+
+        Args:
+            w: the layer's weights.
+            h: (T, B, S) the first state at every step.
+            x: (T, B, I) the inputs, for cells with a direct path from them.
+
+        Returns:
+            (T, B, output_size).
+        """
+        del w, x
+        return h

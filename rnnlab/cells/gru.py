@@ -4,12 +4,14 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from rnnlab.cells.base import Cell, States, Weights
+from rnnlab.cells.base import States
+from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.registry import register
+from rnnlab.cells.weights import Weights
 
 
 @register
-class GRUCell(Cell):
+class GRUCell(NormalizedCell):
     """r, z = σ(·); n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h_t = (1 - z) n + z h_{t-1}.
 
     The reset gate acts after the product, as in torch.nn.GRU.
@@ -29,7 +31,7 @@ class GRUCell(Cell):
         (h,) = states
         u_r, u_z, u_n = u.chunk(3, -1)
         v_r, v_z, v_n = self.recur(w, h, t).chunk(3, -1)
-        r = (u_r + v_r).sigmoid()
-        z = (u_z + v_z).sigmoid()
-        n = (u_n + r * v_n).tanh()
+        r = w.gate("reset", u_r + v_r)
+        z = w.gate("update", u_z + v_z)
+        n = w.activate("new", u_n + r * v_n)
         return (n + z * (h - n),)

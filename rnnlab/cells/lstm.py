@@ -5,13 +5,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from rnnlab.cells.base import Cell, Shapes, States, Weights
+from rnnlab.cells.base import Shapes, States
 from rnnlab.cells.normalization import normalize_step
+from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.registry import register
+from rnnlab.cells.weights import Weights
 
 
 @register
-class LSTMCell(Cell):
+class LSTMCell(NormalizedCell):
     """i, f, o = σ(·); g = tanh(·); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
     Reference: Hochreiter and Schmidhuber 1997, "Long Short-Term Memory" (no forget gate, f = 1);
@@ -38,14 +40,17 @@ class LSTMCell(Cell):
         shapes = super().parameter_shapes(input_size, bias)
         return shapes | {"norm_shift_c": (self.hidden_size,)} if self.norm == "batch" else shapes
 
+    def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
+        if self.forget_gate and self.forget_bias is not None:
+            rows = slice(self.hidden_size, 2 * self.hidden_size)  # the second block
+            tensors["bias_ih"][rows] = self.forget_bias
+            tensors["bias_hh"][rows] = 0.0
+
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         h, c = states
-        z = u + self.recur(w, h, t)
-        if self.forget_gate:
-            i, f, g, o = z.chunk(4, -1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        else:
-            i, g, o = z.chunk(3, -1)
-            c = c + i.sigmoid() * g.tanh()
+        z = dict(zip(self.gates, (u + self.recur(w, h, t)).chunk(self.blocks, -1), strict=True))
+        i, o = w.gate("input", z["input"]), w.gate("output", z["output"])
+        g = w.activate("cell", z["cell"])
+        c = (w.gate("forget", z["forget"]) * c if self.forget_gate else c) + i * g
         read = normalize_step(w, "c", c, t) if self.norm == "batch" else c
-        return o.sigmoid() * torch.tanh(read), c
+        return o * torch.tanh(read), c

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from rnnlab.cells.base import Shapes, Weights
+    from rnnlab.cells.base import Shapes
+    from rnnlab.cells.weights import Weights
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
@@ -51,7 +52,8 @@ def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
     mean, var = _statistics(w, what)
     t = min(t, mean.shape[0] - 1)
     gain, shift = getattr(w, f"norm_gain_{what}"), w.__dict__.get(f"norm_shift_{what}")
-    return F.batch_norm(v, mean[t], var[t], gain, shift, w.training, MOMENTUM, EPSILON)
+    from_batch = w.training and len(v) > 1  # the last example of a padded batch has no variance of its own
+    return F.batch_norm(v, mean[t], var[t], gain, shift, from_batch, MOMENTUM, EPSILON)
 
 
 def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor:
@@ -66,6 +68,9 @@ def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor
     Returns:
         (T, B, F).
     """
+    if w.sizes is not None:  # padding must not enter the statistics
+        rows = [normalize_step(w, what, v[k, :size], start + k) for k, size in enumerate(w.sizes)]
+        return torch.stack([pad_rows(row, v.shape[1]) for row in rows])
     T, B, size = v.shape
     mean, var = _statistics(w, what)
     own = max(0, min(T, mean.shape[0] - start))  # steps that have statistics of their own
@@ -86,6 +91,11 @@ def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor
         return head
     tail = [normalize_step(w, what, v[k], start + k) for k in range(own, T)]
     return torch.cat([head, torch.stack(tail)])
+
+
+def pad_rows(v: Tensor, rows: int) -> Tensor:
+    """Add examples of zeros: (b, F) to (rows, F)."""
+    return v if len(v) == rows else F.pad(v, (0, 0, 0, rows - len(v)))
 
 
 def _statistics(w: "Weights", what: str) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,21 @@
 """The vanilla recurrent network, with any activation and an optional residual connection through time."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from rnnlab.cells.activations import ACTIVATIONS, ActivationName, modrelu
-from rnnlab.cells.base import Cell, Shapes, States, Weights
+from rnnlab.cells.base import Shapes, States
+from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.registry import register
+from rnnlab.cells.weights import Weights
 
 
 @register
-class VanillaCell(Cell):
+class VanillaCell(NormalizedCell):
     """h_t = φ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh); with `residual` α: h_t = h_{t-1} + α φ(·).
 
     Reference: Elman 1990, "Finding Structure in Time"; the residual form is a step of the forward Euler method.
@@ -29,5 +33,8 @@ class VanillaCell(Cell):
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states
         z = u + self.recur(w, h, t)
-        f = modrelu(z, w.modrelu_bias) if self.activation == "modrelu" else ACTIVATIONS[self.activation](z)
+        f = w.activate("hidden", z, self._activation(w))
         return (f,) if self.residual is None else (h + self.residual * f,)
+
+    def _activation(self, w: Weights) -> Callable[[Tensor], Tensor]:
+        return partial(modrelu, bias=w.modrelu_bias) if self.activation == "modrelu" else ACTIVATIONS[self.activation]

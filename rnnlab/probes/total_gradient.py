@@ -43,19 +43,22 @@ def over_examples(log10_norms: Tensor) -> Norms:
     """Aggregate over examples, in log space.
 
     Args:
-        log10_norms: (T, B) from `log10_norm`.
+        log10_norms: (T, B) from `log10_norm`; NaN where an example was not measured.
 
     Returns:
-        Mean, minimum and maximum over the non-zero examples, and the fraction of zeros; NaN where every example is.
+        Mean, minimum and maximum over the measured examples that are not zero, and the share of zeros among the
+        measured; NaN where there are none.
     """
-    zero = log10_norms == -torch.inf
-    count = (~zero).sum(1)
+    zero, measured = log10_norms == -torch.inf, ~log10_norms.isnan()
+    usable = measured & ~zero
+    count = usable.sum(1)
     nothing = torch.full_like(log10_norms[:, 0], torch.nan)
 
-    def measured(values: Tensor) -> np.ndarray:
+    def known(values: Tensor) -> np.ndarray:
         return torch.where(count > 0, values, nothing).numpy()
 
-    mean = log10_norms.masked_fill(zero, 0.0).sum(1) / count
-    low = log10_norms.masked_fill(zero, torch.inf).amin(1)
-    zero_fraction = torch.where(log10_norms.isnan().all(1), nothing, zero.double().mean(1))
-    return Norms(measured(mean), measured(low), measured(log10_norms.amax(1)), zero_fraction.numpy())
+    mean = log10_norms.masked_fill(~usable, 0.0).sum(1) / count
+    low = log10_norms.masked_fill(~usable, torch.inf).amin(1)
+    high = log10_norms.masked_fill(~usable, -torch.inf).amax(1)
+    zero_fraction = zero.sum(1).double() / measured.sum(1)  # 0 / 0 is NaN where nothing was measured
+    return Norms(known(mean), known(low), known(high), zero_fraction.numpy())

@@ -1,36 +1,54 @@
 """The reference scan: any cell over time, under autograd."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
+from rnnlab.cells.normalization import pad_rows
 
 Watch = Callable[[int, States], None]
-"""Called with the index of every step in this call, in order of processing, and the states after it."""
+"""Called with the index of every step in this call, in order of processing, and its active examples' new states."""
 
 
 def scan(
-    cell: Cell, w: Weights, x: Tensor, states: States, start: int = 0, watch: Watch | None = None
-) -> tuple[Tensor, States]:
+    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watch: Watch | None = None
+) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence.
 
     Args:
         cell: the equations.
-        w: the layer's weights.
+        w: the layer's weights; where `w.sizes` is given, step k advances its first `w.sizes[k]` examples alone.
         x: (T, B, I).
-        states: the states before the first step, (B, H) each.
+        history: as many states as the layer is dilated, (B, S) each: a step at time t reads the one at t modulo the
+            dilation and replaces it.
         start: absolute time of the first step.
         watch: sees the states of every step as part of the graph.
 
     Returns:
-        (T, B, H) the outputs, and the states after the last step.
+        (T, B, output_size) the outputs, zero for examples that have ended, and the states after the last step.
     """
-    outputs = []
+    history, B = list(history), x.shape[1]
+    firsts = []
     for k, u in enumerate(cell.project(w, x, start).unbind(0)):
-        states = cell.step(w, u, states, start + k)
+        phase = (start + k) % len(history)
+        old, active = history[phase], B if w.sizes is None else w.sizes[k]
+        if active == B:
+            new = cell.advance(w, u, old, start + k)
+            history[phase] = new
+        else:
+            new = cell.advance(w, u[:active], tuple(s[:active] for s in old), start + k)
+            history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
         if watch is not None:
-            watch(k, states)
-        outputs.append(states[0])
-    return torch.stack(outputs), states
+            watch(k, new)
+        firsts.append(pad_rows(new[0], B))
+    outputs = cell.emit(w, torch.stack(firsts), x)
+    return outputs if w.sizes is None else _without_padding(outputs, w.sizes), history
+
+
+def _without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:
+    """Zero the outputs of examples that have ended."""
+    row = torch.arange(outputs.shape[1], device=outputs.device)
+    active = row < torch.tensor(sizes, device=outputs.device).unsqueeze(1)  # (T, B)
+    return outputs.masked_fill(~active.unsqueeze(-1), 0.0)

@@ -1,0 +1,70 @@
+"""What one step of a cell sees of its layer: weights, the phase it is in, and an ear for what goes on inside."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Note(NamedTuple):
+    """One elementwise non-linearity as a step applied it.
+
+    Attributes:
+        before: (B, H) pre-activations z.
+        after: (B, H) values φ(z).
+    """
+
+    before: Tensor
+    after: Tensor
+
+
+class Weights:
+    """The tensors of one layer as its cell reads them, `w.weight_hh`, and the circumstances of the step.
+
+    Args:
+        tensors: every weight and buffer of the layer, by name.
+        training: whether the layer is being trained.
+        sizes: how many examples are still active at each step, longest first; none when all have the same length.
+        generator: source of noise inside the step; torch's global one if none.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        training: bool,
+        sizes: list[int] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.__dict__.update(tensors)
+        self.training, self.sizes, self.generator = training, sizes, generator
+        self.drawn: list[Tensor] | None = None
+        self.replayed: list[Tensor] = []
+        self.gates: dict[str, Note] | None = None
+        self.activations: dict[str, Note] | None = None
+
+    def __getattr__(self, name: str) -> Tensor:
+        raise AttributeError(f"this layer has no weight '{name}'")
+
+    def gate(self, name: str, z: Tensor) -> Tensor:
+        """σ(z), seen by the probes as a gate of this name."""
+        value = torch.sigmoid(z)
+        if self.gates is not None:
+            self.gates[name] = Note(z, value)
+        return value
+
+    def activate(self, name: str, z: Tensor, function: Callable[[Tensor], Tensor] = torch.tanh) -> Tensor:
+        """φ(z), seen by the probes as an activation of this name."""
+        value = function(z)
+        if self.activations is not None:
+            self.activations[name] = Note(z, value)
+        return value
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Noise between 0 and 1, shaped like a state; a step that is replayed gets what it drew the first time."""
+        if self.replayed:
+            return self.replayed.pop(0)
+        noise = torch.rand(like.shape, generator=self.generator, dtype=like.dtype, device=like.device)
+        if self.drawn is not None:
+            self.drawn.append(noise)
+        return noise

@@ -1,0 +1,54 @@
+"""The order in which a scan reads a padded batch: longest sequence first, each reversed within its own length."""
+
+import torch
+from torch import Tensor
+
+
+class Order:
+    """Maps a batch between the order of its caller and the order of a scan.
+
+    With the longest sequence first, the examples that are still active at a step are always the first rows, so a
+    scan can leave the finished ones out.
+
+    Args:
+        steps: T, the padded length.
+        reverse: whether the scan runs backwards in time.
+        lengths: (B,) length of every sequence; none when all fill all steps.
+    """
+
+    def __init__(self, steps: int, reverse: bool, lengths: Tensor | None = None) -> None:
+        self.reverse, self.rows, self.times, self.sizes = reverse, None, None, None
+        if lengths is None:
+            return
+        lengths = lengths.cpu()
+        self.rows = lengths.argsort(descending=True, stable=True)
+        steps_left = lengths[self.rows] - torch.arange(steps).unsqueeze(1)  # (T, B)
+        self.sizes = (steps_left > 0).sum(1).tolist()
+        if reverse:  # step k of a scan reads time length - 1 - k; the same map leads back
+            self.times = torch.where(steps_left > 0, steps_left - 1, torch.arange(steps).unsqueeze(1))
+
+    def read(self, x: Tensor) -> Tensor:
+        """(T, B, F) from the caller's order to the scan's."""
+        if self.rows is None:
+            return x.flip(0) if self.reverse else x
+        return self._reverse(x.index_select(1, self.rows.to(x.device)))
+
+    def restore(self, y: Tensor) -> Tensor:
+        """(T, B, F) from the scan's order to the caller's."""
+        if self.rows is None:
+            return y.flip(0) if self.reverse else y
+        return self._reverse(y).index_select(1, self.rows.argsort().to(y.device))
+
+    def read_state(self, s: Tensor) -> Tensor:
+        """(B, S) from the caller's order to the scan's."""
+        return s if self.rows is None else s.index_select(0, self.rows.to(s.device))
+
+    def restore_state(self, s: Tensor) -> Tensor:
+        """(B, S) from the scan's order to the caller's."""
+        return s if self.rows is None else s.index_select(0, self.rows.argsort().to(s.device))
+
+    def _reverse(self, x: Tensor) -> Tensor:
+        if self.times is None:
+            return x
+        index = self.times.to(x.device).view(*self.times.shape, *[1] * (x.dim() - 2)).expand_as(x)
+        return x.gather(0, index)
