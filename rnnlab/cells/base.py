@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Generator, Tensor
+from torch import Tensor
 
 from rnnlab.cells.weights import Weights
 from rnnlab.options import Options
@@ -84,7 +85,7 @@ class Cell(Options, ABC):
         del steps
         return {}
 
-    def fill(self, tensors: dict[str, Tensor], generator: Generator | None, steps: int) -> None:
+    def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
         """Set starting values, in place, that the equations prescribe, after `init` has filled the rest.
 
         Args:
