@@ -1,7 +1,7 @@
 """Recurrent layers: stacks and directions of one cell, with the interface of torch.nn and gradients one can see."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,7 @@ from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.scan.order import Order
 from rnnlab.scan.reference import scan
-
-if TYPE_CHECKING:
-    from rnnlab.recording import Recorder
+from rnnlab.scan.watch import Call, Listener, Watch
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -85,7 +83,7 @@ class Recurrent(nn.Module):
             )
         self.init = init or Initialization()
         self.noise: torch.Generator | None = None
-        self.recorder: Recorder | None = None
+        self.listeners: list[Listener] = []
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -196,15 +194,17 @@ class Recurrent(nn.Module):
     def _run(
         self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
     ) -> tuple[Tensor, list[States]]:
-        """Run one direction of one layer, watched when somebody records."""
-        w, watch = self.weights(layer, direction), None
+        """Run one direction of one layer, watched by those who listen."""
+        w, x = self.weights(layer, direction), order.read(x)
         w.sizes = order.sizes
         history = [tuple(order.read_state(s) for s in states) for states in history]
-        if self.recorder is not None and torch.is_grad_enabled():
-            watch = self.recorder.watcher(self, layer, direction, x, start, order)
+        watches: list[Watch] = []
+        if self.listeners and torch.is_grad_enabled():
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
-        y, after = scan(self.cell, w, order.read(x), history, start, watch)
+            call = Call(self, layer, direction, w, x, history, start, order)
+            watches = [listener.watch(call) for listener in self.listeners]
+        y, after = scan(self.cell, w, x, history, start, watches)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:

@@ -14,12 +14,10 @@ from rnnlab.cells import States
 from rnnlab.errors import UserError
 from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
 from rnnlab.scan.order import Order
-from rnnlab.scan.reference import Watch
+from rnnlab.scan.watch import Call
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from rnnlab.layers import Recurrent
 
 
 class Key(NamedTuple):
@@ -55,6 +53,29 @@ class _Piece:
         return self.order.restore(stacked)
 
 
+class _Hooks:
+    """Hangs a hook on every state of one scan.
+
+    Autograd calls it with the gradient summed over every path: that is the total gradient, and for the cell state of
+    an LSTM it includes the path through the same step's output.
+    """
+
+    def __init__(self, recorder: "Recorder", call: Call, layer: int, number: int) -> None:
+        self.recorder, self.number = recorder, number
+        T, B = call.x.shape[:2]
+        self.pieces = {
+            Key(layer, call.direction, name): _Piece(call.start, call.order, B, [None] * T)
+            for name in call.module.cell.states
+        }
+
+    def step(self, k: int, states: States) -> None:
+        for (key, piece), state in zip(self.pieces.items(), states, strict=True):
+            state.register_hook(partial(self.recorder.receive, key, self.number, piece, k))
+
+    def end(self, outputs: Tensor, history: list[States]) -> None:
+        pass
+
+
 @dataclass
 class Step:
     """Norms of one recorded backward pass, (T,) or per example (T, B)."""
@@ -64,7 +85,7 @@ class Step:
     train_step: int | None
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorder:
     """Collects total gradient norms of every recurrent layer of a model.
 
@@ -95,14 +116,13 @@ class Recorder:
         for layer in layers:
             self._first_layer[id(layer)] = first
             first += layer.num_layers
-        before = [layer.recorder for layer in layers]
         try:
             for layer in layers:
-                layer.recorder = self
+                layer.listeners.append(self)
             yield
         finally:
-            for layer, recorder in zip(layers, before, strict=True):
-                layer.recorder = recorder
+            for layer in layers:
+                layer.listeners.remove(self)
             self._pieces.clear()
 
     @contextmanager
@@ -120,24 +140,13 @@ class Recorder:
         finally:
             self._window = None
 
-    def watcher(self, layer: "Recurrent", index: int, direction: str, x: Tensor, start: int, order: Order) -> Watch:
-        """Make the function that a scan calls with the states of every step.
-
-        It hangs a hook on each state, which autograd calls with the gradient summed over every path: that is the
-        total gradient, and for the cell state of an LSTM it includes the path through the same step's output.
-        """
+    def watch(self, call: Call) -> "_Hooks":
+        """Follow one scan; see `rnnlab.scan.watch`."""
         self._calls += 1
-        T, B = x.shape[:2]
-        call, layer_number = self._calls, self._first_layer[id(layer)] + index
-        pieces = {name: _Piece(start, order, B, [None] * T) for name in layer.cell.states}
+        return _Hooks(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
 
-        def watch(k: int, states: States) -> None:
-            for (name, piece), state in zip(pieces.items(), states, strict=True):
-                state.register_hook(partial(self._receive, Key(layer_number, direction, name), call, piece, k))
-
-        return watch
-
-    def _receive(self, key: Key, call: int, piece: _Piece, k: int, gradient: Tensor) -> None:
+    def receive(self, key: Key, call: int, piece: _Piece, k: int, gradient: Tensor) -> None:
+        """Take the gradient that one state got at step k of a scan."""
         if not self._pieces and self._window is None:
             # Runs when the whole backward pass is over, so that one pass makes one step.
             torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]

@@ -1,19 +1,17 @@
 """The reference scan: any cell over time, under autograd."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.normalization import pad_rows
-
-Watch = Callable[[int, States], None]
-"""Called with the index of every step in this call, in order of processing, and its active examples' new states."""
+from rnnlab.scan.watch import Watch
 
 
 def scan(
-    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watch: Watch | None = None
+    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watches: Sequence[Watch] = ()
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence.
 
@@ -24,7 +22,7 @@ def scan(
         history: as many states as the layer is dilated, (B, S) each: a step at time t reads the one at t modulo the
             dilation and replaces it.
         start: absolute time of the first step.
-        watch: sees the states of every step as part of the graph.
+        watches: see the states of every step as part of the graph.
 
     Returns:
         (T, B, output_size) the outputs, zero for examples that have ended, and the states after the last step.
@@ -40,11 +38,17 @@ def scan(
         else:
             new = cell.advance(w, u[:active], tuple(s[:active] for s in old), start + k)
             history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
-        if watch is not None:
-            watch(k, new)
+        for watch in watches:
+            watch.step(k, new)
         firsts.append(pad_rows(new[0], B))
     outputs = cell.emit(w, torch.stack(firsts), x)
-    return outputs if w.sizes is None else _without_padding(outputs, w.sizes), history
+    if w.sizes is not None:
+        outputs = _without_padding(outputs, w.sizes)
+    if watches:  # a view of its own tells the gradient from outside from that of the scan's own steps
+        history = [tuple(s.view_as(s) for s in states) for states in history]
+    for watch in watches:
+        watch.end(outputs, history)
+    return outputs, history
 
 
 def _without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:

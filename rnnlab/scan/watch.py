@@ -1,0 +1,53 @@
+"""What somebody who listens to a layer is told of one scan."""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from torch import Tensor
+
+from rnnlab.cells import States, Weights
+from rnnlab.scan.order import Order
+
+if TYPE_CHECKING:
+    from rnnlab.layers import Recurrent
+
+
+class Call(NamedTuple):
+    """One run of one direction of one layer.
+
+    Attributes:
+        module: the stack that the layer belongs to.
+        layer: its index there.
+        direction: forward or reverse.
+        w: its weights.
+        x: (T, B, I) its inputs, in the order of the scan.
+        history: the states before the first step, in the order of the scan; as many as the layer is dilated.
+        start: absolute time of the first step.
+        order: leads from the scan's order of examples and steps back to the caller's.
+    """
+
+    module: "Recurrent"
+    layer: int
+    direction: str
+    w: Weights
+    x: Tensor
+    history: list[States]
+    start: int
+    order: Order
+
+
+class Watch(Protocol):
+    """Follows one scan."""
+
+    def step(self, k: int, states: States) -> None:
+        """Called after every step, in order of processing, with the new states of the active examples."""
+
+    def end(self, outputs: Tensor, history: list[States]) -> None:
+        """Called when the scan is over, with (T, B, O) outputs and the states it leaves, in the order of the scan."""
+
+
+class Listener(Protocol):
+    """Wants to follow scans; see `Recurrent.listeners`."""
+
+    def watch(self, call: Call) -> Watch:
+        """Called when a scan begins."""
+        ...
