@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from rnnlab.config import Config, load_config
     from rnnlab.conversion import convert
     from rnnlab.layers import GRU, LSTM, RNN, Recurrent
+    from rnnlab.probes.base import measure
     from rnnlab.probes.decay import fit_decay
+    from rnnlab.probes.tape import trace
     from rnnlab.recording import record
     from rnnlab.tracking.reader import load_profile, load_sweep
     from rnnlab.training.loop import run
@@ -26,10 +28,12 @@ _HOME = {
     "Recurrent": "rnnlab.layers",
     "convert": "rnnlab.conversion",
     "fit_decay": "rnnlab.probes.decay",
+    "measure": "rnnlab.probes.base",
     "record": "rnnlab.recording",
     "load_profile": "rnnlab.tracking.reader",
     "load_sweep": "rnnlab.tracking.reader",
     "run": "rnnlab.training.loop",
+    "trace": "rnnlab.probes.tape",
 }
 
 __all__ = [
@@ -43,8 +47,10 @@ __all__ = [
     "load_config",
     "load_profile",
     "load_sweep",
+    "measure",
     "record",
     "run",
+    "trace",
 ]
 
 

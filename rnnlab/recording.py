@@ -19,6 +19,8 @@ from rnnlab.scan.watch import Call
 if TYPE_CHECKING:
     import xarray as xr
 
+    from rnnlab.layers import Recurrent
+
 
 class Key(NamedTuple):
     """Which state of which layer: layers are counted through the whole model."""
@@ -105,17 +107,7 @@ class Recorder:
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Listen to every recurrent layer inside `model`; each backward pass becomes one step."""
-        from rnnlab.layers import Recurrent
-
-        layers = [module for module in model.modules() if isinstance(module, Recurrent)]
-        if not layers:
-            raise UserError(
-                f"{type(model).__name__} holds no rnnlab layer to record: swap its torch layers with rnnlab.convert"
-            )
-        first = 0
-        for layer in layers:
-            self._first_layer[id(layer)] = first
-            first += layer.num_layers
+        layers, self._first_layer = recurrent_layers(model)
         try:
             for layer in layers:
                 layer.listeners.append(self)
@@ -238,3 +230,29 @@ def _place(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
         reached[start : start + len(piece)] = True
     total[~reached] = torch.nan
     return total
+
+
+def recurrent_layers(model: nn.Module) -> tuple[list["Recurrent"], dict[int, int]]:
+    """Find the recurrent layers of a model.
+
+    Args:
+        model: any module.
+
+    Returns:
+        Its stacks of layers, and for the `id` of each the number of its first layer, counted through the model.
+
+    Raises:
+        UserError: if there are none.
+    """
+    from rnnlab.layers import Recurrent
+
+    stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
+    if not stacks:
+        raise UserError(
+            f"{type(model).__name__} holds no rnnlab layer to record: swap its torch layers with rnnlab.convert"
+        )
+    first, count = {}, 0
+    for stack in stacks:
+        first[id(stack)] = count
+        count += stack.num_layers
+    return stacks, first

@@ -1,10 +1,17 @@
 """Total gradient: the norm of dL/ds_t through every path, for each example and time step."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from rnnlab.probes.base import probe
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rnnlab.probes.trace import Trace
 
 
 def log10_norm(gradient: Tensor) -> Tensor:
@@ -62,3 +69,42 @@ def over_examples(log10_norms: Tensor) -> Norms:
     high = log10_norms.masked_fill(~usable, -torch.inf).amax(1)
     zero_fraction = zero.sum(1).double() / measured.sum(1)  # 0 / 0 is NaN where nothing was measured
     return Norms(known(mean), known(low), known(high), zero_fraction.numpy())
+
+
+@probe("light", cost="T B S")
+def total_gradient(trace: "Trace") -> "dict[str, xr.DataArray]":
+    """Norm of the total gradient at every time step, as `rnnlab.record` gives it without a trace.
+
+    Args:
+        trace: one direction of one layer.
+
+    Returns:
+        `log10_grad_norm`, with `_min` and `_max` over examples, and `zero_fraction`: (state, time).
+    """
+    norms = [over_examples(log10_norm(trace.in_time(total))) for total in trace.total]
+    arrays = norm_arrays("grad_norm", "total gradient", norms, trace)
+    arrays["zero_fraction"] = arrays.pop("grad_norm_zero_fraction")
+    return arrays
+
+
+def norm_arrays(name: str, title: str, norms: list[Norms], trace: "Trace") -> "dict[str, xr.DataArray]":
+    """Label the norms of every state.
+
+    Args:
+        name: what the variables are called after `log10_`.
+        title: what the norms are of, for the axis.
+        norms: one for each state of the cell.
+        trace: names the states.
+
+    Returns:
+        The four variables, (state, time).
+    """
+    import xarray as xr
+
+    names = (f"log10_{name}", f"log10_{name}_min", f"log10_{name}_max", f"{name}_zero_fraction")
+    titles = ("mean over examples of log10 of the", "smallest log10", "largest log10", "share of zeros:")
+    coords = {"state": list(trace.cell.states), "time": np.arange(trace.steps)}
+    return {
+        variable: xr.DataArray(np.stack(values), coords, ("state", "time"), attrs={"long_name": f"{what} {title} norm"})
+        for variable, what, values in zip(names, titles, zip(*norms, strict=True), strict=True)
+    }

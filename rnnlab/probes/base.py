@@ -1,0 +1,91 @@
+"""Probes: what can be measured from a trace, one quantity a file."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+
+import rnnlab.probes
+from rnnlab.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rnnlab.probes.trace import Trace
+
+Preset = Literal["light", "standard", "full"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+Measure = Callable[["Trace"], "dict[str, xr.DataArray]"]
+
+
+class Probe(NamedTuple):
+    """One quantity.
+
+    Attributes:
+        name: that of its function.
+        preset: the smallest preset it belongs to; each includes those before it.
+        cost: order of its time, in the letters T B H S, for the documentation.
+        measure: gives named arrays for one trace; dims are `time`, `state`, `gate`, `example`, `lag` and the like.
+    """
+
+    name: str
+    preset: Preset
+    cost: str
+    measure: Measure
+
+
+PROBES: dict[str, Probe] = {}
+
+
+def probe(preset: Preset, cost: str) -> Callable[[Measure], Measure]:
+    """Make a function of a trace known as a probe; used as a decorator."""
+
+    def known(measure: Measure) -> Measure:
+        PROBES[measure.__name__] = Probe(measure.__name__, preset, cost, measure)
+        return measure
+
+    return known
+
+
+def select(which: str | Iterable[str]) -> list[Probe]:
+    """Find probes.
+
+    Args:
+        which: a preset, or names of probes.
+
+    Raises:
+        UserError: if a name is unknown.
+    """
+    for module in pkgutil.iter_modules(rnnlab.probes.__path__):
+        importlib.import_module(f"rnnlab.probes.{module.name}")
+    if isinstance(which, str):
+        if which not in PRESETS:
+            raise UserError(f"preset = {which!r} is unknown: {nearest(which, PRESETS)}")
+        return [p for p in PROBES.values() if PRESETS.index(p.preset) <= PRESETS.index(which)]
+    for name in (names := list(which)):
+        if name not in PROBES:
+            raise UserError(f"probe {name!r} is unknown: {nearest(name, PROBES)}")
+    return [PROBES[name] for name in names]
+
+
+def measure(traces: "Iterable[Trace]", which: str | Iterable[str] = "standard") -> "xr.Dataset":
+    """Measure traces with probes.
+
+    Args:
+        traces: those of one model, from `rnnlab.trace`.
+        which: a preset (light, standard or full), or names of probes.
+
+    Returns:
+        One dataset with dims layer, direction and those of each quantity; NaN where a layer has no such quantity or
+        nothing was measured.
+
+    Raises:
+        UserError: if a name is unknown.
+    """
+    import xarray as xr
+
+    probes, parts = select(which), []
+    for trace in traces:
+        arrays = {name: array for p in probes for name, array in p.measure(trace).items()}
+        parts.append(xr.Dataset(arrays).expand_dims(layer=[trace.layer], direction=[trace.direction]))
+    return cast(xr.Dataset, xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override"))
