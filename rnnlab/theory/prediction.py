@@ -1,0 +1,145 @@
+"""Every prediction that applies to one configuration, before training."""
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from rnnlab.cells.activations import ActivationName
+from rnnlab.cells.normalized import NormalizedCell
+from rnnlab.cells.vanilla import VanillaCell
+from rnnlab.config import Config
+from rnnlab.models import SequenceModel
+from rnnlab.probes.decay import fit_decay
+from rnnlab.seeding import make_generator
+from rnnlab.theory.bound import step_bound
+from rnnlab.theory.gates import log10_leak, log10_sigmoid
+from rnnlab.theory.linear import is_scaled_orthogonal, spectral_radius
+from rnnlab.theory.mean_field import mean_field_slope
+
+EXAMPLES = 64
+"""Sequences of the task from which the variance of the input is taken."""
+
+
+class Prediction(NamedTuple):
+    """What one theory says about the slope of log10 ‖dL/ds_t‖ against lag.
+
+    Attributes:
+        name: short name for a legend.
+        slope: decades per step of lag, negative where the gradient vanishes; NaN where the theory gives no number.
+        kind: exact; a bound that the slope cannot exceed; an estimate under the assumptions; or an asymptote, reached
+            at long lags.
+        assumptions: what must hold.
+        reference: paper and equation.
+    """
+
+    name: str
+    slope: float
+    kind: Literal["exact", "bound", "estimate", "asymptote"]
+    assumptions: str
+    reference: str
+
+
+def predict(config: Config) -> list[Prediction]:
+    """Collect the predictions for a configuration at its initial weights, those of its seed.
+
+    They are about the forward direction of the top layer and the gradient of a loss at one step. Where an answer is
+    due at every step, the profile adds up such losses, which hides the decay of each.
+
+    Args:
+        config: the experiment.
+
+    Returns:
+        The predictions, best founded first; none for normalised cells, under zoneout, and for cells that no theory
+        here covers.
+
+    Raises:
+        UserError: if the task's data are needed and missing.
+    """
+    cell, model = config.cell, SequenceModel(config)
+    normalized = isinstance(cell, NormalizedCell) and cell.norm != "none"
+    if normalized or cell.zoneout or model.recurrent.dilation[-1] != 1:
+        return []
+    if isinstance(cell, VanillaCell):
+        return _vanilla(config, cell, model)
+    return [_gate_leak(config, model)] if cell.time_gates else []
+
+
+def _vanilla(config: Config, cell: VanillaCell, model: SequenceModel) -> list[Prediction]:
+    W = _weight(model, "weight_hh")
+    # modrelu starts with biases of zero, where it is the identity
+    activation: ActivationName = "identity" if cell.activation == "modrelu" else cell.activation
+    bound = step_bound(activation, float(np.linalg.norm(W, 2)), cell.residual)
+    found = [
+        Prediction(
+            "norm bound",
+            math.log10(bound),
+            "bound",
+            "none; below zero it is sufficient for vanishing, above zero it decides nothing",
+            "Pascanu et al. 2013, eq. 6 and 7",
+        )
+    ]
+    if activation == "identity":
+        found.insert(0, _linear(W if cell.residual is None else np.eye(len(W)) + cell.residual * W))
+    elif cell.residual is None and config.init.recurrent != "identity" and config.model.num_layers == 1:
+        found.insert(0, _mean_field(config, activation, W, model))
+    return found
+
+
+def _linear(jacobian: np.ndarray) -> Prediction:
+    slope = math.log10(spectral_radius(jacobian))
+    if is_scaled_orthogonal(jacobian):
+        return Prediction(
+            "scaled orthogonal", slope, "exact", "linear recurrence, W = ρQ with Q orthogonal", "Saxe et al. 2014"
+        )
+    return Prediction("spectral radius", slope, "asymptote", "linear recurrence, long lags", "Gelfand's formula")
+
+
+def _mean_field(config: Config, activation: ActivationName, W: np.ndarray, model: SequenceModel) -> Prediction:
+    sigma_w = math.sqrt(len(W) * float(np.mean(W**2)))
+    return Prediction(
+        "mean field",
+        mean_field_slope(activation, sigma_w, _sigma_in(config, model)),
+        "estimate",
+        "wide layer, zero-mean random weights, inputs of steady variance, pre-activations settled",
+        "Chen et al. 2018",
+    )
+
+
+def _gate_leak(config: Config, model: SequenceModel) -> Prediction:
+    cell, lags = config.cell, np.arange(config.task.steps)
+    gate, sign = next(iter(cell.time_gates.items()))  # the first one acts on the old state
+    log10_gates = np.zeros(cell.hidden_size)  # a gate that is left out keeps everything
+    if gate in cell.gates:
+        start = cell.gates.index(gate) * cell.hidden_size
+        log10_gates = log10_sigmoid(sign * _bias(model)[start : start + cell.hidden_size])
+    return Prediction(
+        "gate leak",
+        fit_decay(log10_leak(log10_gates, lags), lags).slope,
+        "estimate",
+        f"state {cell.states[-1]}, path through the {gate} gate alone, every gate at its bias, fitted over the length "
+        "of the task; other paths make the true decay slower",
+        "Tallec and Ollivier 2018, section 3",
+    )
+
+
+@torch.no_grad()
+def _sigma_in(config: Config, model: SequenceModel) -> float:
+    """Root mean square, over units, steps and examples, of what input and biases add to the pre-activation."""
+    seen: list[torch.Tensor] = []
+    hook = model.recurrent.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model(config.task.sample(make_generator(config.seed, "theory"), EXAMPLES).inputs)
+    hook.remove()
+    u = seen[0].double().numpy() @ _weight(model, "weight_ih").T + _bias(model)  # (T, B, H)
+    return float(np.sqrt(np.mean(u**2)))
+
+
+def _weight(model: SequenceModel, name: str) -> np.ndarray:
+    """A weight of the top layer, forward direction, in double precision."""
+    weight = getattr(model.recurrent, f"{name}_l{model.recurrent.num_layers - 1}")
+    return weight.detach().double().numpy()
+
+
+def _bias(model: SequenceModel) -> np.ndarray:
+    return _weight(model, "bias_ih") + _weight(model, "bias_hh")
