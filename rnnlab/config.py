@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from rnnlab.cells import CELLS
+from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.optimizers import OPTIMIZERS, Adam, AnyOptimizer
@@ -31,9 +32,28 @@ class ModelOptions(Options):
     bidirectional: bool = False
     residual_layers: bool = False
     """Add each layer's input to its output, from the second layer on."""
+    dilation: int | tuple[int, ...] = 1
+    """How many steps back each layer reads its states: one number for all, or one for each (Chang et al. 2017)."""
     input: Literal["auto", "raw", "one_hot", "embedding"] = "auto"
     """How inputs enter: auto is raw for features and one-hot for symbols."""
     embedding_size: int = Field(default=32, ge=1)
+
+    @field_validator("dilation", mode="before")
+    @classmethod
+    def _check_dilation(cls, value: Any) -> Any:
+        each = value if isinstance(value, list | tuple) else [value]
+        if not each or any(type(d) is not int or d < 1 for d in each):
+            raise ValueError(f"{value!r} is not allowed: give one positive number, or a list of one for each layer")
+        return value
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        if isinstance(self.dilation, tuple) and len(self.dilation) != self.num_layers:
+            raise ValueError(
+                f"dilation = {list(self.dilation)} has {len(self.dilation)} numbers for num_layers = "
+                f"{self.num_layers}: give one for each layer, or a single one for all"
+            )
+        return self
 
 
 class Truncation(Options):
@@ -119,7 +139,14 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _refuse_impossible_combinations(self) -> Self:
-        for check in (_check_truncation, _check_chrono, _check_input, _check_batch_norm):
+        for check in (
+            _check_truncation,
+            _check_bidirectional,
+            _check_chrono,
+            _check_own_start,
+            _check_input,
+            _check_batch_norm,
+        ):
             check(self)
         return self
 
@@ -137,6 +164,11 @@ def _check_truncation(config: Config) -> None:
     truncation = config.training.truncation
     if truncation is None:
         return
+    if config.task.answers == "decoder":
+        raise ValueError(
+            "training.truncation cuts a sequence into windows with losses of their own, and all losses of "
+            f"{config.task.kind} are in the decoder: set it to null"
+        )
     if truncation.window > config.task.steps:
         raise ValueError(
             f"training.truncation.window = {truncation.window} is longer than the sequence: choose at most "
@@ -149,19 +181,41 @@ def _check_truncation(config: Config) -> None:
         )
 
 
+def _check_bidirectional(config: Config) -> None:
+    if config.model.bidirectional and config.task.predicts_inputs:
+        raise ValueError(
+            f"model.bidirectional = true would read the answers of {config.task.kind}, which are later inputs: set it "
+            "to false"
+        )
+
+
 def _check_chrono(config: Config) -> None:
     cell = config.cell
     if config.init.bias != "chrono":
         return
-    if not cell.time_gates or not set(cell.time_gates) <= set(cell.gates):
+    if next(iter(cell.time_gates), None) not in cell.gates:
         gated = [name for name, known in CELLS.items() if known.time_gates]
-        detail = " without forget gate" if cell.time_gates else ""
+        detail = f" without {next(iter(cell.time_gates))} gate" if cell.time_gates else ""
         raise ValueError(
             f"init.bias = 'chrono' needs gates that set a time constant, which cell.kind = '{cell.kind}'{detail} "
             f"has not: choose a cell of {', '.join(gated)}, or init.bias = 'zero'"
         )
     if getattr(cell, "forget_bias", None) is not None:
         raise ValueError("cell.forget_bias and init.bias = 'chrono' both set the forget bias: drop one of them")
+
+
+def _check_own_start(config: Config) -> None:
+    cell, init, default = config.cell, config.init, Initialization()
+    reach = {"input": "weight_ih", "recurrent": "weight_hh", "recurrent_scale": "weight_hh", "bias": "bias_ih"}
+    for field, weight in reach.items():
+        value, usual = getattr(init, field), getattr(default, field)
+        missing = weight not in cell.parameter_shapes(1)
+        if value != usual and (missing or weight in cell.own_start):
+            why = f"has no {weight}" if missing else f"prescribes how its {weight} starts"
+            raise ValueError(
+                f"init.{field} = {value!r} cannot apply, because cell.kind = '{cell.kind}' {why}: "
+                f"leave init.{field} at {usual!r}, or choose another cell"
+            )
 
 
 def _check_input(config: Config) -> None:
@@ -177,9 +231,12 @@ def _check_input(config: Config) -> None:
 
 
 def _check_batch_norm(config: Config) -> None:
-    if config.cell.norm != "batch" and config.cell.norm_noise:
-        raise ValueError(f"cell.norm_noise = {config.cell.norm_noise} is for cell.norm = 'batch': set it to 0")
-    if config.cell.norm == "batch" and config.training.batch_size < 2:
+    cell = config.cell
+    if not isinstance(cell, NormalizedCell):
+        return
+    if cell.norm != "batch" and cell.norm_noise:
+        raise ValueError(f"cell.norm_noise = {cell.norm_noise} is for cell.norm = 'batch': set it to 0")
+    if cell.norm == "batch" and config.training.batch_size < 2:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
 
 

@@ -45,7 +45,7 @@ class Initialization(Options):
             if name in cell.own_start:
                 continue
             if isinstance(cell, NormalizedCell) and name.startswith("norm_gain"):
-                tensor.fill_(cell.norm_gain)
+                tensor.fill_(cell.starting_gain)
             elif name.startswith(("norm_shift", "modrelu")):
                 tensor.zero_()
             elif name.startswith("bias"):
@@ -55,7 +55,7 @@ class Initialization(Options):
                 blocks = cell.blocks if len(tensor) == cell.blocks * cell.hidden_size else 1
                 for block in tensor.view(blocks, -1, tensor.shape[-1]):
                     _fill_matrix(block, scheme, bound, generator)
-                if name == "weight_hh":
+                if name.startswith("weight_hh"):
                     tensor.mul_(self.recurrent_scale)
         if self.bias == "chrono":
             _fill_chrono(cell, tensors["bias_ih"], self.chrono_max or steps, generator)
@@ -78,5 +78,6 @@ def _fill_chrono(cell: Cell, bias: Tensor, longest: int, generator: torch.Genera
     H = cell.hidden_size
     memory = bias.new_empty(H).uniform_(1, max(longest - 1, 2), generator=generator).log()
     for gate, sign in cell.time_gates.items():
-        row = cell.gates.index(gate) * H
-        bias[row : row + H] = sign * memory
+        if gate in cell.gates:
+            row = cell.gates.index(gate) * H
+            bias[row : row + H] = sign * memory

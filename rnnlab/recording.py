@@ -1,5 +1,6 @@
 """Record the total gradient norm at every time step while somebody else's training script runs."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from rnnlab.cells import States
 from rnnlab.errors import UserError
 from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
-from rnnlab.scan.order import Order
 from rnnlab.scan.watch import Call
 
 if TYPE_CHECKING:
@@ -30,52 +30,74 @@ class Key(NamedTuple):
     state: str
 
 
-@dataclass
 class _Piece:
-    """Gradients of one state in one forward call: (active B, S) a step, none where the loss does not reach."""
+    """Total gradients of one state in one scan, as they come back."""
 
-    start: int
-    order: Order
-    batch_size: int
-    gradients: list[Tensor | None]
+    def __init__(self, call: Call) -> None:
+        self.start, self.order = call.start, call.order
+        self.steps, self.batch_size = call.x.shape[:2]
+        self.received: dict[int, Tensor] = {}
+        self.vectors: Tensor | None = None
+        self.norms: Tensor | None = None
 
-    def stacked(self) -> Tensor:
+    def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
 
         A gradient that is not a number has overflown on its way and counts as infinite.
         """
-        like = next(g for g in self.gradients if g is not None)
-        stacked = like.new_zeros(len(self.gradients), self.batch_size, like.shape[-1])
-        for k, gradient in enumerate(self.gradients):
-            active = self.batch_size if self.order.sizes is None else self.order.sizes[k]
-            stacked[k, active:] = torch.nan
-            if gradient is not None:
-                stacked[k, :active] = gradient.nan_to_num(torch.inf, torch.inf, -torch.inf)
-        self.gradients = [None] * len(self.gradients)  # the graph may be kept for another backward pass
-        return self.order.restore(stacked)
+        if self.vectors is not None:
+            return self.order.restore(self._unmeasured(self.vectors))
+        like = next(iter(self.received.values()))
+        stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
+        for k, gradient in self.received.items():
+            stacked[k, : len(gradient)] = gradient
+        return self.order.restore(self._unmeasured(stacked))
+
+    def log10_norms(self) -> Tensor:
+        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
+        if self.norms is None:
+            return log10_norm(self.gradients().cpu())
+        return self.order.restore(self._unmeasured(self.norms.unsqueeze(-1))).squeeze(-1) * math.log10(2)
+
+    def _unmeasured(self, values: Tensor) -> Tensor:
+        values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        for k, active in enumerate(self.order.sizes or ()):
+            values[k, active:] = torch.nan
+        return values
 
 
-class _Hooks:
-    """Hangs a hook on every state of one scan.
+class _Follow:
+    """Follows one scan and passes on what comes back through it.
 
-    Autograd calls it with the gradient summed over every path: that is the total gradient, and for the cell state of
-    an LSTM it includes the path through the same step's output.
+    In the reference scan it hangs a hook on every state, which autograd calls with the gradient summed over every
+    path: that is the total gradient, and for the cell state of an LSTM it includes the path through the same step's
+    output. Pieces are made anew for every backward pass, as a graph may be kept for another one.
     """
 
+    every_step = False
+
     def __init__(self, recorder: "Recorder", call: Call, layer: int, number: int) -> None:
-        self.recorder, self.number = recorder, number
-        T, B = call.x.shape[:2]
-        self.pieces = {
-            Key(layer, call.direction, name): _Piece(call.start, call.order, B, [None] * T)
-            for name in call.module.cell.states
-        }
+        self.recorder, self.call, self.layer, self.number = recorder, call, layer, number
+        self.vectors = recorder.overlapping
 
     def step(self, k: int, states: States) -> None:
-        for (key, piece), state in zip(self.pieces.items(), states, strict=True):
-            state.register_hook(partial(self.recorder.receive, key, self.number, piece, k))
+        for name, state in zip(self.call.module.cell.states, states, strict=True):
+            state.register_hook(partial(self._receive, name, k))
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
         pass
+
+    def norms(self, state: str, log2: Tensor) -> None:
+        self._piece(state).norms = log2
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+        self._piece(state).vectors = torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
+
+    def _receive(self, state: str, k: int, gradient: Tensor) -> None:
+        self._piece(state).received[k] = gradient.detach()
+
+    def _piece(self, state: str) -> _Piece:
+        return self.recorder.piece(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
 @dataclass
@@ -103,6 +125,7 @@ class Recorder:
     _first_layer: dict[int, int] = field(default_factory=dict)
     _calls: int = 0
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
+    overlapping: bool = False
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
@@ -118,41 +141,52 @@ class Recorder:
             self._pieces.clear()
 
     @contextmanager
-    def one_step(self, model: nn.Module, train_step: int, length: int) -> Iterator[None]:
+    def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
         """Gather all backward passes inside the block into one step of `length` time steps.
 
-        Pieces of a sequence that is fed piecewise land at their absolute time; where windows of truncated
-        back-propagation overlap their gradients add, as they do in the weights; the rest stays NaN.
+        Pieces of a sequence that is fed piecewise land at their absolute time, and the rest stays NaN.
+
+        Args:
+            model: listened to inside the block.
+            train_step: updates done so far.
+            length: T of the whole sequence.
+            overlapping: whether pieces overlap, as windows of truncated back-propagation may; their gradients then
+                add, as they do in the weights.
         """
-        self._window = (train_step, length)
+        self._window, self.overlapping = (train_step, length), overlapping
         try:
             with self.attached(model):
                 yield
                 self._commit()
         finally:
-            self._window = None
+            self._window, self.overlapping = None, False
 
-    def watch(self, call: Call) -> "_Hooks":
+    def watch(self, call: Call) -> _Follow:
         """Follow one scan; see `rnnlab.scan.watch`."""
         self._calls += 1
-        return _Hooks(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
+        return _Follow(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
 
-    def receive(self, key: Key, call: int, piece: _Piece, k: int, gradient: Tensor) -> None:
-        """Take the gradient that one state got at step k of a scan."""
+    def piece(self, key: Key, number: int, call: Call) -> _Piece:
+        """What has come back so far of one state in one scan; called during backward passes."""
         if not self._pieces and self._window is None:
             # Runs when the whole backward pass is over, so that one pass makes one step.
             torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
-        self._pieces.setdefault(key, {})[call] = piece
-        piece.gradients[k] = gradient.detach()
+        pieces = self._pieces.setdefault(key, {})
+        if number not in pieces:
+            pieces[number] = _Piece(call)
+        return pieces[number]
 
     def _commit(self) -> None:
         """Turn the pieces of one backward pass, or of one observed step, into norms."""
         train_step, length = self._window or (None, None)
         norms, per_example = {}, {}
-        for key, calls in self._pieces.items():
-            pieces = [(calls[call].start, calls[call].stacked()) for call in sorted(calls)]
-            gradient = torch.cat([piece for _, piece in pieces]) if length is None else _place(pieces, length)
-            logs = log10_norm(gradient.cpu() * self.loss_reduction_scale)
+        for key, numbered in self._pieces.items():
+            pieces = [numbered[number] for number in sorted(numbered)]
+            if self.overlapping and length is not None:
+                logs = log10_norm(_added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
+            else:
+                logs = _laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
+            logs += math.log10(self.loss_reduction_scale)
             norms[key] = over_examples(logs)
             if self.per_example:
                 per_example[key] = logs.numpy()
@@ -218,13 +252,21 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
         yield recorder
 
 
-def _place(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
-    """Add pieces up at their absolute time; NaN where none reaches."""
+def _laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
+    """Lay norms, (T, B) each, at their absolute time, NaN where none is; one after the other without a length."""
+    if length is None:
+        return torch.cat([piece for _, piece in pieces])
+    laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)
+    for start, piece in pieces:
+        laid[start : start + len(piece)] = piece
+    return laid
+
+
+def _added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
+    """Add gradients, (T, B, S) each, up at their absolute time; NaN where none reaches."""
     first = pieces[0][1]
-    if len(pieces) == 1 and len(first) == length:
-        return first
     total = first.new_zeros(length, *first.shape[1:])
-    reached = torch.zeros(length, dtype=torch.bool, device=first.device)
+    reached = torch.zeros(length, dtype=torch.bool)
     for start, piece in pieces:
         total[start : start + len(piece)] += piece
         reached[start : start + len(piece)] = True

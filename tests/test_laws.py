@@ -18,7 +18,7 @@ T, B, I, H = 9, 4, 3, 6
 def plain_loop(net: Recurrent, x: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
     """The cell's step in a Python loop that keeps the gradient of every state."""
     w, cell = net.weights(), net.cell
-    states, kept = cell.initial_states(B, x), []
+    states, kept = tuple(s.requires_grad_() for s in cell.initial_states(B, x)), []
     for t in range(len(x)):
         states = cell.step(w, cell.project(w, x[t : t + 1], t)[0], states, t)
         for state in states:

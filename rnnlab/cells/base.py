@@ -35,8 +35,15 @@ class Cell(Options, ABC):
     """
 
     states: ClassVar[tuple[str, ...]] = ("h",)
+    copies: ClassVar[frozenset[str]] = frozenset()
+    """States that only hold what others were before; zoneout leaves them alone."""
     time_gates: ClassVar[dict[str, int]] = {}
-    """Gates that set the time constant, and the sign with which chrono biases them."""
+    """Gates that set the time constant, and the sign with which chrono biases them.
+
+    The first acts on the old state: a variant without it has no time constant. The others may be left out.
+    """
+    recurrent_bias: ClassVar[bool] = True
+    """Whether the recurrent product has a bias of its own, as in torch.nn; equations with a single bias say no."""
     own_start: ClassVar[frozenset[str]] = frozenset()
     """Weights that the cell fills itself in `fill`, because its equations prescribe how; `init` leaves them alone."""
 
@@ -65,7 +72,7 @@ class Cell(Options, ABC):
 
         Args:
             input_size: I.
-            bias: whether the two bias vectors exist.
+            bias: whether biases exist.
 
         Returns:
             For example `{"weight_ih": (G*H, I), "weight_hh": (G*H, H), "bias_ih": (G*H,), ...}`.
@@ -73,7 +80,9 @@ class Cell(Options, ABC):
         rows = self.blocks * self.hidden_size
         shapes: Shapes = {"weight_ih": (rows, input_size), "weight_hh": (rows, self.state_sizes[0])}
         if bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+            shapes["bias_ih"] = (rows,)
+            if self.recurrent_bias:
+                shapes["bias_hh"] = (rows,)
         return shapes
 
     def buffer_shapes(self, steps: int) -> Shapes:
@@ -144,7 +153,8 @@ class Cell(Options, ABC):
         new = self.step(w, u, states, t)
         if not self.zoneout:
             return new
-        return tuple(self._keep(w, old, now) for old, now in zip(states, new, strict=True))
+        each = zip(self.states, states, new, strict=True)
+        return tuple(now if name in self.copies else self._keep(w, old, now) for name, old, now in each)
 
     def _keep(self, w: Weights, old: Tensor, new: Tensor) -> Tensor:
         if not w.training:

@@ -27,6 +27,10 @@ class GRUCell(NormalizedCell):
     def gates(self) -> tuple[str, ...]:
         return ("reset", "update", "new")
 
+    @property
+    def norm_groups(self) -> tuple[int, ...]:
+        return 2, 1  # the two gates together and the new state by itself, as Ba et al. do
+
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states
         u_r, u_z, u_n = u.chunk(3, -1)

@@ -1,36 +1,82 @@
-"""Long short-term memory, with or without forget gate."""
+"""Long short-term memory and its published variants."""
 
-from typing import ClassVar, Literal
+import math
+from typing import ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rnnlab.cells.base import Shapes, States
-from rnnlab.cells.normalization import normalize_step
 from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.registry import register
 from rnnlab.cells.weights import Weights
+
+PEEPHOLES = {"input": "weight_ci", "forget": "weight_cf", "output": "weight_co"}
 
 
 @register
 class LSTMCell(NormalizedCell):
     """i, f, o = σ(·); g = tanh(·); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
 
+    Every part can be left out or changed alone; a gate that is left out is always open. `coupled` writes i = 1 - f.
+    `peepholes` add w_i c_{t-1}, w_f c_{t-1} and w_o c_t to the gates' pre-activations.
+    With `proj_size` P, h_t = W_hr (o tanh c_t) has P units.
+
     Reference: Hochreiter and Schmidhuber 1997, "Long Short-Term Memory" (no forget gate, f = 1);
-    Gers et al. 2000, "Learning to Forget" (with it).
+    Gers et al. 2000, "Learning to Forget" (with it); Gers and Schmidhuber 2000, "Recurrent Nets that Time and Count"
+    (peepholes); Sak et al. 2014, "Long Short-Term Memory Based Recurrent Neural Network Architectures" (projection);
+    Greff et al. 2017, "LSTM: A Search Space Odyssey" (the variants compared).
     """
 
     kind: Literal["lstm"] = "lstm"
+    input_gate: bool = True
     forget_gate: bool = True
+    output_gate: bool = True
+    coupled: bool = False
+    """The input gate is what the forget gate leaves, i = 1 - f; f = 1 - i, as Greff et al. write, is the same cell."""
+    peepholes: bool = False
+    input_activation: bool = True
+    """Whether g passes a tanh."""
+    output_activation: bool = True
+    """Whether c passes a tanh on its way to h."""
+    proj_size: int = Field(default=0, ge=0)
+    """P, the number of units of h, as in torch.nn.LSTM; 0 for no projection, so that h has as many as c."""
     forget_bias: float | None = None
     """Bias of the forget gate at the start; none leaves it to `init.bias`."""
 
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     time_gates: ClassVar[dict[str, int]] = {"forget": +1, "input": -1}
+    own_start: ClassVar[frozenset[str]] = frozenset(PEEPHOLES.values())
+
+    @model_validator(mode="after")
+    def _refuse_impossible_combinations(self) -> Self:
+        if self.coupled and not (self.input_gate and self.forget_gate):
+            raise ValueError("coupled = true needs both gates: set input_gate and forget_gate to true")
+        if self.forget_bias is not None and not self.forget_gate:
+            raise ValueError(f"forget_bias = {self.forget_bias} needs a forget gate: set forget_gate to true")
+        if self.peepholes and not set(self.gates) & set(PEEPHOLES):
+            raise ValueError("peepholes = true needs a gate to look through: keep at least one")
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"proj_size = {self.proj_size} must be smaller than hidden_size = {self.hidden_size}; 0 for none"
+            )
+        return self
 
     @property
     def gates(self) -> tuple[str, ...]:
-        return ("input", "forget", "cell", "output") if self.forget_gate else ("input", "cell", "output")
+        present = {
+            "input": self.input_gate and not self.coupled,
+            "forget": self.forget_gate,
+            "cell": True,
+            "output": self.output_gate,
+        }
+        return tuple(name for name, here in present.items() if here)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        return self.proj_size or self.hidden_size, self.hidden_size
 
     @property
     def normalized(self) -> Shapes:
@@ -38,19 +84,36 @@ class LSTMCell(NormalizedCell):
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         shapes = super().parameter_shapes(input_size, bias)
-        return shapes | {"norm_shift_c": (self.hidden_size,)} if self.norm == "batch" else shapes
+        if self.proj_size:
+            shapes["weight_hr"] = (self.proj_size, self.hidden_size)
+        if self.peepholes:
+            shapes |= {PEEPHOLES[gate]: (self.hidden_size,) for gate in self.gates if gate in PEEPHOLES}
+        return shapes
 
     def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
-        if self.forget_gate and self.forget_bias is not None:
-            rows = slice(self.hidden_size, 2 * self.hidden_size)  # the second block
-            tensors["bias_ih"][rows] = self.forget_bias
-            tensors["bias_hh"][rows] = 0.0
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name in PEEPHOLES.values():
+            if name in tensors:
+                tensors[name].uniform_(-bound, bound, generator=generator)
+        if self.forget_bias is not None:
+            row = self.gates.index("forget") * self.hidden_size
+            tensors["bias_ih"][row : row + self.hidden_size] = self.forget_bias
+            tensors["bias_hh"][row : row + self.hidden_size] = 0.0
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         h, c = states
         z = dict(zip(self.gates, (u + self.recur(w, h, t)).chunk(self.blocks, -1), strict=True))
-        i, o = w.gate("input", z["input"]), w.gate("output", z["output"])
-        g = w.activate("cell", z["cell"])
-        c = (w.gate("forget", z["forget"]) * c if self.forget_gate else c) + i * g
-        read = normalize_step(w, "c", c, t) if self.norm == "batch" else c
-        return o * torch.tanh(read), c
+        f = self._gate(w, "forget", z, c)
+        i = 1 - f if self.coupled else self._gate(w, "input", z, c)
+        g = w.activate("cell", z["cell"]) if self.input_activation else z["cell"]
+        c = f * c + i * g
+        o = self._gate(w, "output", z, c)
+        read = self.normalize(w, "c", c, t)
+        h = o * (torch.tanh(read) if self.output_activation else read)
+        return F.linear(h, w.weight_hr) if self.proj_size else h, c
+
+    def _gate(self, w: Weights, name: str, z: dict[str, Tensor], c: Tensor) -> Tensor | float:
+        """A gate's value, with its view of the cell state where there are peepholes; 1 where it is left out."""
+        if name not in z:
+            return 1.0
+        return w.gate(name, z[name] + getattr(w, PEEPHOLES[name]) * c if self.peepholes else z[name])

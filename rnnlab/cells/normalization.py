@@ -1,11 +1,9 @@
-"""Recurrent batch norm: statistics of their own at every time step.
+"""Three ways to standardise pre-activations; their gains and shifts are trained.
 
-Steps beyond the last one that has statistics share the last. The shift β of the two products is left to the
-cell's own bias.
-
-Reference: Cooijmans et al. 2017, "Recurrent Batch Normalization", eq. 4 to 8 and section 3.
+The shift β of the input and the recurrent product is left to the cell's own bias.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,24 +19,26 @@ MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics, as in torch.nn.BatchNorm1d."""
 
 
-def statistics_shapes(normalized: "Shapes", steps: int) -> "Shapes":
+def statistics_shapes(normalized: "Shapes", steps: tuple[int, ...] = ()) -> "Shapes":
     """Name and shape of the running statistics of everything normalised.
 
     Args:
         normalized: size of each normalised quantity.
-        steps: number of time steps with statistics of their own.
+        steps: the number of time steps with statistics of their own; none when all steps share them.
 
     Returns:
-        `running_mean_*` and `running_var_*`, (steps, size) each.
+        `running_mean_*` and `running_var_*`, (*steps, *size) each.
     """
-    shapes: Shapes = {}
-    for what, size in normalized.items():
-        shapes |= {f"running_mean_{what}": (steps, *size), f"running_var_{what}": (steps, *size)}
-    return shapes
+    return {
+        f"running_{moment}_{what}": (*steps, *size) for what, size in normalized.items() for moment in ("mean", "var")
+    }
 
 
 def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
-    """Standardise one step's values over the batch, then scale by γ.
+    """Recurrent batch norm of one step: standardise over the batch, with statistics of that step alone.
+
+    Steps beyond the last one that has statistics share the last. A single active example has no variance of its own:
+    it is standardised by the running statistics and leaves them alone.
 
     Args:
         w: the layer's weights, statistics among them.
@@ -48,16 +48,17 @@ def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
 
     Returns:
         (B, F).
+
+    Reference: Cooijmans et al. 2017, "Recurrent Batch Normalization", eq. 4 to 8 and section 3.
     """
     mean, var = _statistics(w, what)
     t = min(t, mean.shape[0] - 1)
-    gain, shift = getattr(w, f"norm_gain_{what}"), w.__dict__.get(f"norm_shift_{what}")
-    from_batch = w.training and len(v) > 1  # the last example of a padded batch has no variance of its own
-    return F.batch_norm(v, mean[t], var[t], gain, shift, from_batch, MOMENTUM, EPSILON)
+    gain, shift = _scale(w, what)
+    return _batch_norm(w, v, mean[t], var[t], gain, shift)
 
 
 def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor:
-    """Standardise a whole sequence, every step over its own batch, in one call.
+    """Recurrent batch norm of a whole sequence, every step over its own batch, in one call.
 
     Args:
         w: the layer's weights, statistics among them.
@@ -74,18 +75,10 @@ def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor
     T, B, size = v.shape
     mean, var = _statistics(w, what)
     own = max(0, min(T, mean.shape[0] - start))  # steps that have statistics of their own
-    head = v[:own].transpose(0, 1).reshape(B, own * size)  # every (step, unit) is one channel
     stop = start + own
-    head = F.batch_norm(
-        head,
-        mean[start:stop].view(-1),
-        var[start:stop].view(-1),
-        getattr(w, f"norm_gain_{what}").repeat(own),
-        None,
-        w.training,
-        MOMENTUM,
-        EPSILON,
-    )
+    head = v[:own].transpose(0, 1).reshape(B, own * size)  # every (step, unit) is one channel
+    gain, _ = _scale(w, what)
+    head = _batch_norm(w, head, mean[start:stop].view(-1), var[start:stop].view(-1), gain.repeat(own), None)
     head = head.view(B, own, size).transpose(0, 1)
     if own == T:
         return head
@@ -93,10 +86,58 @@ def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor
     return torch.cat([head, torch.stack(tail)])
 
 
+def normalize_rows(w: "Weights", what: str, v: Tensor) -> Tensor:
+    """Sequence-wise batch norm: standardise over all active steps of all examples together.
+
+    Args:
+        w: the layer's weights, statistics among them.
+        what: which quantity, a key of the cell's `normalized`.
+        v: (T, B, F) values.
+
+    Returns:
+        (T, B, F), zero for examples that have ended.
+
+    Reference: Laurent et al. 2016, "Batch Normalized Recurrent Neural Networks", eq. 10 and 12 to 14.
+    """
+    norm = (*_statistics(w, what), *_scale(w, what))
+    if w.sizes is None:
+        return _batch_norm(w, v.flatten(0, 1), *norm).view_as(v)
+    active = torch.arange(v.shape[1], device=v.device) < torch.tensor(w.sizes, device=v.device).unsqueeze(1)  # (T, B)
+    return torch.zeros_like(v).index_put((active,), _batch_norm(w, v[active], *norm))
+
+
+def normalize_units(w: "Weights", what: str, v: Tensor, groups: Sequence[int]) -> Tensor:
+    """Layer norm: standardise every example by itself, over its units.
+
+    Args:
+        w: the layer's weights.
+        what: which quantity, a key of the cell's `normalized`.
+        v: (..., F) values.
+        groups: sizes of the groups of units that are standardised together; they add up to F.
+
+    Returns:
+        (..., F).
+
+    Reference: Ba et al. 2016, "Layer Normalization", eq. 3 and supplementary eq. 20 to 27.
+    """
+    gain, shift = _scale(w, what)
+    scaled = gain * torch.cat([F.layer_norm(part, part.shape[-1:], eps=EPSILON) for part in v.split(groups, -1)], -1)
+    return scaled if shift is None else scaled + shift
+
+
 def pad_rows(v: Tensor, rows: int) -> Tensor:
     """Add examples of zeros: (b, F) to (rows, F)."""
     return v if len(v) == rows else F.pad(v, (0, 0, 0, rows - len(v)))
 
 
+def _batch_norm(w: "Weights", v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
+    from_batch = w.training and len(v) > 1
+    return F.batch_norm(v, mean, var, gain, shift, from_batch, MOMENTUM, EPSILON)
+
+
 def _statistics(w: "Weights", what: str) -> tuple[Tensor, Tensor]:
     return getattr(w, f"running_mean_{what}"), getattr(w, f"running_var_{what}")
+
+
+def _scale(w: "Weights", what: str) -> tuple[Tensor, Tensor | None]:
+    return getattr(w, f"norm_gain_{what}"), w.__dict__.get(f"norm_shift_{what}")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ class _Follow:
     outputs: Tensor | None = None
     left: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
+    every_step: ClassVar[bool] = True
+    vectors: ClassVar[bool] = False
+
     def step(self, k: int, states: States) -> None:
         dilation = len(self.call.history)
         old = self.call.history[(self.call.start + k) % dilation] if k < dilation else self.after[k - dilation]
@@ -43,6 +47,12 @@ class _Follow:
         for phase, states in enumerate(history):
             for i, state in enumerate(states):
                 state.register_hook(lambda g, at=(i, phase): self.left.__setitem__(at, g.detach()))
+
+    def norms(self, state: str, log2: Tensor) -> None:
+        """Not called: this watch sees every step."""
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+        """Not called: this watch sees every step."""
 
     def _take_outputs(self, gradient: Tensor) -> None:
         self.outputs = gradient.detach()
@@ -61,7 +71,7 @@ class _Follow:
                     total[i][k, : len(new[i])] = self.total[i, k]
         trace = Trace(
             self.layer, call.direction, cell, self.weights, call.w.training, call.start, len(call.history), call.order,
-            _stacked_noise(call.w.drawn or [], len(stack), T, B), call.x.detach(), self.u,
+            _stacked_noise(call.w.drawn or [], T, B), call.x.detach(), self.u,
             tuple(before), tuple(after), tuple(total), (),
         )  # fmt: skip
         trace.direct = self._direct(trace)
@@ -86,10 +96,11 @@ class _Follow:
         return direct
 
 
-def _stacked_noise(drawn: list[Tensor], states: int, T: int, B: int) -> list[Tensor]:
-    """Sort the noise of all steps, drawn state by state within a step, into (T, B, S) for each state."""
+def _stacked_noise(drawn: list[Tensor], T: int, B: int) -> list[Tensor]:
+    """Sort the noise of all steps, drawn state by state within a step, into (T, B, S) for each state that has some."""
     if not drawn:
         return []
+    states = len(drawn) // T
     noise = [drawn[i].new_zeros(T, B, drawn[i].shape[-1]) for i in range(states)]
     for n, values in enumerate(drawn):
         noise[n % states][n // states, : len(values)] = values

@@ -36,13 +36,33 @@ class Call(NamedTuple):
 
 
 class Watch(Protocol):
-    """Follows one scan."""
+    """Follows one scan.
+
+    The reference scan shows every step; compiled kernels hand over norms from their own backward pass instead. A
+    watch that says `every_step` gets the reference scan.
+    """
+
+    @property
+    def every_step(self) -> bool:
+        """Whether the states of every step must be seen as part of the graph."""
+        ...
+
+    @property
+    def vectors(self) -> bool:
+        """Whether the total gradients themselves are wanted of a kernel, beside their norms."""
+        ...
 
     def step(self, k: int, states: States) -> None:
         """Called after every step, in order of processing, with the new states of the active examples."""
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
         """Called when the scan is over, with (T, B, O) outputs and the states it leaves, in the order of the scan."""
+
+    def norms(self, state: str, log2: Tensor) -> None:
+        """Called from a kernel's backward pass with (T, B) log2 ‖dL/ds_t‖: -inf for zero, NaN where not active."""
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+        """Called likewise with total gradients: (T, B, S) mantissas times two to (T, B) exponents."""
 
 
 class Listener(Protocol):

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.config import Config, Truncation
-from rnnlab.models import SequenceModel
+from rnnlab.errors import UserError
+from rnnlab.models import EncoderDecoder, SequenceModel
 from rnnlab.recording import Recorder
-from rnnlab.tasks import Batch
+from rnnlab.tasks import IGNORED, Batch
 from rnnlab.training.truncation import backpropagate, windows
 
 T, B = 12, 3
@@ -30,7 +31,7 @@ LAST = {"kind": "adding", "length": T}
 EVERY = {"kind": "copying", "length": 5}
 
 
-def gradients(model: SequenceModel) -> list[Tensor]:
+def gradients(model: SequenceModel | EncoderDecoder) -> list[Tensor]:
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
@@ -98,7 +99,7 @@ def test_overlapping_windows_equal_one_cut_for_every_stride(window, stride):
 def test_last_step_loss_reaches_back_one_window_and_the_rest_is_not_measured():
     config, model, batch = experiment("lstm", LAST)
     recorder = Recorder()
-    with recorder.one_step(model, 0, T):
+    with recorder.one_step(model, 0, T, overlapping=True):
         backpropagate(model, config.task, batch, Truncation(window=5))
     measured = gradients(model)
     for quantity in recorder.dataset().isel(step=0).values():  # not measured is NaN, and no zero either
@@ -115,7 +116,7 @@ def test_the_profile_of_overlapping_windows_that_cover_everything_is_the_full_on
     profiles = []
     for truncation in (None, Truncation(window=config.task.steps, stride=4)):
         recorder = Recorder()
-        with recorder.one_step(model, 0, config.task.steps):
+        with recorder.one_step(model, 0, config.task.steps, overlapping=True):
             backpropagate(model, config.task, batch, truncation)
         profiles.append(recorder.dataset()["log10_grad_norm"].values)
     np.testing.assert_allclose(profiles[0], profiles[1], atol=1e-10)
@@ -147,6 +148,39 @@ def test_scalar_linear_bias_matches_the_closed_form(K):
 
     bias = 1 - input_gradient(Truncation(window=K)) / input_gradient(None)
     assert bias == pytest.approx((lam**K - lam**steps) / (1 - lam**steps), abs=1e-12)
+
+
+def test_a_decoders_losses_count_once_each_and_those_not_due_never():
+    config = Config.parse(
+        {
+            "task": {"kind": "reversal", "length": 6, "fillers": 0.5},
+            "cell": {"kind": "gru", "hidden_size": 5},
+            "dtype": "float64",
+        }
+    )
+    model = EncoderDecoder(config)
+    batch = config.task.sample(torch.Generator().manual_seed(0), B)
+    loss = backpropagate(model, config.task, batch, None)
+    measured = gradients(model)
+    model.zero_grad()
+    outputs, _ = model(batch.inputs, batch.targets)
+    terms = [
+        -outputs[s, b].log_softmax(-1)[batch.targets[s, b]]
+        for s in range(7)
+        for b in range(B)
+        if batch.targets[s, b] != IGNORED
+    ]
+    mean = torch.stack(terms).mean()
+    mean.backward()
+    assert float(loss) == pytest.approx(mean.item(), abs=1e-14)
+    for a, b in zip(measured, gradients(model), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
+
+
+def test_a_decoder_is_not_truncated():
+    data = {"task": {"kind": "reversal"}, "cell": {"kind": "gru"}, "training": {"truncation": {"window": 3}}}
+    with pytest.raises(UserError, match=r"all losses of reversal are in the decoder: set it to null"):
+        Config.parse(data)
 
 
 def test_windows_tile_the_sequence():

@@ -1,0 +1,55 @@
+"""The antisymmetric cell against its equations, and the eigenvalues that it is made for."""
+
+import math
+
+import pytest
+import torch
+from loops import dot, run, weights_of
+
+from rnnlab.layers import Recurrent
+
+T, B, I, H = 6, 3, 3, 4
+EPSILON, GAMMA = 0.3, 0.2
+
+
+def cell(gated: bool) -> Recurrent:
+    return Recurrent("antisymmetric", I, H, gated=gated, epsilon=EPSILON, gamma=GAMMA, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_it_follows_the_paper_unit_by_unit(gated):
+    net = cell(gated)
+    p = weights_of(net)
+    W = p["weight_hh"]
+    A = [[W[j][k] - W[k][j] - (GAMMA if j == k else 0.0) for k in range(H)] for j in range(H)]
+
+    def step(x, states):
+        (h,) = states
+        new = []
+        for j in range(H):
+            z, n = (j, H + j) if gated else (None, j)
+            v = dot(A[j], h)
+            change = math.tanh(v + dot(p["weight_ih"][n], x) + p["bias_ih"][n])
+            if z is not None:
+                change /= 1 + math.exp(-v - dot(p["weight_ih"][z], x) - p["bias_ih"][z])
+            new.append(h[j] + EPSILON * change)
+        return (new,)
+
+    x = torch.randn(T, B, I, dtype=torch.float64)
+    torch.testing.assert_close(net(x)[0], run(step, x, H), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_near_zero_a_step_turns_each_mode_and_shrinks_it_by_gamma_alone(gated):
+    """The Jacobian's eigenvalues there are 1 + ε z (-γ ± i ω), with z = 1/2 for the gate without bias."""
+    net = cell(gated)
+    with torch.no_grad():
+        net.get_parameter("bias_ih_l0").zero_()
+    x = torch.zeros(1, 1, I, dtype=torch.float64)
+    J = torch.autograd.functional.jacobian(lambda h: net(x, h.view(1, 1, H))[1].view(H), torch.zeros(H).double())
+    found = torch.linalg.eigvals(J)
+    W, step = net.get_parameter("weight_hh_l0").detach(), EPSILON * (0.5 if gated else 1.0)
+    frequencies = torch.linalg.eigvals(W - W.T).imag
+    assert frequencies.abs().min() > 1e-3
+    torch.testing.assert_close(found.real, torch.full((H,), 1 - step * GAMMA, dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.imag.sort()[0], step * frequencies.sort()[0], rtol=0, atol=1e-12)
