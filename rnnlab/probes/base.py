@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
 import rnnlab.probes
 from rnnlab.errors import UserError, nearest
@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 
 Preset = Literal["light", "standard", "full"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
-Measure = Callable[["Trace"], "dict[str, xr.DataArray]"]
+
+
+class Measure(Protocol):
+    """Gives named arrays for one trace; further arguments have defaults."""
+
+    __name__: str
+
+    def __call__(self, trace: "Trace", /) -> "dict[str, xr.DataArray]": ...
+
+
+M = TypeVar("M", bound=Measure)
 
 
 class Probe(NamedTuple):
@@ -37,10 +47,10 @@ class Probe(NamedTuple):
 PROBES: dict[str, Probe] = {}
 
 
-def probe(preset: Preset, cost: str) -> Callable[[Measure], Measure]:
+def probe(preset: Preset, cost: str) -> Callable[[M], M]:
     """Make a function of a trace known as a probe; used as a decorator."""
 
-    def known(measure: Measure) -> Measure:
+    def known(measure: M) -> M:
         PROBES[measure.__name__] = Probe(measure.__name__, preset, cost, measure)
         return measure
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,8 +29,8 @@ class _Follow:
     outputs: Tensor | None = None
     left: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
-    every_step: ClassVar[bool] = True
-    vectors: ClassVar[bool] = False
+    every_step = True
+    vectors = False
 
     def step(self, k: int, states: States) -> None:
         dilation = len(self.call.history)

@@ -81,7 +81,7 @@ def total_gradient(trace: "Trace") -> "dict[str, xr.DataArray]":
     Returns:
         `log10_grad_norm`, with `_min` and `_max` over examples, and `zero_fraction`: (state, time).
     """
-    norms = [over_examples(log10_norm(trace.in_time(total))) for total in trace.total]
+    norms = [over_examples(log10_norm(trace.in_time(total)).cpu()) for total in trace.total]
     arrays = norm_arrays("grad_norm", "total gradient", norms, trace)
     arrays["zero_fraction"] = arrays.pop("grad_norm_zero_fraction")
     return arrays

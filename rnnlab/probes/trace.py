@@ -101,6 +101,11 @@ class Trace:
         return self.order.sizes or [self.batch_size] * self.steps
 
     @property
+    def lengths(self) -> Tensor:
+        """(B,) number of steps of every example, in the order of the scan."""
+        return (torch.tensor(self.sizes).unsqueeze(1) > torch.arange(self.batch_size)).sum(0)
+
+    @property
     def couples_examples(self) -> bool:
         """Whether one example's step depends on the others of the batch."""
         return self.training and getattr(self.cell, "norm", "none") == "batch"
@@ -185,6 +190,12 @@ class Trace:
         for k, size in enumerate(self.sizes):
             values[k, size:] = torch.nan
         return self.order.restore(values)
+
+    def by_lag(self, values: Tensor) -> Tensor:
+        """(T, B) from the order of the scan to lags: steps before each example's last; NaN beyond its first."""
+        step = self.lengths - 1 - torch.arange(self.steps).unsqueeze(1)  # (T, B)
+        found = values.gather(0, step.clamp(min=0).to(values.device))
+        return found.masked_fill((step < 0).to(values.device), torch.nan)
 
 
 def leaf(tensor: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def test_the_cell_states_total_gradient_adds_the_path_through_the_same_steps_out
         everywhere(*net(torch.randn(T, B, I, dtype=torch.float64))).backward()
     (found,) = tape.traces
     _, c = found.after
-    o = [found.replay(block).gates["output"].after for block in found.blocks()][0].view(T, B, H)
+    o = next(found.replay(block).gates["output"].after for block in found.blocks()).view(T, B, H)
     through_output = found.total[0] * o * (1 - torch.tanh(c) ** 2)
     torch.testing.assert_close(found.adjoints[1] + through_output, found.total[1], **CLOSE)
 

@@ -1,0 +1,39 @@
+"""Examine the claims: `python -m experiments.claims [NAME ...] [--seeds N] [--out FILE]`."""
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from .finding import Finding
+
+CLAIMS = ("saturation", "batch_norm", "highway", "near_steps", "update_gate")
+
+
+def main() -> None:
+    """Examine the named claims, print each, and write all of them to one page if asked."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.claims", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which claims: {', '.join(CLAIMS)}; all if none")
+    parser.add_argument("--seeds", type=int, default=10, help="independent repetitions, at least 2 (10)")
+    parser.add_argument("--out", type=Path, help="Markdown file to write")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(CLAIMS):
+        parser.error(f"unknown claim {sorted(unknown)[0]!r}: choose from {', '.join(CLAIMS)}")
+    if options.seeds < 2:
+        parser.error(f"--seeds {options.seeds} gives no interval: use at least 2")
+    pages = []
+    for name in options.names or CLAIMS:
+        began = time.monotonic()
+        finding: Finding = importlib.import_module(f"{__package__}.{name}").examine(options.seeds)
+        page = f"## {name.replace('_', ' ').capitalize()}\n\n{finding.markdown()}"
+        print(f"{page}\n({time.monotonic() - began:.0f} s)\n", flush=True)
+        pages.append(page)
+    if options.out is not None:
+        command = " ".join(["python -m experiments.claims", *options.names, f"--seeds {options.seeds}"])
+        intro = f"# Claims, examined\n\nWritten by `{command}`; thresholds were set before the measurement.\n"
+        options.out.write_text("\n".join([intro, *pages]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
