@@ -15,6 +15,7 @@ from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.optimizers import OPTIMIZERS, Adam, AnyOptimizer
 from rnnlab.options import Options
+from rnnlab.probes.base import Preset
 from rnnlab.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class Recording(Options):
     """log10 of first over last measured norm below which the gradient counts as vanished."""
     exploded: float = Field(default=6.0, gt=0)
     """log10 of first over last measured norm above which the gradient counts as exploded."""
+    probes: Preset = "light"
+    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own."""
+    probe_points: int = Field(default=5, ge=1)
+    """Probed training steps, spread logarithmically."""
 
 
 class Config(Options):

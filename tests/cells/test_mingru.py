@@ -2,9 +2,12 @@
 
 import math
 
+import pytest
 import torch
 from loops import dot, run, weights_of
 
+from rnnlab.config import Config
+from rnnlab.errors import UserError
 from rnnlab.layers import Recurrent
 
 T, B, I, H = 7, 3, 2, 4
@@ -36,3 +39,9 @@ def test_the_gradient_over_a_lag_is_the_product_of_what_the_gates_keep():
 
 def test_there_are_no_recurrent_weights():
     assert {name for name, _ in Recurrent("mingru", I, H).named_parameters()} == {"weight_ih_l0", "bias_ih_l0"}
+
+
+def test_a_start_for_recurrent_weights_is_refused():
+    experiment = {"task": {"kind": "adding"}, "cell": {"kind": "mingru"}, "init": {"recurrent": "identity"}}
+    with pytest.raises(UserError, match=r"init.recurrent = 'identity' cannot apply.*'mingru' has no weight_hh"):
+        Config.parse(experiment)

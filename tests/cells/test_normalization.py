@@ -167,7 +167,7 @@ def padded(padding: float) -> Tensor:
 
 @pytest.mark.parametrize("norm", ["batch", "batch_input", "layer"])
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
-def test_padding_enters_no_statistics(kind, norm):
+def test_what_stands_behind_the_end_of_a_sequence_does_not_matter(kind, norm):
     zeros, numbers, packed = (layer(kind, norm) for _ in range(3))
     expected, _ = zeros(padded(0.0), lengths=LENGTHS)
     found, _ = numbers(padded(1e6), lengths=LENGTHS)
@@ -179,14 +179,17 @@ def test_padding_enters_no_statistics(kind, norm):
         torch.testing.assert_close(value, packed.get_buffer(name), rtol=0, atol=1e-13)
 
 
-def test_statistics_of_a_step_are_those_of_the_examples_that_reach_it():
-    net, x = layer("vanilla"), padded(1e6)
-    net(x, lengths=LENGTHS)
-    for t in range(T):
-        active = x[t, t < LENGTHS] @ net.get_parameter("weight_ih_l0").T
-        mean, var = 0.1 * active.mean(0), 0.9 + 0.1 * active.var(0)  # from 0 and 1, with momentum 0.1
-        torch.testing.assert_close(net.get_buffer("running_mean_x_l0")[t], mean, rtol=0, atol=1e-12)
-        torch.testing.assert_close(net.get_buffer("running_var_x_l0")[t], var, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
+def test_statistics_of_a_step_are_those_of_the_examples_that_reach_it(kind):
+    net, x = layer(kind), padded(1e6)
+    outputs, _ = net(x, lengths=LENGTHS)
+    for what, side, read, start in (("x", "ih", x, 0), ("h", "hh", outputs, 1)):
+        weight = net.get_parameter(f"weight_{side}_l0")
+        for t in range(start, T):
+            active = read[t - start, t < LENGTHS] @ weight.T
+            mean, var = 0.1 * active.mean(0), 0.9 + 0.1 * active.var(0)  # from 0 and 1, with momentum 0.1
+            torch.testing.assert_close(net.get_buffer(f"running_mean_{what}_l0")[t], mean, rtol=0, atol=1e-12)
+            torch.testing.assert_close(net.get_buffer(f"running_var_{what}_l0")[t], var, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "padded"])
