@@ -17,9 +17,9 @@ def build(**sections) -> tuple[Config, SequenceModel]:
 def test_an_embedding_of_unit_vectors_is_one_hot():
     config, one_hot = build()
     _, embedded = build(model={"input": "embedding", "embedding_size": config.task.input_size})
-    assert embedded.embedding is not None
+    assert embedded.encode.embedding is not None
     with torch.no_grad():
-        embedded.embedding.weight.copy_(torch.eye(config.task.input_size))
+        embedded.encode.embedding.weight.copy_(torch.eye(config.task.input_size))
     batch = config.task.sample(torch.Generator().manual_seed(0), 3)
     torch.testing.assert_close(embedded(batch.inputs)[0], one_hot(batch.inputs)[0], rtol=0, atol=1e-14)
 
@@ -28,8 +28,8 @@ def test_an_embedding_is_trained():
     config, model = build(model={"input": "embedding", "embedding_size": 3})
     batch = config.task.sample(torch.Generator().manual_seed(0), 3)
     config.task.losses(model(batch.inputs)[0], batch.targets).mean().backward()
-    assert model.embedding is not None and model.embedding.weight.grad is not None
-    assert (model.embedding.weight.grad != 0).any(-1).sum() >= 3  # blank, marker and some items occur
+    assert model.encode.embedding is not None and model.encode.embedding.weight.grad is not None
+    assert (model.encode.embedding.weight.grad != 0).any(-1).sum() >= 3  # blank, marker and some items occur
 
 
 @pytest.mark.parametrize(("task", "answers"), [("adding", 1), ("copying", 24)])

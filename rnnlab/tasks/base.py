@@ -11,6 +11,10 @@ from torch import Tensor
 from rnnlab.options import Options
 
 Split = Literal["validation", "test"]
+Answers = Literal["last", "every", "decoder"]
+
+IGNORED = -100
+"""Stands in integer targets where no answer is due: beyond the end of a short answer."""
 
 
 class Batch(NamedTuple):
@@ -19,11 +23,19 @@ class Batch(NamedTuple):
     Attributes:
         inputs: (T, B, I) float features, or (T, B) int64 symbols.
         targets: (S, B, O) floats or (S, B) int64 classes; S = T where an answer is due at every step,
-            S = 1 where it is due at the last.
+            S = 1 where it is due at the last, and the longest answer's length where a decoder gives it. Classes
+            beyond the end of a shorter answer are `IGNORED`.
     """
 
     inputs: Tensor
     targets: Tensor
+
+    @property
+    def answers(self) -> int:
+        """Number of answers due, all examples together: what a mean loss divides by."""
+        if self.targets.is_floating_point():
+            return self.targets.shape[0] * self.targets.shape[1]
+        return int((self.targets != IGNORED).sum())
 
     def chunks(self, size: int) -> Iterator["Batch"]:
         """Cut the batch into batches of at most `size` examples."""
@@ -55,18 +67,33 @@ class Task(Options, ABC):
     kind: Any  # narrowed to its own literal by every subclass
 
     symbols: ClassVar[bool] = False
-    """Whether inputs are int64 symbols below `input_size` rather than float features."""
-    answers: ClassVar[Literal["last", "every"]] = "last"
-    """At which steps an answer is due."""
+    """Whether inputs are int64 symbols below `input_size` rather than float features; a decoder's answers likewise."""
+    predicts_inputs: ClassVar[bool] = False
+    """Whether targets are later inputs, which a network that reads backwards too would simply copy."""
     score_name: ClassVar[str] = "accuracy"
     higher_is_better: ClassVar[bool] = True
     solved_at: ClassVar[float]
     """The score from which on the task counts as solved."""
 
     @property
+    def answers(self) -> Answers:
+        """Where answers are due: at the last step, at every step, or from a decoder once everything is read."""
+        return "last"
+
+    @property
     @abstractmethod
     def steps(self) -> int:
-        """T, the number of time steps the network sees."""
+        """T, the number of time steps the network reads."""
+
+    @property
+    def answer_steps(self) -> int:
+        """S, the number of steps of the longest answer; a task with a decoder says how many."""
+        return self.steps if self.answers == "every" else 1
+
+    @property
+    def total_steps(self) -> int:
+        """Time steps from the first input to the last answer: T, and with a decoder S more."""
+        return self.steps + self.answer_steps if self.answers == "decoder" else self.steps
 
     @property
     @abstractmethod
@@ -81,7 +108,8 @@ class Task(Options, ABC):
     @property
     @abstractmethod
     def lags(self) -> tuple[int, ...]:
-        """The distances, in steps before the last, at which a summary of the gradient is worth a look."""
+        """The distances at which a summary of the gradient is worth a look, in steps before the last of
+        `total_steps`."""
 
     @property
     @abstractmethod
@@ -114,11 +142,12 @@ class Task(Options, ABC):
             targets: (S, B, O) floats or (S, B) classes.
 
         Returns:
-            (S, B); the training loss is its mean.
+            (S, B), zero where no answer is due; the training loss is its sum over the number of answers.
         """
         if targets.is_floating_point():
             return (outputs - targets).square().mean(-1)
-        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+        losses = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+        return losses.view(targets.shape)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Score of every example: the share of right answers unless the task says otherwise.
@@ -130,7 +159,7 @@ class Task(Options, ABC):
         Returns:
             (B,); the score is its mean.
         """
-        return (outputs.argmax(-1) == targets).float().mean(0)
+        return (outputs.argmax(-1) == targets).sum(0) / (targets != IGNORED).sum(0)
 
     def solved(self, score: float) -> bool:
         """Whether a score reaches the solved criterion."""

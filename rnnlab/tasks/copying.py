@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rnnlab.tasks.base import Baseline, Batch, Task
+from rnnlab.tasks.base import Answers, Baseline, Batch, Task
 from rnnlab.tasks.registry import register
 
 ITEMS = 10
@@ -31,8 +31,11 @@ class Copying(Task):
     """The delay T of the papers: each symbol is recalled length + 10 steps after it was shown."""
 
     symbols: ClassVar[bool] = True
-    answers: ClassVar[Literal["last", "every"]] = "every"
     solved_at: ClassVar[float] = 0.99
+
+    @property
+    def answers(self) -> Answers:
+        return "every"
 
     @property
     def steps(self) -> int:

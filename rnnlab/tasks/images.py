@@ -25,7 +25,8 @@ class Images(NamedTuple):
 
 
 class SequentialImages(Task):
-    """Images read `pixels_per_step` pixels a step, row by row or in one fixed random order.
+    """Images read `pixels_per_step` pixels a step, row by row or in one fixed random order; all pixels at once make
+    one step.
 
     Pixels are scaled to [0, 1] and standardised with one mean and standard deviation, those of all training
     pixels. Training draws with replacement; the evaluation sets are fixed, and a request for fewer examples
@@ -51,7 +52,7 @@ class SequentialImages(Task):
     @field_validator("pixels_per_step")
     @classmethod
     def _check_divisor(cls, value: int) -> int:
-        divisors = [n for n in range(1, cls.pixels) if cls.pixels % n == 0]
+        divisors = [n for n in range(1, cls.pixels + 1) if cls.pixels % n == 0]
         if value not in divisors:
             raise ValueError(
                 f"{value} does not cut the {cls.pixels} pixels of an image into equal steps: "

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ import torch
 
 from rnnlab.config import Config, Recording
 from rnnlab.errors import UserError
-from rnnlab.models import SequenceModel
+from rnnlab.models import build_model
 from rnnlab.probes.decay import fit_decay
-from rnnlab.recording import Recorder
+from rnnlab.probes.total_gradient import Norms
+from rnnlab.recording import Recorder, recurrent_layers
 from rnnlab.seeding import make_generator
 from rnnlab.tasks import Batch
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.clipping import clip_gradients
 from rnnlab.training.history import History
+from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.runtime import runtime
 from rnnlab.training.truncation import backpropagate
@@ -50,7 +52,7 @@ def run(
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
-        Outcome, scores, curves and gradient profile.
+        Outcome, scores, curves, gradient profile and what the probes measured.
 
     Raises:
         Interrupted: if `should_stop` turned true.
@@ -72,12 +74,15 @@ class _Run:
 
     def __init__(self, config: Config, checkpoint: Path | None) -> None:
         self.config, self.checkpoint = config, checkpoint
-        self.model = SequenceModel(config)
+        self.model = build_model(config)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = config.optimizer.build(self.parameters)
         self.generator = make_generator(config.seed, "train")
         self.noise = make_generator(config.seed, "noise")
+        for layer in recurrent_layers(self.model)[0]:
+            layer.noise = self.noise
         self.recorder = Recorder(loss_reduction_scale=float(config.training.batch_size))
+        self.prober = Prober(config, self.model, self.noise)
         self.history = History(config.task.score_name)
         self.step = 0
         self.steps_to_solve: int | None = None
@@ -117,8 +122,10 @@ class _Run:
         batch = task.sample(self.generator, config.training.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
+        self.prober.take(self.step, batch)
         if self.step in self.recorded_steps:
-            with self.recorder.one_step(self.model, self.step, task.steps):
+            windows = config.training.truncation is not None
+            with self.recorder.one_step(self.model, self.step, task.total_steps, overlapping=windows):
                 loss = self._backpropagate(batch)
             self._summarise_profile()
         else:
@@ -149,15 +156,15 @@ class _Run:
 
     @torch.no_grad()
     def _score(self, batch: Batch) -> tuple[float, float]:
-        """Mean loss and mean score over an evaluation set."""
+        """Mean loss over the answers and mean score over the examples of an evaluation set."""
         task = self.config.task
         self.model.eval()
         losses, scores = [], []
         for chunk in batch.chunks(EVALUATION_CHUNK):
-            outputs, _ = self.model(chunk.inputs)
-            losses.append(task.losses(outputs, chunk.targets).double().mean(0))
-            scores.append(task.scores(outputs, chunk.targets).double())
-        return float(torch.cat(losses).mean()), float(torch.cat(scores).mean())
+            for_loss, for_score = self.model.evaluate(chunk)
+            losses.append(task.losses(for_loss, chunk.targets).double().sum())
+            scores.append(task.scores(for_score, chunk.targets).double())
+        return float(torch.stack(losses).sum()) / batch.answers, float(torch.cat(scores).mean())
 
     def _examples(self, split: Any, count: int) -> Batch:
         return self.config.task.evaluation(split, count, make_generator(self.config.seed, split))
@@ -166,11 +173,11 @@ class _Run:
         return self.config.training.stop_when_solved and self.steps_to_solve is not None
 
     def _summarise_profile(self) -> None:
-        """Add the few numbers of the newest profile that are worth a curve: top layer, hidden state."""
+        """Add the few numbers of the newest profile that are worth a curve: hidden state, topmost layer."""
         if not self.recorder.steps:
             return
         norms = self.recorder.steps[-1].norms
-        top = norms[max(key for key in norms if key.direction == "forward" and key.state == "h")]
+        top = topmost([norms[key] for key in sorted(norms) if key.direction == "forward" and key.state == "h"])
         lag = np.arange(len(top.mean))[::-1]
         self.history.add(self.step, "grad/decay_rate", fit_decay(top.mean, lag).slope)
         zero_fraction = top.zero_fraction[np.isfinite(top.zero_fraction)]
@@ -193,6 +200,7 @@ class _Run:
             seconds=self.seconds,
             history=self.history.curves,
             profile=self.recorder.dataset() if self.recorder.steps else None,
+            probes=self.prober.dataset(),
         )
 
     def _state(self) -> dict[str, Any]:
@@ -203,6 +211,7 @@ class _Run:
             "generator": self.generator.get_state(),
             "noise": self.noise.get_state(),
             "recorder": self.recorder.state_dict(),
+            "prober": self.prober.state_dict(),
             "history": self.history.state_dict(),
             "step": self.step,
             "steps_to_solve": self.steps_to_solve,
@@ -219,12 +228,30 @@ class _Run:
         self.generator.set_state(state["generator"])
         self.noise.set_state(state["noise"])
         self.recorder.load_state_dict(state["recorder"])
+        self.prober.load_state_dict(state["prober"])
         self.history.load_state_dict(state["history"])
         self.step, self.steps_to_solve, self.seconds = (
             state["step"],
             state["steps_to_solve"],
             state["seconds"],
         )
+
+
+def topmost(layers: Sequence[Norms]) -> Norms:
+    """Take at every time step the topmost layer that was measured there.
+
+    Args:
+        layers: norms over (T,) steps, the lowest layer first.
+
+    Returns:
+        Those of the last layer in a plain stack. With a decoder, the encoder's while it reads and the decoder's from
+        then on, so that one curve follows the gradient all the way back to the first input.
+    """
+    top = layers[0]
+    for layer in layers[1:]:
+        measured = ~np.isnan(layer.zero_fraction)
+        top = Norms(*(np.where(measured, new, old) for new, old in zip(layer, top, strict=True)))
+    return top
 
 
 def recorded_steps(recording: Recording, steps: int) -> frozenset[int]:

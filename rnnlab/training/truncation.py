@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.config import Truncation
-from rnnlab.models import SequenceModel
+from rnnlab.models import EncoderDecoder, SequenceModel
 from rnnlab.tasks import Batch, Task
 
 
@@ -39,7 +39,11 @@ def windows(steps: int, truncation: Truncation | None) -> Iterator[Window]:
 
 
 def backpropagate(
-    model: SequenceModel, task: Task, batch: Batch, truncation: Truncation | None, states: Any = None
+    model: SequenceModel | EncoderDecoder,
+    task: Task,
+    batch: Batch,
+    truncation: Truncation | None,
+    states: Any = None,
 ) -> Tensor:
     """Accumulate the gradient of the batch's mean loss in the weights.
 
@@ -50,16 +54,21 @@ def backpropagate(
         model: the network; its `.grad` fields are added to.
         task: gives the loss.
         batch: one batch of whole sequences.
-        truncation: how far gradients go back; none is all the way.
+        truncation: how far gradients go back; none is all the way, the only way for a decoder.
         states: those before the first step; zeros if none.
 
     Returns:
         The mean loss over all answers, detached.
     """
+    if isinstance(model, EncoderDecoder):
+        outputs, _ = model(batch.inputs, batch.targets, states)
+        loss = task.losses(outputs, batch.targets).sum() / batch.answers
+        loss.backward()
+        return loss.detach().double()
     passes = list(windows(task.steps, truncation))
     if task.answers == "last":
         passes = passes[-1:]  # no other loss exists
-    answers = batch.targets.shape[0] * batch.targets.shape[1]
+    answers = batch.answers
     total = torch.zeros((), dtype=torch.float64)
     reached = 0  # `states` are those before this step
     for window, following in zip(passes, [*passes[1:], None], strict=True):

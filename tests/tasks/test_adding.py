@@ -38,3 +38,15 @@ def test_baselines_are_those_of_no_memory_and_of_one_number():
 def test_solved_is_an_error_small_enough():
     assert Adding().solved(0.01) and Adding().solved(0.0)
     assert not Adding().solved(0.0101)
+
+
+def test_noise_leaves_the_marked_steps_and_the_answer_alone():
+    clean = Adding(length=40).sample(torch.Generator().manual_seed(0), 500)
+    noisy = Adding(length=40, noise=0.3).sample(torch.Generator().manual_seed(0), 500)
+    assert torch.equal(clean.targets, noisy.targets)
+    marked = clean.inputs[..., 1] == 1
+    added = noisy.inputs - clean.inputs
+    assert (added[marked] == 0).all() and (added[~marked] != 0).all()
+    for channel in added[~marked].T.double():  # 19,000 draws: bounds at four standard errors
+        assert abs(channel.mean().item()) < 4 * 0.3 / math.sqrt(19_000)
+        assert abs(channel.std().item() - 0.3) < 4 * 0.3 / math.sqrt(2 * 19_000)

@@ -6,10 +6,17 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from rnnlab.tasks import TASKS, Task
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.tasks import IGNORED, TASKS, Batch, Task
+from rnnlab.tasks.adding import Adding
+from rnnlab.tasks.agreement import Agreement
+from rnnlab.tasks.autoencoding import Autoencoding
 from rnnlab.tasks.copying import Copying
 from rnnlab.tasks.digits import Digits
+from rnnlab.tasks.generation import Generation
 from rnnlab.tasks.mnist import Mnist
+from rnnlab.tasks.parity import Parity
+from rnnlab.tasks.reversal import Reversal
 from rnnlab.tasks.temporal_order import TemporalOrder
 
 VARIANTS = [
@@ -17,13 +24,22 @@ VARIANTS = [
     TemporalOrder(bits=3),
     Mnist(pixels_per_step=28, permuted=True),
     Digits(pixels_per_step=8, permuted=True),
+    Digits(pixels_per_step=64),
+    Adding(noise=0.1),
+    Agreement(distractors=1),
+    Autoencoding(features=3),
+    Generation(sequences=20),
+    Parity(every_step=True),
+    Reversal(fillers=0.5),
+    Reversal(fillers=0.5, mapping=True),
 ]
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda task: task.label)
 def task(request: pytest.FixtureRequest) -> Task:
-    if request.param.kind == "mnist":
-        request.getfixturevalue("mnist_files")
+    for kind in ("mnist", "characters"):
+        if request.param.kind == kind:
+            request.getfixturevalue(f"{kind}_files")
     return request.param
 
 
@@ -38,12 +54,15 @@ def test_batch_has_the_declared_shapes_and_types(task: Task):
         assert inputs.min() >= 0 and inputs.max() < task.input_size
     else:
         assert inputs.shape == (task.steps, 7, task.input_size) and inputs.dtype == torch.float32
-    answers = 1 if task.answers == "last" else task.steps
+    answers = {"last": 1, "every": task.steps, "decoder": task.answer_steps}[task.answers]
     if targets.is_floating_point():
         assert targets.shape == (answers, 7, task.output_size)
     else:
         assert targets.shape == (answers, 7) and targets.dtype == torch.int64
-        assert targets.min() >= 0 and targets.max() < task.output_size
+        assert targets[0].min() >= 0 and targets.max() < task.output_size
+        assert task.answers == "decoder" or targets.min() >= 0
+        due = targets != IGNORED
+        assert torch.equal(due, torch.arange(answers)[:, None] < due.sum(0))  # what is not due is at the end
 
 
 def test_data_depends_on_the_given_generator_alone(task: Task):
@@ -73,7 +92,7 @@ def test_losses_and_scores_are_per_answer_and_per_example(task: Task):
 
 def test_a_perfect_answer_solves_the_task_and_the_trivial_one_does_not(task: Task):
     targets = task.sample(generator(), 5).targets
-    outputs = targets if targets.is_floating_point() else 100.0 * one_hot(targets, task.output_size)
+    outputs = targets if targets.is_floating_point() else 100.0 * one_hot(targets.clamp(min=0), task.output_size)
     assert task.losses(outputs, targets).max() < 1e-6
     assert task.solved(task.scores(outputs, targets).mean().item())
     assert not task.solved(task.baseline.score)
@@ -81,7 +100,7 @@ def test_a_perfect_answer_solves_the_task_and_the_trivial_one_does_not(task: Tas
 
 def test_lags_lie_within_the_sequence(task: Task):
     assert task.lags == tuple(sorted(set(task.lags)))
-    assert task.lags[0] >= 0 and task.lags[-1] <= task.steps - 1
+    assert task.lags[0] >= 0 and task.lags[-1] <= task.total_steps - 1
 
 
 def test_chunks_put_together_are_the_batch():
@@ -92,12 +111,45 @@ def test_chunks_put_together_are_the_batch():
         assert torch.equal(torch.cat(parts, 1), whole)
 
 
+def test_what_is_not_due_costs_nothing_and_scores_nothing():
+    task = Reversal(length=6, fillers=0.5)
+    targets = task.sample(generator(), 40).targets
+    outputs = torch.randn(7, 40, 9, generator=generator())
+    losses, scores = task.losses(outputs, targets), task.scores(outputs, targets)
+    count = 0
+    for b in range(40):
+        due = [s for s in range(7) if targets[s, b] != IGNORED]
+        count += len(due)
+        right = [outputs[s, b].argmax().item() == targets[s, b].item() for s in due]
+        assert scores[b].item() == pytest.approx(sum(right) / len(right))
+        for s in range(7):
+            expected = -outputs[s, b].log_softmax(-1)[targets[s, b]].item() if s in due else 0.0
+            assert losses[s, b].item() == pytest.approx(expected, rel=1e-5)  # float32
+    assert Batch(targets, targets).answers == count < targets.numel()
+    assert Autoencoding(length=3, features=4).sample(generator(), 5).answers == 3 * 5
+
+
+def test_every_variant_can_be_named_in_a_sweep(characters_files: None):
+    tasks = [{k: v for k, v in task.model_dump().items() if v is not None} for task in VARIANTS]
+    definition = SweepDefinition.parse(
+        {
+            "name": "all",
+            "base": {"cell": {"kind": "gru"}},
+            "tasks": tasks,
+            "arms": {"only": {}},
+            "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}},
+            "trials": 1,
+        }
+    )
+    assert [plan.task for plan in definition.plan()] == [task.label for task in VARIANTS]
+
+
 def test_labels_tell_the_variants_apart():
     assert len({task.label for task in VARIANTS}) == len(VARIANTS)
     assert len({task.variant for task in VARIANTS}) == len(VARIANTS)
 
 
-@pytest.mark.parametrize("kind", ["adding", "delayed_recall", "copying", "temporal_order"])
+@pytest.mark.parametrize("kind", ["adding", "delayed_recall", "copying", "temporal_order", "parity", "generation"])
 def test_the_longest_sequences_are_drawn_without_a_loop_over_steps(kind: str):
     task = TASKS[kind].parse({"kind": kind, "length": 10_000})
     task.sample(generator(), 64)
