@@ -10,28 +10,31 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rnnlab.config import Config, load_config
-    from rnnlab.conversion import convert
-    from rnnlab.layers import GRU, LSTM, RNN, Recurrent
+    from rnnlab.conversion import convert, restore
+    from rnnlab.dropin import GRU, LSTM, RNN
+    from rnnlab.layers import Recurrent
     from rnnlab.probes.base import measure
     from rnnlab.probes.decay import fit_decay
     from rnnlab.probes.tape import trace
     from rnnlab.recording import record
-    from rnnlab.tracking.reader import load_profile, load_sweep
+    from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
     from rnnlab.training.loop import run
 
 _HOME = {
     "Config": "rnnlab.config",
     "load_config": "rnnlab.config",
-    "GRU": "rnnlab.layers",
-    "LSTM": "rnnlab.layers",
-    "RNN": "rnnlab.layers",
+    "GRU": "rnnlab.dropin",
+    "LSTM": "rnnlab.dropin",
+    "RNN": "rnnlab.dropin",
     "Recurrent": "rnnlab.layers",
     "convert": "rnnlab.conversion",
     "fit_decay": "rnnlab.probes.decay",
     "measure": "rnnlab.probes.base",
     "record": "rnnlab.recording",
+    "load_probes": "rnnlab.tracking.reader",
     "load_profile": "rnnlab.tracking.reader",
     "load_sweep": "rnnlab.tracking.reader",
+    "restore": "rnnlab.conversion",
     "run": "rnnlab.training.loop",
     "trace": "rnnlab.probes.tape",
 }
@@ -45,10 +48,12 @@ __all__ = [
     "convert",
     "fit_decay",
     "load_config",
+    "load_probes",
     "load_profile",
     "load_sweep",
     "measure",
     "record",
+    "restore",
     "run",
     "trace",
 ]

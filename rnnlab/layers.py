@@ -1,7 +1,8 @@
 """Recurrent layers: stacks and directions of one cell, with the interface of torch.nn and gradients one can see."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from functools import partial
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from rnnlab.arguments import check_input, check_lengths, check_rank, split_states
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
@@ -17,6 +19,13 @@ from rnnlab.scan.reference import scan
 from rnnlab.scan.watch import Call, Listener, Watch
 
 DIRECTIONS = ("forward", "reverse")
+
+
+class Listeners(list[Listener]):
+    """Those who listen to one layer, and not to its copies."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
 
 
 class Recurrent(nn.Module):
@@ -47,6 +56,10 @@ class Recurrent(nn.Module):
         >>> output.shape
         torch.Size([50, 8, 128])
     """
+
+    residual_layers: bool = False
+    noise: torch.Generator | None = None
+    """Source of noise inside the steps, such as zoneout; torch's global one if none."""
 
     def __init__(
         self,
@@ -82,8 +95,7 @@ class Recurrent(nn.Module):
                 f"dilation = {dilation} must be one positive number, or one for each of {num_layers} layers"
             )
         self.init = init or Initialization()
-        self.noise: torch.Generator | None = None
-        self.listeners: list[Listener] = []
+        self.listeners = Listeners()
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -130,7 +142,7 @@ class Recurrent(nn.Module):
         hx: Tensor | States | None = None,
         *,
         start: int = 0,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Any, Any]:
         """Run the stack over a sequence.
 
@@ -147,40 +159,46 @@ class Recurrent(nn.Module):
             shaped like `hx`.
 
         Raises:
-            UserError: if `input`, `hx` or `lengths` do not fit the layer.
+            ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
         """
+        states = (hx,) if isinstance(hx, Tensor) else None if hx is None else tuple(hx)
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx, start)
+            if lengths is not None:
+                raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")
+            y, finals = self._run_packed(input, states, start)
+            return y, finals[0] if len(finals) == 1 else finals
+        check_rank(self, input, states)
         unbatched = input.dim() == 2
         x = input.unsqueeze(1) if unbatched else input.transpose(0, 1) if self.batch_first else input
-        self._check(x, input, lengths)
-        x, finals = self._stack(x, self._unpack_states(hx, x, unbatched), start, lengths)
+        if unbatched and states is not None:
+            states = tuple(state.unsqueeze(1) for state in states)
+        y, finals = self._run_stack(x, states, start, lengths)
         if unbatched:
-            x, finals = x.squeeze(1), tuple(state.squeeze(1) for state in finals)
+            y, finals = y.squeeze(1), tuple(state.squeeze(1) for state in finals)
         elif self.batch_first:
-            x = x.transpose(0, 1)
-        return x, finals[0] if len(finals) == 1 else finals
+            y = y.transpose(0, 1)
+        return y, finals[0] if len(finals) == 1 else finals
 
-    def _forward_packed(self, input: PackedSequence, hx: Tensor | States | None, start: int) -> tuple[Any, Any]:
+    def _run_packed(self, input: PackedSequence, hx: States | None, start: int) -> tuple[PackedSequence, States]:
         """Pad, run, and pack the outputs just as the inputs were packed."""
         x, lengths = pad_packed_sequence(input)
-        self._check(x, x, lengths)
-        y, finals = self._stack(x, self._unpack_states(hx, x, False), start, lengths)
+        y, finals = self._run_stack(x, hx, start, lengths)
         rows = input.sorted_indices
         if rows is not None:
             y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
-        packed = PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:])
-        return packed, finals[0] if len(finals) == 1 else finals
+        return PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:]), finals
 
-    def _stack(
-        self, x: Tensor, histories: list[list[States]], start: int, lengths: Tensor | None
+    def _run_stack(
+        self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
+        check_input(self, x)
+        lengths, histories = check_lengths(lengths, x), split_states(self, hx, x)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                x = F.dropout(x, self.dropout)
+                x = orders["forward"].map_active(x, partial(F.dropout, p=self.dropout))
             outputs = []
             for direction in self.directions:
                 history = histories[layer * len(self.directions) + len(outputs)]
@@ -213,106 +231,8 @@ class Recurrent(nn.Module):
         suffix = _suffix(layer, direction)
         return Weights({n: getattr(self, n + suffix) for n in names}, self.training, generator=self.noise)
 
-    def _check(self, x: Tensor, input: Tensor, lengths: Tensor | None) -> None:
-        if x.dim() != 3 or x.shape[-1] != self.input_size:
-            raise UserError(
-                f"input has shape {tuple(input.shape)}: expected 2 or 3 dimensions, the last of size "
-                f"input_size = {self.input_size}"
-            )
-        T, B = x.shape[:2]
-        if T == 0:
-            raise UserError("input has no time steps: give it at least one")
-        if lengths is not None and (lengths.shape != (B,) or lengths.amin() < 1 or lengths.amax() != T):
-            raise UserError(
-                f"lengths = {lengths.tolist()} do not fit the input: give one for each of its {B} sequences, "
-                f"between 1 and {T}, and cut the input to the longest"
-            )
-
-    def _unpack_states(self, hx: Tensor | States | None, x: Tensor, unbatched: bool) -> list[list[States]]:
-        """Split the stacked states: for each layer and direction, as many as the layer is dilated."""
-        counts = [self.dilation[layer] for layer, _ in self._each()]
-        if hx is None:
-            return [[self.cell.initial_states(x.shape[1], x)] * count for count in counts]
-        stacked = hx if isinstance(hx, tuple) else (hx,)
-        stacked = tuple(state.unsqueeze(1) for state in stacked) if unbatched else stacked
-        expected = [(sum(counts), x.shape[1], size) for size in self.cell.state_sizes]
-        if [tuple(state.shape) for state in stacked] != expected:
-            raise UserError(
-                f"hx has shapes {[tuple(s.shape) for s in stacked]}: expected {len(expected)} states "
-                f"({', '.join(self.cell.states)}) of shapes {expected}"
-            )
-        each = iter(zip(*(state.unbind(0) for state in stacked), strict=True))
-        return [[next(each) for _ in range(count)] for count in counts]
-
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
-
-
-class RNN(Recurrent):
-    """torch.nn.RNN, instrumented."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cell = make_cell("vanilla", hidden_size=hidden_size, activation=nonlinearity)
-        super().__init__(
-            cell,
-            input_size,
-            None,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            device=device,
-            dtype=dtype,
-        )
-        self.nonlinearity = nonlinearity
-
-
-class _Gated(Recurrent):
-    """torch.nn's signature for cells whose non-linearities are fixed."""
-
-    kind: ClassVar[str]
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cell = make_cell(self.kind, hidden_size=hidden_size)
-        super().__init__(
-            cell, input_size, None, num_layers, bias, batch_first, dropout, bidirectional, device=device, dtype=dtype
-        )
-
-
-class LSTM(_Gated):
-    """torch.nn.LSTM, instrumented."""
-
-    kind: ClassVar[str] = "lstm"
-
-
-class GRU(_Gated):
-    """torch.nn.GRU, instrumented."""
-
-    kind: ClassVar[str] = "gru"
 
 
 def _suffix(layer: int, direction: str) -> str:
