@@ -14,8 +14,8 @@ from rnnlab.arguments import check_input, check_lengths, check_rank, split_state
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
+from rnnlab.scan import scan
 from rnnlab.scan.order import Order
-from rnnlab.scan.reference import scan
 from rnnlab.scan.watch import Call, Listener, Watch
 
 DIRECTIONS = ("forward", "reverse")

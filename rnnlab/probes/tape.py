@@ -148,7 +148,8 @@ class Tape:
 def trace(model: nn.Module) -> Iterator[Tape]:
     """Follow one forward and one backward pass of every recurrent layer of a model, for the probes.
 
-    Costs the memory of all states; `rnnlab.record` is the light-weight way to gradient norms alone.
+    A traced layer runs by the reference scan, so gradients agree with those of an untraced one to rounding. Costs the
+    memory of all states; `rnnlab.record` is the light-weight way to gradient norms alone.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).

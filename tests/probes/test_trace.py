@@ -83,7 +83,7 @@ def test_packed_sequences_in_both_directions(kind):
         assert lengths.tolist() == [3, T, 1, 5]
 
 
-def test_deep_models_tell_their_layers_apart_and_tracing_changes_nothing():
+def test_deep_models_tell_their_layers_apart_and_tracing_changes_no_gradient():
     x = torch.randn(T, B, I, dtype=torch.float64)
     gradients = []
     for traced in (False, True):
@@ -95,7 +95,8 @@ def test_deep_models_tell_their_layers_apart_and_tracing_changes_nothing():
         else:
             last_step(*net(x)).backward()
         gradients.append([p.grad for p in net.parameters()])
-    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    for a, b in zip(*gradients, strict=True):  # to rounding: a traced layer runs by the reference scan
+        torch.testing.assert_close(a, b, **CLOSE)
 
 
 def test_direct_gradient_of_a_last_step_loss_is_zero_before():

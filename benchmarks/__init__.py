@@ -1,0 +1,1 @@
+"""Speed against torch.nn, as ratios taken in one process."""

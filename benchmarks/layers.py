@@ -1,0 +1,114 @@
+"""Print the speed of the compiled layers against torch.nn: `python -m benchmarks.layers [--write]`."""
+
+import argparse
+import multiprocessing
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.contestants import CASES, Case, contestants
+from benchmarks.timing import Timing, gemm_rate, take_turns
+
+PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+NOTES = Path(__file__).parent / "notes.md"
+GOALS = {"LSTM": 0.4, "GRU": 0.3, "RNN": 0.4}
+DENORMAL_GOALS = {"LSTM": "≤ 0.15", "GRU": "", "RNN": ""}
+
+
+def measure(case: Case, flush: bool, budget: float) -> tuple[dict[str, Timing], float]:
+    """Time one case in a process of its own, where flags of the processor hold for every thread.
+
+    Args:
+        case: the sizes.
+        flush: whether torch's layers too take subnormal numbers for zero.
+        budget: seconds to spend, about.
+
+    Returns:
+        Timings by contestant, and the rate of large products right then.
+    """
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_flush_denormal, (flush,)) as pool:
+        return pool.apply(_measure_here, (case, flush, budget))
+
+
+def _measure_here(case: Case, flush: bool, budget: float) -> tuple[dict[str, Timing], float]:
+    runs = contestants(case)
+    if not flush:  # the comparison with torch as it comes is with its layer alone
+        runs = {name: runs[name] for name in ("recorded", "plain")}
+    return take_turns(runs, budget), gemm_rate()
+
+
+def flushed_row(case: Case, timings: dict[str, Timing], rate: float) -> str:
+    """One line of the main table."""
+    ours, plain = timings["recorded"], timings["plain"]
+    floor = case.recurrent_work / rate
+    cells = [
+        str(case),
+        f"{ours.median * 1e3:.1f} ± {ours.spread:.0%}",
+        f"{plain.median * 1e3:.1f} ± {plain.spread:.0%}",
+        f"**{ours.median / plain.median:.2f}** (≤ {GOALS[case.kind]})",
+        f"**{ours.median / timings['loop'].median:.2f}** (≤ 0.25)",
+        f"{ours.median / floor:.2f}" + (" (≤ 1.6)" if case.H >= 100 else ""),
+        f"{ours.median / timings['silent'].median:.2f} (≤ 1.03)",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table(cases: Sequence[Case], budget: float) -> str:
+    """Both tables as Markdown, printed line by line as they come.
+
+    Args:
+        cases: what to compare.
+        budget: seconds a case.
+    """
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    say(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}.")
+    say("Medians of one forward and backward pass, ± the distance between the quartiles; goals in brackets.")
+    say("\n| case | ours, ms | torch.nn, ms | of torch.nn | of a cell loop | of the floor | recording on / off |")
+    say("|---|---|---|---|---|---|---|")
+    for case in cases:
+        say(flushed_row(case, *measure(case, flush=True, budget=budget)))
+    say("\nThe same with torch as it comes, which does not flush subnormal numbers:\n")
+    say("| case | ours, ms | torch.nn, ms | of torch.nn |\n|---|---|---|---|")
+    for case in cases:
+        timings, _ = measure(case, flush=False, budget=budget)
+        ours, plain = timings["recorded"].median, timings["plain"].median
+        goal = f" ({DENORMAL_GOALS[case.kind]})" if DENORMAL_GOALS[case.kind] else ""
+        say(f"| {case} | {ours * 1e3:.1f} | {plain * 1e3:.1f} | **{ours / plain:.2f}**{goal} |")
+    return "\n".join(lines)
+
+
+def processor() -> str:
+    """The processor's name and what torch uses of it."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name} too")
+    parser.add_argument("--only", default="", help="cases whose name contains this, such as 'LSTM T=784'")
+    parser.add_argument("--seconds", type=float, default=10.0, help="to spend on each case, about")
+    chosen = parser.parse_args(arguments)
+    cases = [case for case in CASES if chosen.only in str(case)]
+    if not cases:
+        sys.exit(f"error: --only {chosen.only!r} fits no case: choose part of {', '.join(map(str, CASES))}")
+    measured = table(cases, chosen.seconds)
+    if chosen.write:
+        heading = (
+            "# Performance\n\nMade by `python -m benchmarks.layers --write`; the notes are from `benchmarks/notes.md`."
+        )
+        PAGE.write_text(f"{heading}\n\n## Measured\n\n{measured}\n\n{NOTES.read_text()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Fair timing: contestants take turns, so that whatever disturbs the machine disturbs them alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one contestant over all rounds.
+
+    Attributes:
+        seconds: one entry a round.
+    """
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Distance between the quartiles over the median."""
+        if len(self.seconds) < 3:
+            return float("nan")
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return (high - low) / self.median
+
+
+def take_turns(contestants: Mapping[str, Callable[[], object]], budget: float, most: int = 30) -> dict[str, Timing]:
+    """Time contestants round by round, each after an untimed run of its own, which fills caches and pools.
+
+    Args:
+        contestants: what to run, by name.
+        budget: seconds to spend, about; at least five rounds are run.
+        most: rounds that are enough.
+
+    Returns:
+        Timings by name, warm-up left out.
+    """
+    for run in contestants.values():
+        run()
+    start = time.perf_counter()
+    for run in contestants.values():
+        run()
+    rounds = max(5, min(most, int(budget / 2 / (time.perf_counter() - start))))
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            run()
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def gemm_rate(size: int = 1536) -> float:
+    """Multiplications and additions a second that torch reaches on a large float32 product: the best of ten."""
+    a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -1,0 +1,235 @@
+"""The compiled kernels as functions of tensors."""
+
+import ctypes
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from rnnlab.scan.native.buffers import pool
+from rnnlab.scan.native.build import load
+
+CELLS = {"vanilla": 0, "lstm": 1, "lstm_without_forget": 2, "gru": 3}
+SLOTS = {"vanilla": 1, "lstm": 4, "lstm_without_forget": 3, "gru": 4}
+ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "softsign", "softplus", "gelu", "hard_tanh")
+"""In the order of the enumeration in cells.h."""
+PARALLEL_WORK = 200_000
+"""Multiplications that are worth a thread."""
+
+Maybe = Sequence[Tensor | None]
+_address, _int = ctypes.c_void_p, ctypes.c_int64
+
+
+class Call(ctypes.Structure):
+    """The C structure of the same name; see layout.h."""
+
+    _fields_: ClassVar = [
+        *((name, _int) for name in ("members", "steps", "batch", "inputs", "hidden", "slices", "threads")),
+        *((name, _int * 3) for name in ("x_strides", "dy_strides")),
+        *((name, _int) for name in ("activation", "residual")),
+        ("alpha", ctypes.c_double),
+        ("sizes", ctypes.POINTER(_int)),
+        *((name, _address) for name in ("x", "w_ih", "w_hh", "b_ih", "b_hh")),
+        ("start", _address * 2),
+        ("y", _address),
+        ("final", _address * 2),
+        *((name, _address) for name in ("slots", "cells", "dy")),
+        ("dfinal", _address * 2),
+        *((name, _address) for name in ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh")),
+        ("dstart", _address * 2),
+        ("sums", _address),
+        *((name, _address * 2) for name in ("log2_norms", "mantissas", "exponents")),
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: everything but the tensors.
+
+    Attributes:
+        cell: a key of `CELLS`.
+        activation: of the vanilla cell.
+        residual: α of the vanilla cell's connection through time, if any.
+        sizes: active examples of every step, if sequences differ in length.
+        slices: parts that each member's batch is split into; each is summed on its own, so that results depend on
+            it and on nothing else about threads.
+        threads: threads to use.
+    """
+
+    cell: str
+    activation: str
+    residual: float | None
+    sizes: tuple[int, ...] | None
+    slices: int
+    threads: int
+
+    @property
+    def states(self) -> int:
+        """Number of states of the cell."""
+        return 2 if self.cell.startswith("lstm") else 1
+
+
+def split(members: int, batch: int, work: int) -> tuple[int, int]:
+    """Choose how many slices each member's batch is cut into, and the number of threads.
+
+    Args:
+        members: P.
+        batch: B.
+        work: multiplications of the whole call.
+    """
+    threads = max(1, min(torch.get_num_threads(), work // PARALLEL_WORK))
+    slices = threads // math.gcd(members, threads) if members < 4 * threads else 1
+    return min(slices, max(batch, 1)), threads
+
+
+def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: bool) -> tuple[Tensor, ...]:
+    """Run P independent layers over their sequences, or a single one: then there is no dimension P.
+
+    Args:
+        plan: what to run.
+        x: (P, T, B, I), any strides but the last.
+        weights: weight_ih (P, G*H, I), weight_hh (P, G*H, H) and the two biases (P, G*H), contiguous.
+        starts: (P, B, H) each, contiguous.
+        keep: whether to keep what `backward` needs.
+
+    Returns:
+        Outputs (P, T, B, H), the final states, and two tensors for `backward`, empty unless kept.
+    """
+    *members, T, B, _ = x.shape
+    H = starts[0].shape[-1]
+    y = pool.empty(*members, T, B, H, dtype=x.dtype)
+    finals = [torch.empty_like(s) for s in starts]
+    rows = T * B if plan.sizes is None else sum(plan.sizes)
+    size = rows * _padded(H, x.dtype) if keep else 0
+    slots = pool.empty(*members, size * SLOTS[plan.cell], dtype=x.dtype)
+    cells = pool.empty(*members, size * (plan.states - 1), dtype=x.dtype)
+    call = _call(plan, x, weights, starts, y)
+    call.final[:] = _addresses(finals)
+    if keep:
+        call.slots, call.cells = slots.data_ptr(), cells.data_ptr()
+    _run(plan, call, x.dtype, back=False)
+    return y, *finals, slots, cells
+
+
+@dataclass
+class Gradients:
+    """What one backward pass yields; lists hold one entry a state, dimensions are those of `forward`.
+
+    Attributes:
+        x: (P, T, B, I), if asked for.
+        weights: like `weights` of `forward`; none where that was none, or if not asked for.
+        starts: (P, B, H) each.
+        log2_norms: (P, T, B) float64, if asked for.
+        mantissas: (P, T, B, H), if asked for.
+        exponents: (P, T, B) int32, if asked for.
+    """
+
+    x: Tensor | None
+    weights: list[Tensor | None]
+    starts: list[Tensor]
+    log2_norms: list[Tensor]
+    mantissas: list[Tensor]
+    exponents: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which gradients a backward pass computes: of the inputs, of the weights, norms of the states, whole vectors."""
+
+    inputs: bool
+    weights: bool
+    norms: bool
+    vectors: bool
+
+
+def backward(
+    plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], kept: list[Tensor], upstream: Maybe, wanted: Wanted
+) -> Gradients:
+    """Sweep back over the sequences.
+
+    Args:
+        plan: what `forward` ran.
+        x: as given to `forward`.
+        weights: as given to `forward`.
+        starts: as given to `forward`.
+        kept: outputs, slots and cells as `forward` returned them.
+        upstream: gradients of the outputs and the final states; none is zero.
+        wanted: what to compute.
+    """
+    y, slots, cells = kept
+    grads = _gradients(plan, x, weights, starts, y, wanted)
+    dy, *dfinals = upstream
+    dy = None if dy is None else dy if dy.stride(-1) == 1 else dy.contiguous()
+    dfinals = [None if d is None else d.contiguous() for d in dfinals]
+    sums = None
+    if wanted.weights:
+        each = _padded(y.shape[-1], x.dtype) * SLOTS[plan.cell] * (y.shape[-1] + 1 + x.shape[-1])
+        sums = pool.empty(*x.shape[:-3], plan.slices, each, dtype=x.dtype)
+    call = _call(plan, x, weights, starts, y)
+    call.slots, call.cells, call.dy, call.dx, call.sums = _addresses([slots, cells, dy, grads.x, sums])
+    if dy is not None:
+        call.dy_strides[:] = _strides(dy)
+    call.dw_ih, call.dw_hh, call.db_ih, call.db_hh = _addresses(grads.weights)
+    call.dfinal[:], call.dstart[:] = _addresses(dfinals), _addresses(grads.starts)
+    call.log2_norms[:], call.mantissas[:] = _addresses(grads.log2_norms), _addresses(grads.mantissas)
+    call.exponents[:] = _addresses(grads.exponents)
+    _run(plan, call, x.dtype, back=True)
+    return grads
+
+
+def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor, wanted: Wanted) -> Gradients:
+    """Memory for what is wanted."""
+    states = range(plan.states)
+    return Gradients(
+        x=pool.empty(*x.shape, dtype=x.dtype) if wanted.inputs else None,
+        weights=[None if w is None or not wanted.weights else torch.empty_like(w) for w in weights],
+        starts=[torch.empty_like(s) for s in starts],
+        log2_norms=[pool.empty(*y.shape[:-1], dtype=torch.float64) for _ in states] if wanted.norms else [],
+        mantissas=[torch.zeros_like(y) for _ in states] if wanted.vectors else [],
+        exponents=[torch.zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
+    )
+
+
+def _call(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor) -> Call:
+    """What both directions need."""
+    *members, T, B, I = x.shape
+    call = Call(members[0] if members else 1, T, B, I, y.shape[-1], plan.slices, plan.threads)
+    call.x_strides[:] = _strides(x)
+    call.activation = ACTIVATIONS.index(plan.activation)
+    call.residual, call.alpha = plan.residual is not None, 1.0 if plan.residual is None else plan.residual
+    if plan.sizes is not None:
+        call.sizes = (_int * T)(*plan.sizes)
+    call.x, call.y = x.data_ptr(), y.data_ptr()
+    call.w_ih, call.w_hh, call.b_ih, call.b_hh = _addresses(weights)
+    call.start[:] = _addresses(starts)
+    return call
+
+
+def _strides(t: Tensor) -> tuple[int, ...]:
+    """Strides of member, step and example."""
+    return t.stride()[:3] if t.dim() == 4 else (0, *t.stride()[:2])
+
+
+def _addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
+    """Addresses, and null for what is absent; filled up to two for arrays over states."""
+    found = [None if t is None else t.data_ptr() for t in tensors]
+    return found + [None] * (2 - len(found))
+
+
+@functools.cache
+def _padded(hidden: int, dtype: torch.dtype) -> int:
+    """Hidden units filled up to whole vectors."""
+    library = load()
+    assert library is not None
+    lanes = library.lanes(dtype == torch.float64)
+    return -(-hidden // lanes) * lanes
+
+
+def _run(plan: Plan, call: Call, dtype: torch.dtype, back: bool) -> None:
+    library = load()
+    assert library is not None
+    library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back)

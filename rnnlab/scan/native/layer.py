@@ -1,0 +1,185 @@
+"""The compiled scan as an operation of autograd."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch  # type: ignore[attr-defined]
+
+from rnnlab.cells import Cell, States, Weights
+from rnnlab.cells.gru import GRUCell
+from rnnlab.cells.lstm import LSTMCell
+from rnnlab.cells.vanilla import VanillaCell
+from rnnlab.scan.native import kernels
+from rnnlab.scan.native.build import load
+from rnnlab.scan.native.differentiable import gradients
+from rnnlab.scan.native.kernels import Plan, Wanted
+from rnnlab.scan.watch import Watch
+
+
+def supports(cell: Cell, w: Weights, x: Tensor) -> bool:
+    """Tell whether `run` can take this call.
+
+    Args:
+        cell: any cell.
+        w: its weights; where probes listen inside the step only the reference scan will do.
+        x: (T, B, I).
+    """
+    return (
+        _is_served(cell)
+        and w.gates is None
+        and _is_plain(x, *(t for t in w.__dict__.values() if isinstance(t, Tensor)))
+        and load() is not None
+    )
+
+
+SERVED: dict[type[Cell], set[str]] = {
+    VanillaCell: {"activation", "residual"},
+    LSTMCell: {"forget_gate", "forget_bias"},
+    GRUCell: set(),
+}
+"""The cells that the kernels know, and the options that may differ from their defaults."""
+
+
+def _is_served(cell: Cell) -> bool:
+    options = SERVED.get(type(cell))
+    if options is None or getattr(cell, "activation", "tanh") not in kernels.ACTIVATIONS:
+        return False
+    free = options | {"hidden_size", "norm_gain", "norm_noise"}
+    return all(
+        getattr(cell, name) == field.default for name, field in type(cell).model_fields.items() if name not in free
+    )
+
+
+def _is_plain(x: Tensor, *weights: Tensor) -> bool:
+    """Whether these are tensors that C code may read, in a context that it may be called from."""
+    return (
+        x.dtype in (torch.float32, torch.float64)
+        and all(t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *weights))
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and torch.autograd.forward_ad._current_level < 0
+        and all(level.key() == _VMAP for level in _functorch.get_interpreter_stack() or ())
+    )
+
+
+_VMAP = _functorch.TransformType.Vmap
+
+
+def run(cell: Cell, w: Weights, x: Tensor, states: States, watches: Sequence[Watch] = ()) -> tuple[Tensor, States]:
+    """Run a cell over a sequence.
+
+    Args:
+        cell: a cell that `supports` accepts.
+        w: the layer's weights; where `w.sizes` is given, step k advances its first `w.sizes[k]` examples alone.
+        x: (T, B, I).
+        states: the states before the first step, (B, H) each.
+        watches: get the norms of the total gradients, and where wanted the gradients, when the backward pass computes
+            them. Under `torch.vmap` they have the members as first dimension.
+
+    Returns:
+        (T, B, H) the outputs, zero where an example has ended, and every example's states after its last step.
+    """
+    T, B, _ = x.shape
+    slices, threads = kernels.split(1, B, T * B * w.weight_hh.numel())
+    vanilla = isinstance(cell, VanillaCell)
+    forgetful = not isinstance(cell, LSTMCell) or cell.forget_gate
+    plan = Plan(
+        cell=cell.kind if forgetful else "lstm_without_forget",
+        activation=cell.activation if vanilla else "tanh",
+        residual=cell.residual if vanilla else None,
+        sizes=None if w.sizes is None else tuple(w.sizes),
+        slices=slices,
+        threads=threads,
+    )
+    tensors = [x, w.weight_ih, w.weight_hh, w.__dict__.get("bias_ih"), w.__dict__.get("bias_hh"), *states]
+    operation = _MemberScan if torch._C._are_functorch_transforms_active() else _Scan
+    y, *finals = operation.apply(plan, cell, watches, _goes_back(tensors), *tensors)
+    return y, tuple(finals[: len(states)])
+
+
+def _goes_back(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether a backward pass can follow: without one of these that requires a gradient nothing needs to be kept."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+class _Scan(torch.autograd.Function):
+    """One layer over its sequences; with a dimension P before all others, P layers at once."""
+
+    @staticmethod
+    def forward(ctx: Any, plan: Plan, cell: Cell, watches: Sequence[Watch], keep: bool, *tensors: Any) -> Any:
+        x, weights, starts = _prepared(tensors)
+        outputs = kernels.forward(plan, x, weights, starts, keep)
+        _remember(ctx, (plan, cell, watches, keep, *tensors), outputs)
+        return outputs[:-2]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> Any:  # type: ignore[override]
+        *tensors, y, slots, cells = ctx.saved_tensors
+        x, weights, starts = _prepared(tensors)
+        needs, watches = ctx.needs_input_grad[4:], ctx.watches
+        if torch.is_grad_enabled():  # somebody will differentiate this pass
+            sent = upstream[: 1 + len(starts)]
+            again = gradients(ctx.cell, ctx.plan.sizes, tensors, sent, needs, watches)
+            return None, None, None, None, *again
+        wanted = Wanted(needs[0], any(needs[1:5]), bool(watches), any(watch.vectors for watch in watches))
+        upstream = upstream[: 1 + len(starts)]
+        grads = kernels.backward(ctx.plan, x, weights, starts, [y, slots, cells], upstream, wanted)
+        for watch in watches:
+            _report(watch, ctx.cell.states, grads)
+        found = [grads.x, *grads.weights, *grads.starts]
+        return None, None, None, None, *(g if need else None for g, need in zip(found, needs, strict=True))
+
+
+class _MemberScan(_Scan):
+    """The same under `torch.vmap`: the members of its dimension run side by side in one call."""
+
+    @staticmethod
+    def forward(plan: Plan, cell: Cell, watches: Sequence[Watch], keep: bool, *tensors: Any) -> Any:  # type: ignore[override]
+        x, weights, starts = _prepared(tensors)
+        return kernels.forward(plan, x, weights, starts, keep)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*output[-2:])
+        _remember(ctx, inputs, output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """Put the mapped dimension first and join it with that of outer maps."""
+        plan, cell, watches, _, x, *rest = args
+        tensors, shape = [], (info.batch_size, *(x.shape[:-3] if in_dims[4] is None else x.shape[1:-3]))
+        for t, dim in zip((x, *rest), in_dims[4:], strict=True):
+            if t is not None:
+                t = t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
+                t = t.flatten(0, len(shape) - 1)
+            tensors.append(t)
+        (P, T, B, _), w_hh = tensors[0].shape, tensors[2]
+        slices, threads = kernels.split(P, B, T * B * w_hh.numel())
+        plan = dataclasses.replace(plan, slices=slices, threads=threads)
+        outputs = _MemberScan.apply(plan, cell, watches, _goes_back(tensors), *tensors)
+        return tuple(t.unflatten(0, shape) for t in outputs), (0,) * len(outputs)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+    """Keep for the way back what it needs: a copy of nothing."""
+    ctx.plan, ctx.cell, ctx.watches, _, *tensors = inputs
+    y, *_, slots, cells = outputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*tensors, y, slots, cells)
+
+
+def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
+    """Inputs, weights and first states as the kernels read them: by stride, except from one unit to the next."""
+    x, weights, starts = tensors[0], tensors[1:5], tensors[5:]
+    x = x if x.stride(-1) == 1 else x.contiguous()
+    return x, [None if w is None else w.contiguous() for w in weights], [s.contiguous() for s in starts]
+
+
+def _report(watch: Watch, names: tuple[str, ...], grads: kernels.Gradients) -> None:
+    for s, name in enumerate(names):
+        watch.norms(name, grads.log2_norms[s])
+        if watch.vectors:
+            watch.gradients(name, grads.mantissas[s], grads.exponents[s])

@@ -1,0 +1,125 @@
+// Who does what, and where it lies in memory.
+#pragma once
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "cells.h"
+#include "gemm.h"
+
+// One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
+struct Call {
+    int64_t members, steps, batch, inputs, hidden, slices, threads;
+    int64_t x_strides[3], dy_strides[3];  // member, step, example
+    int64_t activation, residual;
+    double alpha;
+    const int64_t* sizes;  // active examples of every step, or null for all
+    const void *x, *w_ih, *w_hh, *b_ih, *b_hh, *start[2];
+    void *y, *final[2], *slots, *cells;             // (P,T,B,H), (P,B,H), what the way back needs
+    const void *dy, *dfinal[2];
+    void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dstart[2], *sums;
+    double* log2_norms[2];                          // (P,T,B)
+    void* mantissas[2];                             // (P,T,B,H)
+    int32_t* exponents[2];                          // (P,T,B)
+};
+
+namespace {
+
+// Memory of one thread that is kept from call to call, because fresh pages cost as much as the arithmetic.
+template <class T> class Scratch {
+    std::vector<T> memory;
+    size_t used = 0;
+
+  public:
+    void reset(size_t count) {
+        used = 0;
+        if (memory.size() < count + 16) memory = std::vector<T>(count + 16);
+        while (reinterpret_cast<uintptr_t>(memory.data() + used) % 64) used++;
+    }
+    T* take(size_t count) {
+        T* p = memory.data() + used;
+        used += (count + 63) / 64 * 64;
+        return p;
+    }
+    static size_t room(size_t count) { return (count + 63) / 64 * 64; }
+};
+
+// A product's rows that lie side by side in the gradients of the slots: `depth` values from vector `column` on.
+struct Run {
+    int column, depth;
+};
+
+// Units come in blocks of one vector. Columns are the vectors of all blocks and slots, in the order block, slot;
+// a panel is up to four of them, whole blocks only.
+template <class T, class C> struct Layout {
+    static constexpr int L = LANES<T>, BLOCKS = MOST_VECTORS / C::SLOTS;  // blocks in a panel
+    const Call& call;
+    const int H, I, blocks, columns, padded, J;
+
+    explicit Layout(const Call& c)
+        : call(c), H(c.hidden), I(c.inputs), blocks((H + L - 1) / L), columns(blocks * C::SLOTS), padded(blocks * L),
+          J(H + 1 + I) {}
+
+    int lanes(int block) const { return std::min(L, H - block * L); }
+    int panels() const { return (blocks + BLOCKS - 1) / BLOCKS; }
+    int first(int panel) const { return panel * BLOCKS * C::SLOTS; }
+    int width(int panel) const { return std::min(columns - first(panel), BLOCKS * C::SLOTS); }
+    size_t row_size() const { return size_t(columns) * L; }
+
+    // The columns among `count` slots from `slot` on, as runs without the padding of the last block.
+    std::vector<Run> runs(int slot, int count) const {
+        std::vector<Run> list;
+        for (int block = 0; block < blocks; block++)
+            for (int s = slot; s < slot + count; s++) {
+                const int column = block * C::SLOTS + s, depth = lanes(block);
+                const bool joins = !list.empty() && column % (BLOCKS * C::SLOTS) != 0 && list.back().depth % L == 0 &&
+                                   list.back().column + list.back().depth / L == column;
+                if (joins)
+                    list.back().depth += depth;
+                else
+                    list.push_back({column, depth});
+            }
+        return list;
+    }
+};
+
+// A slice of one member's batch, which one thread takes through all of time.
+struct Slice {
+    int member, from, to;
+    long before;                // rows of this member that belong to earlier slices
+    std::vector<long> starts;   // of every step: rows of the slice before it; one more at the end
+    std::vector<int> chunks;    // first step of every chunk, and the number of steps
+
+    int rows() const { return to - from; }
+    int active(int t) const { return starts[t + 1] - starts[t]; }
+};
+
+constexpr int CHUNK_ROWS = 64;  // rows that one product handles at once where steps can be put together
+
+inline int active_at(const Call& c, int t) { return c.sizes ? c.sizes[t] : c.batch; }
+
+inline Slice make_slice(const Call& c, int task) {
+    Slice s;
+    s.member = task / c.slices;
+    const int part = task % c.slices;
+    s.from = c.batch * part / c.slices, s.to = c.batch * (part + 1) / c.slices;
+    s.before = 0;
+    s.starts.push_back(0);
+    for (int t = 0; t < c.steps; t++) {
+        if (s.starts.back() - (s.chunks.empty() ? 0 : s.starts[s.chunks.back()]) >= CHUNK_ROWS || t == 0)
+            s.chunks.push_back(t);
+        const int all = active_at(c, t);
+        s.before += std::min(all, s.from);
+        s.starts.push_back(s.starts.back() + std::clamp(all - s.from, 0, s.rows()));
+    }
+    s.chunks.push_back(c.steps);
+    return s;
+}
+
+inline long member_rows(const Call& c) {
+    long rows = 0;
+    for (int t = 0; t < c.steps; t++) rows += active_at(c, t);
+    return rows;
+}
+
+}  // namespace

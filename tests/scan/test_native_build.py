@@ -1,0 +1,159 @@
+"""The kernels are compiled once, and without a compiler nothing breaks; memory is used again and never too early."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rnnlab.cells import Weights, make_cell
+from rnnlab.scan.native import build, run, supports
+from rnnlab.scan.native.buffers import SLACK, Pool
+
+
+@pytest.fixture
+def fresh_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """As on a machine where nobody has compiled anything."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.load.cache_clear()
+    yield tmp_path / "rnnlab"
+    build.load.cache_clear()
+
+
+def test_without_a_compiler_the_reference_serves_and_says_so_once(fresh_load, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.warns(RuntimeWarning, match="reference path: no C\\+\\+ compiler"):
+        assert build.load() is None
+    cell = make_cell("gru", hidden_size=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not supports(cell, Weights({}, True), torch.zeros(1, 1, 1))
+
+
+def test_a_compiler_that_fails_is_reported_with_its_words(fresh_load, monkeypatch, tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'out of patience' >&2\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setenv("CXX", str(broken))
+    with pytest.warns(RuntimeWarning, match="out of patience"):
+        assert build.load() is None
+    assert [p.name for p in fresh_load.iterdir()] == ["lock"]
+
+
+def test_those_who_start_together_compile_once(fresh_load, monkeypatch):
+    calls, found = [], []
+
+    def compile_slowly(compiler: str, flags: tuple[str, ...], library: Path) -> None:
+        calls.append(library)
+        time.sleep(0.2)
+        library.touch()
+
+    monkeypatch.setattr(build, "_compile", compile_slowly)
+    threads = [threading.Thread(target=lambda: found.append(build._compiled("c++", ()))) for _ in range(5)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(calls) == 1 and found == calls * 5
+
+
+def test_another_compiler_or_other_flags_make_another_library(fresh_load, monkeypatch):
+    monkeypatch.setattr(build, "_compile", lambda compiler, flags, library: library.touch())
+    keys = {build._compiled(*way) for way in [("c++", ()), ("g++", ()), ("c++", ("-mavx2",)), ("c++", ())]}
+    assert len(keys) == 3
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(build.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert build.cache_folder() == tmp_path / f"rnnlab-{os.getuid()}"
+
+
+@pytest.mark.skipif(build.load() is None, reason="needs a C++ compiler")
+def test_every_instruction_set_gives_the_same_result():
+    code = """
+import numpy, torch
+from rnnlab.cells import Weights, make_cell
+from rnnlab.scan.native import run
+cell, generator = make_cell("lstm", hidden_size=21), numpy.random.default_rng(0)
+shapes = cell.parameter_shapes(3)
+weights = {n: torch.from_numpy(generator.standard_normal(s) / 4).requires_grad_() for n, s in shapes.items()}
+y, _ = run(cell, Weights(weights, True), torch.ones(5, 7, 3).double(), (torch.zeros(7, 21).double(),) * 2)
+y.sum().backward()
+print(float(y.detach().sum()), *(float(w.grad.square().sum()) for w in weights.values()))
+"""
+
+    def results(capability: str) -> np.ndarray:
+        environment = os.environ | {"ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+        return np.array([float(word) for word in done.stdout.split()])
+
+    np.testing.assert_allclose(results("default"), results("avx2"), rtol=1e-10)
+
+
+def test_memory_comes_back_when_nothing_refers_to_it():
+    pool = Pool()
+    t = pool.empty(100, 1000, dtype=torch.float64)
+    address, view = t.data_ptr(), t[5:7].numpy()
+    del t
+    other = pool.empty(100, 1000, dtype=torch.float64)
+    assert other.data_ptr() != address  # `view` still looks at it
+    del view
+    gc.collect()
+    assert pool.empty(100, 1000, dtype=torch.float64).data_ptr() == address
+
+
+def test_a_graph_keeps_its_memory_and_gives_it_back_after_backward():
+    pool = Pool()
+    a = torch.ones(200, 200, requires_grad=True)
+    b = pool.empty(200, 200, dtype=torch.float32).fill_(3.0)
+    product = a * b
+    address = b.data_ptr()
+    del b
+    assert pool.held() == 0
+    product.sum().backward(retain_graph=True)
+    assert pool.held() == 0 and a.grad is not None and a.grad.eq(3.0).all()
+    product.sum().backward()  # `product` and its graph live on, what was saved in it does not
+    assert pool.held() >= 160_000
+    assert pool.empty(200, 200, dtype=torch.float32).data_ptr() == address
+
+
+def test_the_pool_does_not_hoard():
+    pool = Pool()
+    for n in range(20, 60):
+        t = pool.empty(n, 10_000, dtype=torch.float32)
+        del t
+        assert pool.held() <= SLACK * n * 40_100
+    pool.clear()
+    assert pool.held() == 0
+
+
+def test_memory_is_aligned_and_can_be_changed_in_place():
+    pool = Pool()
+    t = pool.empty(30, 1001, dtype=torch.float32).zero_()
+    w = torch.ones(1001, requires_grad=True)
+    t += w  # autograd refuses this on a view that was made behind its back
+    t.sum().backward()
+    assert w.grad is not None and w.grad.eq(30).all()
+    assert t.data_ptr() % 64 == 0 and t.is_contiguous()
+
+
+@pytest.mark.skipif(build.load() is None, reason="needs a C++ compiler")
+def test_outputs_that_are_kept_stay_as_they_are():
+    cell = make_cell("vanilla", hidden_size=64)
+    weights = {n: torch.full(s, 0.01, requires_grad=True) for n, s in cell.parameter_shapes(1).items()}
+    kept = []
+    for step in range(4):  # (100, 20, 64) floats come from the pool
+        y, _ = run(cell, Weights(weights, True), torch.full((100, 20, 1), float(step)), (torch.zeros(20, 64),))
+        kept.append((y.detach(), y.detach().clone()))
+        y.sum().backward()
+    assert all(torch.equal(y, copy) for y, copy in kept)
