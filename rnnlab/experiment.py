@@ -1,6 +1,7 @@
 """One experiment from the command line: resolve it, train it, show it, store it."""
 
 import json
+import math
 import os
 import shlex
 import signal
@@ -162,7 +163,7 @@ class _Progress:
             "train loss": f"{newest['train/loss']:.4g}",
             f"val {score}": f"{newest[f'val/{score}']:.4g}",
         }
-        if "grad/decay_rate" in newest:
+        if not math.isnan(newest.get("grad/decay_rate", math.nan)):
             self.shown["decay rate"] = f"{newest['grad/decay_rate']:+.3g} decades/step"
         if self.live is None:
             print("  ".join(f"{name} {value}" for name, value in self.shown.items()), flush=True)

@@ -16,6 +16,7 @@ from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.scan import scan
 from rnnlab.scan.order import Order
+from rnnlab.scan.segments import scan_in_segments
 from rnnlab.scan.watch import Call, Listener, Watch
 
 DIRECTIONS = ("forward", "reverse")
@@ -42,6 +43,8 @@ class Recurrent(nn.Module):
         bidirectional: run a second cell over the reversed sequence and concatenate.
         dilation: each step reads the states this many steps back, for every layer alike or one by one.
         residual_layers: add each layer's input to its output, from the second layer on.
+        checkpoint_every: compute segments of so many steps again on the way back instead of keeping them; none keeps
+            all. About √T saves the most memory.
         init: starting values; torch's own if none.
         steps: length of the sequences it is meant for: that many steps get batch-norm statistics of their own,
             and chrono biases spread over it.
@@ -58,6 +61,8 @@ class Recurrent(nn.Module):
     """
 
     residual_layers: bool = False
+    checkpoint_every: int | None = None
+    """Steps of a segment that is computed again on the way back to save memory; none keeps all steps."""
     noise: torch.Generator | None = None
     """Source of noise inside the steps, such as zoneout; torch's global one if none."""
 
@@ -74,6 +79,7 @@ class Recurrent(nn.Module):
         *,
         dilation: int | Sequence[int] = 1,
         residual_layers: bool = False,
+        checkpoint_every: int | None = None,
         init: Initialization | None = None,
         steps: int = 1000,
         generator: torch.Generator | None = None,
@@ -89,6 +95,7 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
+        self.checkpoint_every = checkpoint_every
         self.dilation = (dilation,) * num_layers if isinstance(dilation, int) else tuple(dilation)
         if len(self.dilation) != num_layers or min(self.dilation) < 1:
             raise UserError(
@@ -222,7 +229,8 @@ class Recurrent(nn.Module):
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = Call(self, layer, direction, w, x, history, start, order)
             watches = [listener.watch(call) for listener in self.listeners]
-        y, after = scan(self.cell, w, x, history, start, watches)
+        run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
+        y, after = run(self.cell, w, x, history, start, watches)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:

@@ -206,6 +206,7 @@ def _stack(config: Config, input_size: int, steps: int, stream: str, bidirection
         bidirectional=bidirectional,
         dilation=config.model.dilation,
         residual_layers=config.model.residual_layers,
+        checkpoint_every=config.model.checkpoint_every,
         init=config.init,
         steps=steps,
         generator=make_generator(config.seed, "init", stream),

@@ -87,11 +87,17 @@ class _Follow:
     def end(self, outputs: Tensor, history: list[States]) -> None:
         pass
 
-    def norms(self, state: str, log2: Tensor) -> None:
-        self._piece(state).norms = log2
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
+        piece = self._piece(state)
+        if piece.norms is None:
+            piece.norms = log2.new_full((piece.steps, piece.batch_size), -torch.inf)
+        piece.norms[first : first + len(log2)] = log2
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
-        self._piece(state).vectors = torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        piece, gradients = self._piece(state), torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
+        if piece.vectors is None:
+            piece.vectors = gradients.new_zeros(piece.steps, *gradients.shape[1:])
+        piece.vectors[first : first + len(gradients)] = gradients
 
     def _receive(self, state: str, k: int, gradient: Tensor) -> None:
         self._piece(state).received[k] = gradient.detach()

@@ -47,10 +47,10 @@ class _Follow:
             for i, state in enumerate(states):
                 state.register_hook(lambda g, at=(i, phase): self.left.__setitem__(at, g.detach()))
 
-    def norms(self, state: str, log2: Tensor) -> None:
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         """Not called: this watch sees every step."""
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         """Not called: this watch sees every step."""
 
     def _take_outputs(self, gradient: Tensor) -> None:

@@ -56,13 +56,14 @@ class Watch(Protocol):
         """Called after every step, in order of processing, with the new states of the active examples."""
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
-        """Called when the scan is over, with (T, B, O) outputs and the states it leaves, in the order of the scan."""
+        """Called when a reference scan is over, with (T, B, O) outputs and the states it leaves, in its own order."""
 
-    def norms(self, state: str, log2: Tensor) -> None:
-        """Called from a kernel's backward pass with (T, B) log2 ‖dL/ds_t‖: -inf for zero, NaN where not active."""
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
+        """Called from a kernel's backward pass with (K, B) log2 ‖dL/ds_t‖ of K steps from the first on, in the order
+        of the scan: -inf for zero, NaN where not active."""
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
-        """Called likewise with total gradients: (T, B, S) mantissas times two to (T, B) exponents."""
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        """Called likewise with total gradients: (K, B, S) mantissas times two to (K, B) exponents."""
 
 
 class Listener(Protocol):

@@ -10,7 +10,7 @@ from rnnlab.cells.activations import ActivationName
 from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.config import Config
-from rnnlab.models import SequenceModel
+from rnnlab.models import Model, build_model
 from rnnlab.probes.decay import fit_decay
 from rnnlab.seeding import make_generator
 from rnnlab.theory.bound import step_bound
@@ -45,7 +45,8 @@ def predict(config: Config) -> list[Prediction]:
     """Collect the predictions for a configuration at its initial weights, those of its seed.
 
     They are about the forward direction of the top layer and the gradient of a loss at one step. Where an answer is
-    due at every step, the profile adds up such losses, which hides the decay of each.
+    due at every step, the profile adds up such losses, which hides the decay of each. Where there is a decoder, they
+    are about the encoder.
 
     Args:
         config: the experiment.
@@ -57,7 +58,7 @@ def predict(config: Config) -> list[Prediction]:
     Raises:
         UserError: if the task's data are needed and missing.
     """
-    cell, model = config.cell, SequenceModel(config)
+    cell, model = config.cell, build_model(config)
     normalized = isinstance(cell, NormalizedCell) and cell.norm != "none"
     if normalized or cell.zoneout or model.recurrent.dilation[-1] != 1:
         return []
@@ -66,7 +67,7 @@ def predict(config: Config) -> list[Prediction]:
     return [_gate_leak(config, model)] if cell.time_gates else []
 
 
-def _vanilla(config: Config, cell: VanillaCell, model: SequenceModel) -> list[Prediction]:
+def _vanilla(config: Config, cell: VanillaCell, model: Model) -> list[Prediction]:
     W = _weight(model, "weight_hh")
     # modrelu starts with biases of zero, where it is the identity
     activation: ActivationName = "identity" if cell.activation == "modrelu" else cell.activation
@@ -96,7 +97,7 @@ def _linear(jacobian: np.ndarray) -> Prediction:
     return Prediction("spectral radius", slope, "asymptote", "linear recurrence, long lags", "Gelfand's formula")
 
 
-def _mean_field(config: Config, activation: ActivationName, W: np.ndarray, model: SequenceModel) -> Prediction:
+def _mean_field(config: Config, activation: ActivationName, W: np.ndarray, model: Model) -> Prediction:
     sigma_w = math.sqrt(len(W) * float(np.mean(W**2)))
     return Prediction(
         "mean field",
@@ -107,7 +108,7 @@ def _mean_field(config: Config, activation: ActivationName, W: np.ndarray, model
     )
 
 
-def _gate_leak(config: Config, model: SequenceModel) -> Prediction:
+def _gate_leak(config: Config, model: Model) -> Prediction:
     cell, lags = config.cell, np.arange(config.task.steps)
     gate, sign = next(iter(cell.time_gates.items()))  # the first one acts on the old state
     log10_gates = np.zeros(cell.hidden_size)  # a gate that is left out keeps everything
@@ -125,7 +126,7 @@ def _gate_leak(config: Config, model: SequenceModel) -> Prediction:
 
 
 @torch.no_grad()
-def _sigma_in(config: Config, model: SequenceModel) -> float:
+def _sigma_in(config: Config, model: Model) -> float:
     """Root mean square, over units, steps and examples, of what input and biases add to the pre-activation."""
     seen: list[torch.Tensor] = []
     hook = model.recurrent.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
@@ -135,11 +136,13 @@ def _sigma_in(config: Config, model: SequenceModel) -> float:
     return float(np.sqrt(np.mean(u**2)))
 
 
-def _weight(model: SequenceModel, name: str) -> np.ndarray:
+def _weight(model: Model, name: str) -> np.ndarray:
     """A weight of the top layer, forward direction, in double precision."""
     weight = getattr(model.recurrent, f"{name}_l{model.recurrent.num_layers - 1}")
     return weight.detach().double().numpy()
 
 
-def _bias(model: SequenceModel) -> np.ndarray:
-    return _weight(model, "bias_ih") + _weight(model, "bias_hh")
+def _bias(model: Model) -> np.ndarray:
+    """The sum of the biases that the equations have; some cells need only one."""
+    names = [name for name in model.recurrent.cell.parameter_shapes(1) if name in ("bias_ih", "bias_hh")]
+    return sum((_weight(model, name) for name in names), np.zeros(1))

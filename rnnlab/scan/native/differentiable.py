@@ -26,10 +26,10 @@ class _Keep:
     def end(self, outputs: Tensor, history: list[States]) -> None:
         pass
 
-    def norms(self, state: str, log2: Tensor) -> None:
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         pass
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         pass
 
 

@@ -13,31 +13,28 @@ template <class T, class C> class ForwardWeights {
     T *packed, *bias;
 
     long panel_size(int panel) const {
-        return long(plan.width(panel) / C::SLOTS) * L * (plan.I * C::X_COUNT + plan.H * C::H_COUNT);
+        return (plan.part_width(panel, C::X_COUNT) * plan.I + plan.part_width(panel, C::H_COUNT) * plan.H) * long(L);
     }
 
     static void pack(const Plan& plan, T* out, int panel, const T* w, int depth, int slot, int count, const int* rows) {
-        const int blocks = plan.width(panel) / C::SLOTS, width = blocks * count * L;
-        for (int b = 0; b < blocks; b++)
-            for (int s = 0; s < count; s++) {
-                const int block = panel * Plan::BLOCKS + b, lanes = plan.lanes(block);
-                const T* from = w + (size_t(rows[slot + s]) * plan.H + block * L) * depth;
-                T* to = out + (b * count + s) * L;
-                for (int k = 0; k < depth; k++)
-                    for (int lane = 0; lane < L; lane++)
-                        to[size_t(k) * width + lane] = lane < lanes ? from[size_t(lane) * depth + k] : T(0);
-            }
+        const int width = plan.part_width(panel, count) * L, first = plan.part_first(panel, slot) * L;
+        std::fill(out, out + size_t(depth) * width, T(0));
+        plan.each(panel, slot, count, [&](int at, int s, int unit) {
+            const T* from = w + (size_t(rows[s]) * plan.H + unit) * depth;
+            const int block = at / (C::SLOTS * L), column = at - first - block * (C::SLOTS - count) * L;
+            for (int k = 0; k < depth; k++) out[size_t(k) * width + column] = from[k];
+        });
     }
 
     void add_bias(const T* b, int slot, int count, const int* rows) {
-        for (int block = 0; b && block < plan.blocks; block++)
-            for (int s = slot; s < slot + count; s++)
-                for (int lane = 0; lane < plan.lanes(block); lane++)
-                    bias[(block * C::SLOTS + s) * L + lane] += b[rows[s] * plan.H + block * L + lane];
+        for (int panel = 0; b && panel < plan.panels(); panel++)
+            plan.each(panel, slot, count, [&](int at, int s, int unit) {
+                bias[plan.first(panel) * L + at] += b[rows[s] * plan.H + unit];
+            });
     }
 
   public:
-    static size_t size(const Plan& p) { return size_t(p.padded) * (C::H_COUNT * p.H + C::X_COUNT * p.I); }
+    static size_t size(const Plan& p) { return size_t(p.vectors) * L * (p.H + p.I); }
     static size_t room(const Plan& p) { return Scratch<T>::room(size(p)) + Scratch<T>::room(p.row_size()); }
 
     ForwardWeights(const Plan& p, Scratch<T>& scratch, int member) : plan(p) {
@@ -46,7 +43,7 @@ template <class T, class C> class ForwardWeights {
         packed = scratch.take(size(p)), bias = scratch.take(p.row_size());
         T* out = packed;
         for (int panel = 0; panel < p.panels(); out += panel_size(panel++)) {
-            T* h = out + size_t(p.width(panel) / C::SLOTS) * C::X_COUNT * L * p.I;
+            T* h = out + size_t(p.part_width(panel, C::X_COUNT)) * L * p.I;
             pack(p, out, panel, (const T*)c.w_ih + rows * p.I, p.I, C::X_FIRST, C::X_COUNT, C::x_rows);
             pack(p, h, panel, (const T*)c.w_hh + rows * p.H, p.H, C::H_FIRST, C::H_COUNT, C::h_rows);
         }
@@ -57,11 +54,11 @@ template <class T, class C> class ForwardWeights {
 
     // u (rows, width of the panel) = bias + (x, h) W, with x and h side by side.
     void project(T* u, int panel, const T* xh, int rows) const {
-        const int blocks = plan.width(panel) / C::SLOTS, width = plan.width(panel) * L, stride = plan.I + plan.H;
+        const int vectors = plan.width(panel), width = vectors * L, stride = plan.I + plan.H;
         const T *w = packed + panel * panel_size(0), *b = bias + size_t(plan.first(panel)) * L;
-        const int x_width = blocks * C::X_COUNT, h_width = blocks * C::H_COUNT;
-        if constexpr (C::X_COUNT == C::SLOTS && C::H_COUNT == C::SLOTS) {
-            multiply<T>(b, 0, u, width, xh, stride, 1, w, width, rows, x_width, stride);
+        const int x_width = plan.part_width(panel, C::X_COUNT), h_width = plan.part_width(panel, C::H_COUNT);
+        if (x_width == vectors && h_width == vectors) {
+            multiply<T>(b, 0, u, width, xh, stride, 1, w, width, rows, vectors, stride);
         } else {
             for (int r = 0; r < rows; r++) std::copy(b, b + C::X_FIRST * L, u + size_t(r) * width);
             T *ux = u + C::X_FIRST * L, *uh = u + C::H_FIRST * L;
@@ -108,7 +105,11 @@ template <class T, class C> class Forward {
             Vec<T> c{};
             if constexpr (C::STATES == 2) c = load(cell + r * padded + at);
             const Vec<T> old = load(h_old + r * H + at, lanes);
-            store(h + r * H + at, C::forward(o, u + r * width, slots + r * slot_row, old, c), lanes);
+            T wide[C::SLOTS * L], *slot = slots + r * slot_row;
+            const bool dense = C::SLOTS > 1 && lanes < L;
+            if (dense) spread(u + r * width, wide, C::SLOTS, lanes);
+            store(h + r * H + at, C::forward(o, dense ? wide : u + r * width, dense ? wide : slot, old, c), lanes);
+            if (dense) gather(wide, slot, C::SLOTS, lanes);
             if constexpr (C::STATES == 2) {
                 store(cell + r * padded + at, c);
                 if (kept) store(kept + r * padded + at, c);
@@ -125,12 +126,14 @@ template <class T, class C> class Forward {
             std::copy(h_old + size_t(r) * plan.H, h_old + size_t(r + 1) * plan.H, xh + size_t(r) * stride + plan.I);
         for (int panel = 0; panel < plan.panels(); panel++) {
             weights.project(u, panel, xh, active);
-            for (int block = panel * Plan::BLOCKS, i = 0; i < plan.width(panel); block++, i += C::SLOTS) {
+            for (int b = 0; b < plan.blocks_in(panel); b++) {
+                const int block = panel * Plan::BLOCKS + b, lanes = plan.lanes(block);
+                const T* own = u + b * C::SLOTS * L;
                 T* out = slots + size_t(block) * C::SLOTS * L;
-                if (plan.lanes(block) == L)
-                    advance(active, block, L, u + i * L, h_old, h, out, kept);
+                if (lanes == L)
+                    advance(active, block, L, own, h_old, h, out, kept);
                 else
-                    advance(active, block, plan.lanes(block), u + i * L, h_old, h, out, kept);
+                    advance(active, block, lanes, own, h_old, h, out, kept);
             }
         }
         std::fill(h + size_t(active) * plan.H, h + size_t(slice.rows()) * plan.H, T(0));

@@ -44,44 +44,52 @@ template <class T> class Scratch {
     static size_t room(size_t count) { return (count + 63) / 64 * 64; }
 };
 
-// A product's rows that lie side by side in the gradients of the slots: `depth` values from vector `column` on.
-struct Run {
-    int column, depth;
-};
-
-// Units come in blocks of one vector. Columns are the vectors of all blocks and slots, in the order block, slot;
-// a panel is up to four of them, whole blocks only.
+// Units come in blocks of one vector, whose slots follow each other. In the last block, when it is not full, they do so
+// without gaps, so that no product spends time on padding. A panel is as many blocks as give up to four vectors.
 template <class T, class C> struct Layout {
-    static constexpr int L = LANES<T>, BLOCKS = MOST_VECTORS / C::SLOTS;  // blocks in a panel
+    static constexpr int L = LANES<T>, S = C::SLOTS, BLOCKS = MOST_VECTORS / S;  // blocks in a panel
     const Call& call;
-    const int H, I, blocks, columns, padded, J;
+    const int H, I, blocks, vectors, padded, J;
 
     explicit Layout(const Call& c)
-        : call(c), H(c.hidden), I(c.inputs), blocks((H + L - 1) / L), columns(blocks * C::SLOTS), padded(blocks * L),
-          J(H + 1 + I) {}
+        : call(c), H(c.hidden), I(c.inputs), blocks((H + L - 1) / L), vectors(H / L * S + (H % L * S + L - 1) / L),
+          padded(blocks * L), J(H + 1 + I) {}
 
     int lanes(int block) const { return std::min(L, H - block * L); }
-    int panels() const { return (blocks + BLOCKS - 1) / BLOCKS; }
-    int first(int panel) const { return panel * BLOCKS * C::SLOTS; }
-    int width(int panel) const { return std::min(columns - first(panel), BLOCKS * C::SLOTS); }
-    size_t row_size() const { return size_t(columns) * L; }
+    bool dense(int block) const { return S > 1 && lanes(block) < L; }
+    size_t row_size() const { return size_t(vectors) * L; }
 
-    // The columns among `count` slots from `slot` on, as runs without the padding of the last block.
-    std::vector<Run> runs(int slot, int count) const {
-        std::vector<Run> list;
-        for (int block = 0; block < blocks; block++)
-            for (int s = slot; s < slot + count; s++) {
-                const int column = block * C::SLOTS + s, depth = lanes(block);
-                const bool joins = !list.empty() && column % (BLOCKS * C::SLOTS) != 0 && list.back().depth % L == 0 &&
-                                   list.back().column + list.back().depth / L == column;
-                if (joins)
-                    list.back().depth += depth;
-                else
-                    list.push_back({column, depth});
-            }
-        return list;
+    int panels() const { return (blocks + BLOCKS - 1) / BLOCKS; }
+    int first(int panel) const { return panel * BLOCKS * S; }
+    int width(int panel) const { return std::min(vectors - first(panel), BLOCKS * S); }
+    int blocks_in(int panel) const { return std::min(blocks - panel * BLOCKS, BLOCKS); }
+
+    // The vectors of a panel that hold `count` slots from `slot` on; all of them where these share vectors with others.
+    int part_first(int panel, int slot) const { return dense(panel * BLOCKS) ? 0 : slot; }
+    int part_width(int panel, int count) const { return dense(panel * BLOCKS) ? width(panel) : blocks_in(panel) * count; }
+
+    // Calls f(position in the panel's row, slot, unit) for every unit of `count` slots from `slot` on, in order.
+    template <class F> void each(int panel, int slot, int count, F f) const {
+        for (int b = 0; b < blocks_in(panel); b++) {
+            const int block = panel * BLOCKS + b;
+            for (int s = slot; s < slot + count; s++)
+                for (int lane = 0; lane < lanes(block); lane++) f(b * S * L + s * lanes(block) + lane, s, block * L + lane);
+        }
     }
+
+    // Where the values that `each` visits begin in the panel's row, and how many there are; they have no gaps.
+    int run_first(int panel, int slot) const { return slot * lanes(panel * BLOCKS); }
+    int run_length(int panel, int count) const { return count * std::min(BLOCKS * L, H - panel * BLOCKS * L); }
 };
+
+// Slots of one dense block between how they lie in memory and one vector each.
+template <class T> INLINE void spread(const T* from, T* to, int slots, int lanes) {
+    for (int s = 0; s < slots; s++) store(to + s * LANES<T>, load(from + s * lanes, lanes));
+}
+
+template <class T> INLINE void gather(const T* from, T* to, int slots, int lanes) {
+    for (int s = 0; s < slots; s++) store(to + s * lanes, load(from + s * LANES<T>), lanes);
+}
 
 // A slice of one member's batch, which one thread takes through all of time.
 struct Slice {

@@ -1,0 +1,86 @@
+"""A scan in segments that are computed again on the way back, so that memory grows with their length alone."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from rnnlab.cells import Cell, States, Weights
+from rnnlab.errors import UserError
+from rnnlab.scan import scan
+from rnnlab.scan.watch import Watch
+
+
+class _Shifted:
+    """Tells a watch of one segment's steps at their place in the whole."""
+
+    def __init__(self, watch: Watch, first: int) -> None:
+        self.watch, self.first = watch, first
+        self.every_step, self.vectors = watch.every_step, watch.vectors
+
+    def step(self, k: int, states: States) -> None:
+        self.watch.step(self.first + k, states)
+
+    def end(self, outputs: Tensor, history: list[States]) -> None:
+        pass
+
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
+        self.watch.norms(state, log2, self.first + first)
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        self.watch.gradients(state, mantissa, exponent, self.first + first)
+
+
+def scan_in_segments(
+    cell: Cell,
+    w: Weights,
+    x: Tensor,
+    history: Sequence[States],
+    start: int = 0,
+    watches: Sequence[Watch] = (),
+    *,
+    every: int,
+) -> tuple[Tensor, list[States]]:
+    """Run a cell over a sequence, keeping the states between segments alone; the gradients are the same.
+
+    With √T steps a segment, memory grows with √T; the time is that of one more forward pass.
+
+    Args:
+        cell: the equations.
+        w: the layer's weights.
+        x: (T, B, I).
+        history: the states before the first step; see `rnnlab.scan.reference.scan`.
+        start: absolute time of the first step.
+        watches: follow the scan.
+        every: steps of a segment.
+
+    Raises:
+        UserError: if taking a step again would not repeat it, or a trace wants to see every step.
+
+    Reference: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3.
+    """
+    if cell.zoneout or getattr(cell, "norm", "none").startswith("batch"):
+        raise UserError(
+            f"checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: set it to none, "
+            "or leave those out"
+        )
+    if any(watch.every_step for watch in watches):
+        raise UserError(f"checkpoint_every = {every} does not keep the steps that a trace needs: set it to none")
+    width, outputs, flat = len(cell.states), [], [s for states in history for s in states]
+    for first in range(0, len(x), every):
+        part = copy.copy(w)
+        part.sizes = None if w.sizes is None else w.sizes[first : first + every]
+        shifted = [_Shifted(watch, first) for watch in watches]
+
+        def segment(
+            x: Tensor, *flat: Tensor, part: Weights = part, first: int = first, shifted: Sequence[Watch] = shifted
+        ) -> tuple[Tensor, ...]:
+            states = [flat[i : i + width] for i in range(0, len(flat), width)]
+            y, states = scan(cell, part, x, states, start + first, shifted)
+            return y, *(s for each in states for s in each)
+
+        y, *flat = checkpoint(segment, x[first : first + every], *flat, use_reentrant=False, preserve_rng_state=False)
+        outputs.append(y)
+    return torch.cat(outputs), [tuple(flat[i : i + width]) for i in range(0, len(flat), width)]

@@ -1,0 +1,64 @@
+"""Segments that are computed again give the same outputs, gradients and norms in less memory."""
+
+import numpy as np
+import pytest
+import torch
+
+import rnnlab
+from rnnlab.errors import UserError
+from rnnlab.layers import Recurrent
+
+T, B, I, H = 23, 4, 3, 5
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}, {"dilation": 3}], ids=str)
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru", "mgu", "skip"])
+@pytest.mark.parametrize("every", [1, 5, 100])
+def test_outputs_gradients_and_norms_are_those_of_one_piece(kind, options, every):
+    torch.manual_seed(0)
+    net = Recurrent(kind, I, H, dtype=torch.float64, **options)
+    x, lengths = torch.randn(T, B, I, dtype=torch.float64), torch.tensor([T, 3, 9, 20])
+    found = []
+    for segment in (None, every):
+        net.checkpoint_every = segment
+        net.zero_grad()
+        with rnnlab.record(net) as log:
+            y, states = net(x, lengths=lengths)
+            (y.sin().sum() + states[0].square().sum()).backward()
+        found.append((y, [p.grad for p in net.parameters()], log.dataset()["log10_grad_norm"].values))
+    (y, gradients, norms), (again, same, also) = found
+    torch.testing.assert_close(again, y, rtol=0, atol=1e-14)
+    for a, b in zip(same, gradients, strict=True):  # sums over segments in another order
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(also, norms, atol=1e-10)
+
+
+def kept_bytes(every: int | None) -> int:
+    """Bytes that autograd holds between a forward and a backward pass of a long sequence."""
+    net, x = rnnlab.LSTM(2, 16), torch.randn(2500, 8, 2)
+    net.checkpoint_every = every
+    total = 0
+
+    def pack(t: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total += t.nbytes
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        net(x)
+    return total
+
+
+def test_the_steps_are_not_kept():
+    # Segments of √T keep their inputs (2 of 16 units here) and one pair of states each.
+    assert kept_bytes(50) < kept_bytes(None) / 10
+
+
+def test_what_cannot_be_repeated_is_refused():
+    x = torch.randn(T, B, I)
+    for options in ({"zoneout": 0.1}, {"norm": "batch"}):
+        with pytest.raises(UserError, match="checkpoint_every = 5"):
+            Recurrent("gru", I, H, checkpoint_every=5, **options)(x)
+    net = Recurrent("gru", I, H, checkpoint_every=5)
+    with rnnlab.trace(net), pytest.raises(UserError, match="trace"):
+        net(x)
