@@ -1,17 +1,34 @@
-"""Every Python block in README and docs runs; blocks of one file run in order in one process."""
+"""What README and docs say is so: Python blocks run, links lead somewhere, tables agree with the code.
 
+Blocks of one file run in order in one process.
+"""
+
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from rnnlab.cells import CELLS
+from rnnlab.cells.activations import ACTIVATIONS
+from rnnlab.cells.normalized import NormalizedCell
+from rnnlab.config import ModelOptions
+from rnnlab.layers import Recurrent
+from rnnlab.options import Options
 from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+FROM_DATA = {"characters", "generation"}
+"""Tasks whose baselines come out of their data and are not a formula."""
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -38,3 +55,103 @@ def test_links_and_pictures_exist():
     for path in DOCUMENTS:
         for target in re.findall(r"\]\((?!http|#)([^)]+)\)", path.read_text(encoding="utf-8")):
             assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def table(document: str, heading: str) -> dict[str, dict[str, str]]:
+    """The rows of the first table below a heading, by the code in their first cell; their cells by column."""
+    section = (ROOT / "docs" / document).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert len({row[0] for row in rows}) == len(rows), f"{document}: a row stands twice"
+    return {row[0].strip("`"): dict(zip(header, row, strict=True)) for row in rows}
+
+
+def codes(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+def stated_options(text: str) -> dict[str, Any]:
+    """What stands as `name: default` in a cell of a table."""
+    return {name: value for code in codes(text) if ": " in code for name, value in yaml.safe_load(code).items()}
+
+
+def value(formula: str, **names: Any) -> Any:
+    """Evaluate a formula, in which a space between factors is a product."""
+    return eval(re.sub(r"(?<=[\w)]) (?=[\w(])", " * ", formula), {"ln": math.log, **names})
+
+
+def assert_defaults(stated: dict[str, Any], options: type[Options]):
+    for name, default in stated.items():
+        assert name in options.model_fields, f"{options.__name__} has no option '{name}'"
+        expected = options.model_fields[name].default
+        # The largest phase is written with five digits.
+        assert default == (pytest.approx(expected, rel=1e-4) if isinstance(expected, float) else expected), name
+
+
+@pytest.mark.parametrize(
+    ("document", "heading", "known"),
+    [
+        ("cells.md", "Equations", CELLS),
+        ("cells.md", "Options, states, cost", CELLS),
+        ("tasks.md", "What is asked", TASKS),
+        ("tasks.md", "Options and criteria", TASKS),
+    ],
+)
+def test_everything_registered_has_its_row_and_nothing_else_has(document, heading, known):
+    assert set(table(document, heading)) == set(known)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_the_row_of_a_cell_is_true(kind):
+    row, cell = table("cells.md", "Options, states, cost")[kind], CELLS[kind].parse({"hidden_size": 6})
+    stated = stated_options(row["Options"])
+    assert_defaults(stated, CELLS[kind])
+    assert set(stated) == set(CELLS[kind].model_fields) - set(NormalizedCell.model_fields)
+
+    sizes = re.findall(r"`(\w+)` ([^,]+)", row["States"])
+    assert [name for name, _ in sizes] == list(cell.states)
+    assert [value(size, H=6, **stated) for _, size in sizes] == list(cell.state_sizes)
+
+    (weights,) = codes(row["Weights"])
+    for I, H in [(3, 5), (4, 6)]:
+        counted = sum(p.numel() for p in Recurrent(kind, I, H).parameters())
+        assert value(weights, I=I, H=H, **stated) == counted
+
+
+def test_options_around_a_cell_are_true():
+    rows, named = table("cells.md", "Options around a cell"), set()
+    for name, row in rows.items():
+        section, option = name.split(".", 1)
+        stated = stated_options(f"`{option}`")
+        assert_defaults(stated, {"cell": NormalizedCell, "model": ModelOptions}[section])
+        offering = {k for k, cell in CELLS.items() if section == "model" or set(stated) <= set(cell.model_fields)}
+        assert (set(CELLS) if row["Cells"] == "all" else set(codes(row["Cells"]))) == offering
+        named |= set(stated)
+    own = set(NormalizedCell.model_fields) - {"kind", "hidden_size"}
+    assert named == own | {"num_layers", "bidirectional", "residual_layers", "dilation"}
+
+
+def test_activations_and_cells_with_chrono_biases_are_listed():
+    text = " ".join((ROOT / "docs" / "cells.md").read_text(encoding="utf-8").split())
+    (activations,) = re.findall(r"Activations of `vanilla`: ([^.]*)\.", text)
+    assert set(activations.split(", ")) == {*ACTIVATIONS, "modrelu"}
+    (timed,) = re.findall(r"`init\.bias: chrono` spreads[^.]* is for ([^.]*)\.", text)
+    assert set(codes(timed)) == {kind for kind, cell in CELLS.items() if cell.time_gates}
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_the_row_of_a_task_is_true(kind):
+    row, task = table("tasks.md", "Options and criteria")[kind], TASKS[kind].parse({})
+    stated = stated_options(row["Options"])
+    assert_defaults(stated, TASKS[kind])
+    assert set(stated) == set(TASKS[kind].model_fields) - {"kind"}
+
+    names = {**task.model_dump(), "T": task.steps}
+    assert codes(row["Answers"]) == [task.answers]
+    assert value(codes(row["T"])[0], **names) == task.steps
+    assert set(np.ravel(value(codes(row["Lags"])[0], **names))) == set(task.lags)
+    name, sign, bound = codes(row["Solved"])[0].split(" ", 2)
+    assert (name, sign, value(bound)) == (task.score_name, "≥" if task.higher_is_better else "≤", task.solved_at)
+    if kind not in FROM_DATA:
+        stated_baseline = [value(codes(row[column])[0], **names) for column in ("Baseline: loss", "score")]
+        assert stated_baseline == pytest.approx(task.baseline[:2], rel=1e-12)  # one formula, two orders of rounding
