@@ -35,6 +35,8 @@ class ModelOptions(Options):
     """Add each layer's input to its output, from the second layer on."""
     dilation: int | tuple[int, ...] = 1
     """How many steps back each layer reads its states: one number for all, or one for each (Chang et al. 2017)."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Compute segments of so many steps again on the way back, to save memory on long sequences; none keeps all."""
     input: Literal["auto", "raw", "one_hot", "embedding"] = "auto"
     """How inputs enter: auto is raw for features and one-hot for symbols."""
     embedding_size: int = Field(default=32, ge=1)
@@ -111,7 +113,10 @@ class Recording(Options):
     exploded: float = Field(default=6.0, gt=0)
     """log10 of first over last measured norm above which the gradient counts as exploded."""
     probes: Preset = "light"
-    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own."""
+    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own.
+
+    A probed step takes as long as some tens of updates with standard, and some hundred with full.
+    """
     probe_points: int = Field(default=5, ge=1)
     """Probed training steps, spread logarithmically."""
 
@@ -151,6 +156,7 @@ class Config(Options):
             _check_own_start,
             _check_input,
             _check_batch_norm,
+            _check_probes,
         ):
             check(self)
         return self
@@ -243,6 +249,14 @@ def _check_batch_norm(config: Config) -> None:
         raise ValueError(f"cell.norm_noise = {cell.norm_noise} is for cell.norm = 'batch': set it to 0")
     if cell.norm == "batch" and config.training.batch_size < 2:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
+
+
+def _check_probes(config: Config) -> None:
+    if config.recording.probes != "light" and config.model.checkpoint_every is not None:
+        raise ValueError(
+            f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
+            f"{config.model.checkpoint_every} does not keep: set it to null, or recording.probes to 'light'"
+        )
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,4 +1,4 @@
-"""Reads runs back: gradient profiles as labelled arrays, sweeps as tables."""
+"""Reads runs back: gradient profiles and probes as labelled arrays, sweeps as tables."""
 
 import json
 import math
@@ -13,9 +13,10 @@ from mlflow.exceptions import MlflowException
 
 from rnnlab.errors import UserError, nearest
 from rnnlab.tracking import store
-from rnnlab.tracking.writer import PROFILE, SUMMARY
+from rnnlab.tracking.writer import PROBES, PROFILE, SUMMARY
 
 PAGE = 1000  # runs
+RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}
 TEXTS = ("task", "arm", "phase", "outcome", "score_name", "config_hash", "git_commit", "command")
 NUMBERS = {
     "loss": "test/loss",
@@ -51,6 +52,27 @@ def load_profile(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
     Raises:
         UserError: if the store cannot be read, or has no such run, or the run recorded no gradients.
     """
+    return _load(run_id, PROFILE, tracking_uri)
+
+
+def load_probes(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
+    """Read what the probes measured along a run.
+
+    Args:
+        run_id: MLflow's id of the run.
+        tracking_uri: the store; the one in use if not given.
+
+    Returns:
+        Dataset with a leading dim step, then layer, direction and those of each quantity, in memory, float32.
+
+    Raises:
+        UserError: if the store cannot be read, or has no such run, or the run was not probed.
+    """
+    return _load(run_id, PROBES, tracking_uri)
+
+
+def _load(run_id: str, file: str, tracking_uri: str | None) -> xr.Dataset:
+    """Read arrays from the artifacts of a run."""
     uri = tracking_uri or store.tracking_uri()
     client = store.connect(uri)
     try:
@@ -59,13 +81,13 @@ def load_profile(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
         raise UserError(
             f"the tracking store {store.shown(uri)} holds no run '{run_id}': take an id from its dashboard"
         ) from error
-    if PROFILE not in names:
+    if file not in names:
         raise UserError(
-            f"run '{run_id}' holds no {PROFILE}: it has not finished, or recorded nothing; "
-            "choose a finished run with recording.points above 0"
+            f"run '{run_id}' holds no {file}: it has not finished, or recorded nothing; "
+            f"choose a finished run with {RECORDED[file]}"
         )
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder, store.explained(uri):
-        return xr.load_dataset(client.download_artifacts(run_id, PROFILE, folder), engine="h5netcdf")
+        return xr.load_dataset(client.download_artifacts(run_id, file, folder), engine="h5netcdf")
 
 
 def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Writes one run: its configuration, its curves, its final numbers, its gradient profile."""
+"""Writes one run: its configuration, its curves, its final numbers, its gradient profile and probes."""
 
 import json
 import math
@@ -19,6 +19,7 @@ from rnnlab.training.result import Curve, Result
 SUMMARY = "summary/"
 """Prefix of final numbers, some of which share their name with a curve."""
 PROFILE = "profile.nc"
+PROBES = "probes.nc"
 FOLLOW_SECONDS = 5.0
 REASON_LENGTH = 5000
 OUTCOMES = {"FAILED": "failed", "KILLED": "pruned"}
@@ -115,7 +116,7 @@ class RunWriter:
         """Store everything a run leaves behind and mark it FINISHED.
 
         Args:
-            result: what the run returned. Its configuration, profile and figures become artifacts.
+            result: what the run returned. Its configuration, profile, probes and figures become artifacts.
         """
         final = {f"{SUMMARY}{name}": Curve([result.steps], [v]) for name, v in result.summary().items()}
         self.log_curves({**result.history, **final})
@@ -204,14 +205,17 @@ def write_artifacts(result: Result, folder: Path) -> None:
 
     Args:
         result: what the run returned.
-        folder: gets config.json and, if gradients were recorded, profile.nc, figures/heatmap.png, figures/lag.png.
+        folder: gets config.json; if probes ran, probes.nc; and if gradients were recorded, profile.nc,
+            figures/heatmap.png and figures/lag.png.
     """
     config = json.dumps(result.config.model_dump(mode="json"), indent=2)
     Path(folder, "config.json").write_text(config + "\n", encoding="utf-8")
+    if result.probes is not None:
+        write_arrays(result.probes, folder / PROBES)
     profile = result.profile
     if profile is None or not profile.sizes["step"]:
         return
-    write_profile(profile, folder / PROFILE)
+    write_arrays(profile, folder / PROFILE)
     (folder / "figures").mkdir()
     from rnnlab import plots  # late: seaborn takes a second to import, and only recorded runs need it
 
@@ -219,8 +223,8 @@ def write_artifacts(result: Result, folder: Path) -> None:
         plots.save(draw(profile), folder / "figures" / f"{name}.png")
 
 
-def write_profile(profile: xr.Dataset, path: Path) -> None:
-    """Write a gradient profile as netCDF, compressed, in float32."""
+def write_arrays(arrays: xr.Dataset, path: Path) -> None:
+    """Write a gradient profile or what probes measured as netCDF, compressed, in float32."""
     compact = {"dtype": "float32", "zlib": True, "complevel": 4}
-    floats = [name for name, array in profile.data_vars.items() if array.dtype.kind == "f"]
-    profile.to_netcdf(path, engine="h5netcdf", encoding=dict.fromkeys(floats, compact))
+    floats = [name for name, array in arrays.data_vars.items() if array.dtype.kind == "f"]
+    arrays.to_netcdf(path, engine="h5netcdf", encoding=dict.fromkeys(floats, compact))

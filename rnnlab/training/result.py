@@ -27,7 +27,7 @@ class Curve(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """Outcome, final scores, curves and gradient profile of one run.
+    """Outcome, final scores, curves, gradient profile and probes of one run.
 
     Attributes:
         config: what was run.
@@ -39,6 +39,7 @@ class Result:
         seconds: wall time of training and evaluation, interruptions left out.
         history: curves by name, such as `train/loss`.
         profile: total gradient norms at every time step of every recorded training step.
+        probes: what the probes measured at every probed training step.
     """
 
     config: Config
@@ -50,6 +51,7 @@ class Result:
     seconds: float
     history: dict[str, Curve]
     profile: "xr.Dataset | None"
+    probes: "xr.Dataset | None" = None
 
     @property
     def objective(self) -> float:
@@ -107,7 +109,12 @@ class Result:
     def _hidden_state(self, step: int) -> "xr.Dataset | None":
         if self.profile is None or self.profile.sizes["step"] == 0:
             return None
-        return self.profile.isel(step=step, layer=-1).sel(direction="forward", state="h")
+        layers = self.profile.isel(step=step).sel(direction="forward", state="h")
+        top = layers.isel(layer=0)
+        for number in range(1, layers.sizes["layer"]):  # a decoder on top is measured once the encoder has read all
+            layer = layers.isel(layer=number)
+            top = layer.where(layer["zero_fraction"].notnull(), top)
+        return top
 
 
 def _flag(measured: float, value: bool) -> float:

@@ -8,10 +8,12 @@ import pytest
 import xarray as xr
 
 import rnnlab
+from rnnlab.config import Config, override
 from rnnlab.errors import UserError
 from rnnlab.tracking import reader
-from rnnlab.tracking.reader import COLUMNS, load_profile, load_sweep
+from rnnlab.tracking.reader import COLUMNS, load_probes, load_profile, load_sweep
 from rnnlab.tracking.writer import start_parent
+from rnnlab.training.loop import run
 
 DOCUMENTED = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome", "score_name"),
@@ -36,6 +38,22 @@ def test_a_profile_comes_back_exactly_in_float32(uri, start_run, result):
     assert read.sel(state="c", direction="forward").isel(layer=-1).sizes["time"] == 9
 
 
+def test_probes_come_back_exactly_in_float32(uri, start_run, result):
+    probes = run(Config.parse(override(result.config.model_dump(), {"recording.probes": "full"}))).probes
+    assert probes is not None
+    probes["log10_spectral_norm"][0, 0, 0, :2] = [math.nan, -math.inf]
+    writer = start_run()
+    writer.finish(replace(result, probes=probes))
+    read = load_probes(writer.run_id, uri)
+    assert read.attrs == probes.attrs and set(read.data_vars) == set(probes.data_vars)
+    for name, array in probes.data_vars.items():
+        np.testing.assert_array_equal(read[name].values, array.values.astype(np.float32))
+        assert read[name].dims == array.dims and read[name].attrs == array.attrs
+    for name, array in probes.coords.items():
+        xr.testing.assert_equal(read[name], array)
+    assert load_profile(writer.run_id, uri).sizes == result.profile.sizes  # they lie side by side
+
+
 def test_the_store_in_use_is_the_default(uri, start_run, result, monkeypatch):
     writer = start_run()
     writer.finish(result)
@@ -48,6 +66,9 @@ def test_a_missing_profile_or_run_is_named(uri, start_run, result):
     writer = start_run()
     with pytest.raises(UserError, match=f"'{writer.run_id}' holds no profile.nc"):
         load_profile(writer.run_id, uri)
+    writer.finish(result)
+    with pytest.raises(UserError, match=r"holds no probes.nc: .* recording.probes = 'standard' or 'full'"):
+        load_probes(writer.run_id, uri)
     with pytest.raises(UserError, match="holds no run 'nonsense'"):
         load_profile("nonsense", uri)
 

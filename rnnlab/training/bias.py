@@ -1,0 +1,92 @@
+"""Bias of the gradient: what truncation and clipping change about it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.config import Clipping, Truncation
+from rnnlab.models import EncoderDecoder, SequenceModel
+from rnnlab.tasks import Batch, Task
+from rnnlab.training.aside import aside
+from rnnlab.training.clipping import clip_gradients
+from rnnlab.training.truncation import backpropagate
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+EVERYTHING = "all"
+TITLES = {
+    "gradient_cosine": "cosine between the gradient in use and the full one",
+    "gradient_ratio": "norm of the gradient in use over that of the full one",
+    "gradient_bias": "norm of the difference between the gradient in use and the full one, over that of the full one",
+}
+
+
+def gradient_bias(
+    model: SequenceModel | EncoderDecoder,
+    task: Task,
+    batch: Batch,
+    truncation: Truncation | None = None,
+    clip: Clipping | None = None,
+    states: Any = None,
+) -> "xr.Dataset":
+    """Compare the truncated, then clipped gradient ĝ of one batch with the full one g.
+
+    Gradients, running statistics and random streams of the model are as before afterwards, and both gradients are
+    taken with the same noise; but where a stack of several layers draws noise inside its steps, windows draw it in
+    another order. Costs a full and a truncated pass, forward and back.
+
+    Args:
+        model: the network, in the phase that it is in.
+        task: gives the loss.
+        batch: one batch of whole sequences.
+        truncation: window and stride; none is all the way back.
+        clip: by norm or by value; none leaves the gradient as it is.
+        states: those before the first step; zeros if none.
+
+    Returns:
+        `gradient_cosine`, ⟨ĝ, g⟩ / (‖ĝ‖ ‖g‖), `gradient_ratio`, ‖ĝ‖ / ‖g‖, and `gradient_bias`, ‖ĝ - g‖ / ‖g‖: each
+        (parameter), the last of which is "all" together. NaN where the full gradient is zero or has overflown.
+
+    Reference: Aicher et al. 2019, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias", eq. 8.
+    """
+    import xarray as xr
+
+    full = _gradients(model, task, batch, None, None, states)
+    used = _gradients(model, task, batch, truncation, clip, states)
+    rows = [_compare(used[name], full[name]) for name in full]
+    coords = {"parameter": list(full)}
+    return xr.Dataset(
+        {name: ("parameter", np.array(column), {"long_name": TITLES[name]})
+         for name, column in zip(TITLES, zip(*rows, strict=True), strict=True)}, coords
+    )  # fmt: skip
+
+
+def _gradients(
+    model: SequenceModel | EncoderDecoder,
+    task: Task,
+    batch: Batch,
+    truncation: Truncation | None,
+    clip: Clipping | None,
+    states: Any,
+) -> dict[str, Tensor]:
+    """Gradient by parameter, flat and in float64, and all of them as one."""
+    with aside(model):
+        backpropagate(model, task, batch, truncation, states)
+        clip_gradients(model.parameters(), clip)
+        found = {
+            name: (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
+    return found | {EVERYTHING: torch.cat(list(found.values()))}
+
+
+def _compare(used: Tensor, full: Tensor) -> tuple[float, float, float]:
+    """Cosine, ratio of norms and relative difference; scaled first, so that no square underflows."""
+    scale = full.abs().max()
+    used, full = used / scale, full / scale  # not a number where the full gradient is zero
+    length, norm = used.norm(), full.norm()
+    return float(used @ full / (length * norm)), float(length / norm), float((used - full).norm() / norm)

@@ -1,0 +1,102 @@
+"""Probes along a training run, on passes of their own that leave no mark on it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rnnlab.config import Config, Recording
+from rnnlab.models import EncoderDecoder, SequenceModel
+from rnnlab.probes.base import measure
+from rnnlab.probes.tape import trace
+from rnnlab.tasks import Batch
+from rnnlab.training.aside import aside
+from rnnlab.training.bias import gradient_bias
+from rnnlab.training.truncation import backpropagate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+
+
+class Prober:
+    """Measures the probes of a preset at some training steps.
+
+    Such a step runs its batch once more, forward and all the way back, on the same weights and with the same noise that
+    the update then uses. What was measured is kept as plain data, so that a run that was interrupted gives the same
+    bits as one that was not.
+
+    Args:
+        config: the experiment.
+        model: its network.
+        noise: the source of the states before the first step and, in the layers, of noise inside the steps.
+    """
+
+    def __init__(self, config: Config, model: SequenceModel | EncoderDecoder, noise: torch.Generator) -> None:
+        self.config, self.model, self.noise = config, model, noise
+        self.steps = probed_steps(config.recording, config.training.steps)
+        self.measured: list[dict[str, Any]] = []
+
+    def take(self, step: int, batch: Batch) -> None:
+        """Measure, if this training step is one of those probed.
+
+        Args:
+            step: updates done.
+            batch: what the update of this step will see.
+        """
+        if step not in self.steps:
+            return
+        with aside(self.model):
+            states = self.model.noisy_states(self.config.training.batch_size, self.noise)
+            bias = self._bias(batch, states)
+            with trace(self.model) as tape:
+                backpropagate(self.model, self.config.task, batch, None, states)
+            dataset = measure(tape.traces, self.config.recording.probes).assign(bias)
+        self.measured.append({"train_step": step, "data": dataset.to_dict()})
+
+    def _bias(self, batch: Batch, states: Any) -> "Mapping[Any, xr.DataArray]":
+        """What truncation and clipping, where configured, change about the gradient."""
+        training = self.config.training
+        if training.truncation is None and training.clip is None:
+            return {}
+        return gradient_bias(self.model, self.config.task, batch, training.truncation, training.clip, states).data_vars
+
+    def dataset(self) -> "xr.Dataset | None":
+        """Everything measured so far, with a leading `step` and the coordinate `train_step`; none if nothing was.
+
+        NaN where a step has no such quantity. The loss is the batch mean as it is: `loss_reduction_scale` is 1.
+        """
+        import xarray as xr
+
+        if not self.measured:
+            return None
+        parts = [xr.Dataset.from_dict(entry["data"]) for entry in self.measured]
+        together = xr.concat(parts, "step", data_vars="all", coords="minimal", compat="override", join="outer",
+                             combine_attrs="override")  # fmt: skip
+        train_step = np.array([entry["train_step"] for entry in self.measured], dtype=np.int64)
+        together = together.assign_coords(step=np.arange(len(parts)), train_step=("step", train_step))
+        return together.assign_attrs(loss_reduction_scale=1.0, preset=self.config.recording.probes)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Everything measured so far as lists and primitives, for a checkpoint."""
+        return self.measured
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Take up what `state_dict` wrote."""
+        self.measured = state
+
+
+def probed_steps(recording: Recording, steps: int) -> frozenset[int]:
+    """Which training steps are probed: none in the preset light; step 0 shows the network at initialisation.
+
+    Args:
+        recording: which preset, and at how many steps.
+        steps: planned number of updates.
+
+    Returns:
+        At most `recording.probe_points` steps below `steps`, spread logarithmically.
+    """
+    if recording.probes == "light":
+        return frozenset()
+    return frozenset((np.geomspace(1, steps, recording.probe_points).round().astype(int) - 1).tolist())
