@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from rnnlab.cells import CELLS
-from rnnlab.cells.normalized import NormalizedCell
+from rnnlab.combinations import refuse_impossible
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.optimizers import OPTIMIZERS, Adam, AnyOptimizer
@@ -149,16 +149,7 @@ class Config(Options):
 
     @model_validator(mode="after")
     def _refuse_impossible_combinations(self) -> Self:
-        for check in (
-            _check_truncation,
-            _check_bidirectional,
-            _check_chrono,
-            _check_own_start,
-            _check_input,
-            _check_batch_norm,
-            _check_probes,
-        ):
-            check(self)
+        refuse_impossible(self)
         return self
 
     def canonical_json(self) -> str:
@@ -169,94 +160,6 @@ class Config(Options):
     def hash(self) -> str:
         """Twelve hexadecimal digits that name this configuration."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
-
-
-def _check_truncation(config: Config) -> None:
-    truncation = config.training.truncation
-    if truncation is None:
-        return
-    if config.task.answers == "decoder":
-        raise ValueError(
-            "training.truncation cuts a sequence into windows with losses of their own, and all losses of "
-            f"{config.task.kind} are in the decoder: set it to null"
-        )
-    if truncation.window > config.task.steps:
-        raise ValueError(
-            f"training.truncation.window = {truncation.window} is longer than the sequence: choose at most "
-            f"{config.task.steps}, the number of steps of {config.task.label}"
-        )
-    if config.model.bidirectional:
-        raise ValueError(
-            "training.truncation cannot be combined with model.bidirectional = true, because the backward "
-            "direction has no past to carry: set one of them to null or false"
-        )
-
-
-def _check_bidirectional(config: Config) -> None:
-    if config.model.bidirectional and config.task.predicts_inputs:
-        raise ValueError(
-            f"model.bidirectional = true would read the answers of {config.task.kind}, which are later inputs: set it "
-            "to false"
-        )
-
-
-def _check_chrono(config: Config) -> None:
-    cell = config.cell
-    if config.init.bias != "chrono":
-        return
-    if next(iter(cell.time_gates), None) not in cell.gates:
-        gated = [name for name, known in CELLS.items() if known.time_gates]
-        detail = f" without {next(iter(cell.time_gates))} gate" if cell.time_gates else ""
-        raise ValueError(
-            f"init.bias = 'chrono' needs gates that set a time constant, which cell.kind = '{cell.kind}'{detail} "
-            f"has not: choose a cell of {', '.join(gated)}, or init.bias = 'zero'"
-        )
-    if getattr(cell, "forget_bias", None) is not None:
-        raise ValueError("cell.forget_bias and init.bias = 'chrono' both set the forget bias: drop one of them")
-
-
-def _check_own_start(config: Config) -> None:
-    cell, init, default = config.cell, config.init, Initialization()
-    reach = {"input": "weight_ih", "recurrent": "weight_hh", "recurrent_scale": "weight_hh", "bias": "bias_ih"}
-    for field, weight in reach.items():
-        value, usual = getattr(init, field), getattr(default, field)
-        missing = weight not in cell.parameter_shapes(1)
-        if value != usual and (missing or weight in cell.own_start):
-            why = f"has no {weight}" if missing else f"prescribes how its {weight} starts"
-            raise ValueError(
-                f"init.{field} = {value!r} cannot apply, because cell.kind = '{cell.kind}' {why}: "
-                f"leave init.{field} at {usual!r}, or choose another cell"
-            )
-
-
-def _check_input(config: Config) -> None:
-    if config.model.input in ("one_hot", "embedding") and not config.task.symbols:
-        raise ValueError(
-            f"model.input = '{config.model.input}' needs symbols, and {config.task.kind} gives numbers: "
-            "choose 'raw' or 'auto'"
-        )
-    if config.model.input == "raw" and config.task.symbols:
-        raise ValueError(
-            f"model.input = 'raw' needs numbers, and {config.task.kind} gives symbols: choose 'one_hot' or 'embedding'"
-        )
-
-
-def _check_batch_norm(config: Config) -> None:
-    cell = config.cell
-    if not isinstance(cell, NormalizedCell):
-        return
-    if cell.norm != "batch" and cell.norm_noise:
-        raise ValueError(f"cell.norm_noise = {cell.norm_noise} is for cell.norm = 'batch': set it to 0")
-    if cell.norm == "batch" and config.training.batch_size < 2:
-        raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
-
-
-def _check_probes(config: Config) -> None:
-    if config.recording.probes != "light" and config.model.checkpoint_every is not None:
-        raise ValueError(
-            f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
-            f"{config.model.checkpoint_every} does not keep: set it to null, or recording.probes to 'light'"
-        )
 
 
 class _Loader(yaml.SafeLoader):

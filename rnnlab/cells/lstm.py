@@ -109,7 +109,7 @@ class LSTMCell(NormalizedCell):
         c = f * c + i * g
         o = self._gate(w, "output", z, c)
         read = self.normalize(w, "c", c, t)
-        h = o * (torch.tanh(read) if self.output_activation else read)
+        h = o * (w.activate("read", read) if self.output_activation else read)
         return F.linear(h, w.weight_hr) if self.proj_size else h, c
 
     def _gate(self, w: Weights, name: str, z: dict[str, Tensor], c: Tensor) -> Tensor | float:

@@ -48,7 +48,7 @@ def gates(trace: "Trace") -> "dict[str, xr.DataArray]":
         return {}
     pre_activations = {name: trace.place(rows).flatten(1) for name, rows in parts.items()}  # (T, B*H) each
     columns = zip(*(_openness(z) for z in pre_activations.values()), strict=True)
-    time = {"time": np.arange(trace.steps)}
+    time = {"time": trace.time}
     titles = {
         "gate_mean": "mean of the gate",
         "gate_open_fraction": f"share of gates above {OPEN}",

@@ -49,7 +49,7 @@ def jacobian(trace: "Trace") -> "dict[str, xr.DataArray]":
     for k in np.linspace(0, trace.steps - 1, min(POINTS, trace.steps)).round().astype(int).tolist():
         rows = first_examples(trace, k)
         found[k, rows] = _log10_extremes(step_jacobian(precise, k, rows)).cpu()
-    arrays, time = {}, {"time": np.arange(trace.steps)}
+    arrays, time = {}, {"time": trace.time}
     titles = {"log10_spectral_norm": "spectral norm", "log10_spectral_radius": "spectral radius"}
     for (name, title), logs in zip(titles.items(), trace.order.restore(found).unbind(-1), strict=True):
         low_high = zip(("", "_min", "_max"), ("mean", "smallest", "largest"), over_examples(logs)[:3], strict=True)

@@ -52,7 +52,7 @@ def paths(trace: "Trace") -> "dict[str, xr.DataArray]":
         _compare(trace.in_time(part), trace.in_time(source), trace.in_time(total))
         for part, source in zip(parts, sources, strict=True)
     ]
-    coords = {"path": list(PATHS), "time": np.arange(trace.steps)}
+    coords = {"path": list(PATHS), "time": trace.time}
     titles = {
         "log10_path_norm": "mean log10 norm of the gradient along one path",
         "path_share": "share of a path in the gradient of the cell state",

@@ -48,7 +48,7 @@ def saturation(trace: "Trace") -> "dict[str, xr.DataArray]":
             parts.setdefault(name, []).append((block, torch.stack([note.before.detach(), slope(note)])))
     if not parts:
         return {}
-    coords = {"nonlinearity": list(parts), "time": np.arange(trace.steps)}
+    coords = {"nonlinearity": list(parts), "time": trace.time}
     columns = zip(*(_spread(trace, rows) for rows in parts.values()), strict=True)
     flat, outside, mean, quantiles = (np.stack(column, -2) for column in columns)  # (..., nonlinearity, time)
     arrays = {

@@ -43,7 +43,7 @@ def signal_noise(trace: "Trace") -> "dict[str, xr.DataArray]":
         return {}
     ratios = _signal_to_noise(trace)
     coherence = np.stack([_coherence(trace.in_time(total)) for total in trace.total])
-    states = {"state": list(trace.cell.states), "time": np.arange(trace.steps)}
+    states = {"state": list(trace.cell.states), "time": trace.time}
     attrs = {"long_name": "squared norm of the mean gradient over its variance between examples"}
     weights = {"weight": list(ratios)}
     return {

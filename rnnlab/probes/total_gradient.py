@@ -103,7 +103,7 @@ def norm_arrays(name: str, title: str, norms: list[Norms], trace: "Trace") -> "d
 
     names = (f"log10_{name}", f"log10_{name}_min", f"log10_{name}_max", f"{name}_zero_fraction")
     titles = ("mean over examples of log10 of the", "smallest log10", "largest log10", "share of zeros:")
-    coords = {"state": list(trace.cell.states), "time": np.arange(trace.steps)}
+    coords = {"state": list(trace.cell.states), "time": trace.time}
     return {
         variable: xr.DataArray(np.stack(values), coords, ("state", "time"), attrs={"long_name": f"{what} {title} norm"})
         for variable, what, values in zip(names, titles, zip(*norms, strict=True), strict=True)

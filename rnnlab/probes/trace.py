@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,6 +90,11 @@ class Trace:
     def steps(self) -> int:
         """T."""
         return self.x.shape[0]
+
+    @property
+    def time(self) -> np.ndarray:
+        """(T,) absolute time of every step."""
+        return self.start + np.arange(self.steps)
 
     @property
     def batch_size(self) -> int:

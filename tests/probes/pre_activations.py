@@ -32,6 +32,7 @@ def pre_activations(net: Recurrent, x: Tensor, direction: str = "forward") -> di
         elif net.cell.kind == "lstm":
             z: dict[str, Tensor] = dict(zip(("input", "forget", "cell", "output"), (a + v).chunk(4, 1), strict=True))
             c = torch.sigmoid(z["forget"]) * c + torch.sigmoid(z["input"]) * torch.tanh(z["cell"])
+            z["read"] = c
             h = torch.sigmoid(z["output"]) * torch.tanh(c)
         else:
             (a_r, a_z, a_n), (v_r, v_z, v_n) = a.chunk(3, 1), v.chunk(3, 1)
