@@ -5,7 +5,19 @@ workers can draw too. In a notebook, `rnnlab.plots.heatmap(profile).figure` show
 """
 
 from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
+from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
 from rnnlab.plots.profiles import compare_lags, heatmap, lag_plot
 from rnnlab.plots.style import save
 
-__all__ = ["ablation_forest", "compare_lags", "decay_by_arm", "heatmap", "lag_plot", "lr_sensitivity", "save"]
+__all__ = [
+    "ablation_forest",
+    "compare_lags",
+    "decay_by_arm",
+    "health_scatter",
+    "heatmap",
+    "lag_plot",
+    "lr_sensitivity",
+    "save",
+    "solve_curves",
+    "win_matrix",
+]

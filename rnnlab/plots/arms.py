@@ -44,7 +44,7 @@ def ablation_forest(table: pd.DataFrame, score_name: str = "score", ax: Axes | N
         ax.axvline(baseline, color=FAINT, linestyle=(0, (5, 2)), linewidth=1.3, label="trivial baseline"),
         ax.axvline(solved_at, color=INK, linestyle=(0, (1, 1.2)), linewidth=1.5, label="solved criterion"),
     ]
-    if _spans_decades([*rows.ravel(), baseline, solved_at]):
+    if spans_decades([*rows.ravel(), baseline, solved_at]):
         ax.set_xscale("log")
     ax.set_yticks(range(len(ranked)), [str(arm) for arm in ranked["arm"]])
     ax.set_ylim(-0.6, len(ranked) - 0.4)
@@ -82,7 +82,7 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
-    if _spans_decades([value for line in ax.get_lines() for value in np.asarray(line.get_ydata(), float)]):
+    if spans_decades([value for line in ax.get_lines() for value in np.asarray(line.get_ydata(), float)]):
         ax.set_yscale("log")
     handles = list(ax.get_lines())
     diverged = runs.loc[runs["diverged"].astype(bool)]
@@ -149,7 +149,7 @@ def _phase(runs: pd.DataFrame, phase: str) -> pd.DataFrame:
     return chosen
 
 
-def _spans_decades(values: object) -> bool:
+def spans_decades(values: object) -> bool:
     """Whether positive values lie so far apart that they need a log axis."""
     finite = np.asarray(values, float)
     finite = finite[np.isfinite(finite)]

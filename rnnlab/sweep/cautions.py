@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
+from rnnlab.sweep.comparisons import SIGNIFICANT
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.numbers import count, listing
+from rnnlab.sweep.factors import plain_arm
+from rnnlab.sweep.numbers import chance, count, listing
 from rnnlab.sweep.space import Dimension
 from rnnlab.sweep.statistics import has_result
 
@@ -29,11 +31,12 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
     """
     found = [
         _unfinished(table, definition),
-        _cases(table, "failed", "Final runs that failed, which have no score and are left out of the means"),
+        _cases(table, "failed", "Final runs that failed, which count with the score of the trivial baseline"),
         _cases(table, "search_failed", "Search trials that failed"),
         _cases(table, "diverged", "Final runs that diverged"),
         _cases(table, "search_diverged", "Search trials that diverged"),
         _few_seeds(table),
+        _power(table, definition),
         *_edges(runs, definition),
         _repeats(runs),
         _code(runs),
@@ -51,7 +54,7 @@ def _unfinished(table: pd.DataFrame, definition: SweepDefinition) -> str:
             continue
         row = have[plan.name]
         search = definition.search_trials - row["search_done"] - row["search_failed"]
-        final = definition.seeds - row["seeds"] - row["failed"]
+        final = definition.seeds - row["seeds"]
         lacks = [count(n, noun) for n, noun in ((search, "search trial"), (final, "final run")) if n > 0]
         missing += [f"{plan.name} ({listing(lacks)})"] if lacks else []
     return f"Not finished, so arms are not comparable yet; missing: {listing(missing)}." if missing else ""
@@ -72,6 +75,22 @@ def _few_seeds(table: pd.DataFrame) -> str:
         f"Few seeds ({' to '.join(map(str, sorted({seeds.min(), seeds.max()})))} an arm): a bootstrap over so few "
         "covers the true mean less often than it says, over 3 values in about 3 of 4 cases. Read the intervals as the "
         "least uncertainty."
+    )
+
+
+def _power(table: pd.DataFrame, definition: SweepDefinition) -> str:
+    """Whether the corrected sign test could show a difference from the plain arm, or else between any two, at all."""
+    arms, seeds = len(set(table["arm"])), int(table["seeds"].to_numpy(int).max())
+    reference = plain_arm(definition)
+    tests = arms - 1 if reference else arms * (arms - 1) // 2
+    least = 2.0 ** (1 - seeds) * tests
+    if tests == 0 or seeds == 0 or least <= SIGNIFICANT:
+        return ""
+    needed = math.ceil(1 + math.log2(tests / SIGNIFICANT))
+    among = f"with {reference}" if reference else "between arms"
+    return (
+        f"{count(seeds, 'seed')} an arm cannot show any difference {among}, however large: winning on every seed gives "
+        f"p = {chance(min(1.0, least))} after correction for {count(tests, 'comparison')}. {needed} seeds could."
     )
 
 

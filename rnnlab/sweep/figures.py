@@ -11,9 +11,12 @@ from matplotlib.axes import Axes
 
 from rnnlab import plots
 from rnnlab.errors import UserError
+from rnnlab.plots import evidence
 from rnnlab.plots.profiles import DECADES
 from rnnlab.plots.style import axes, figure_of
-from rnnlab.sweep.statistics import has_result
+from rnnlab.sweep.comparisons import SIGNIFICANT
+from rnnlab.sweep.health import EARLY, MEASURES
+from rnnlab.sweep.statistics import has_result, scored, solve_table
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 
@@ -37,12 +40,15 @@ class Figure(NamedTuple):
     axes: Axes
 
 
-def task_figures(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, uri: str) -> Iterator[Figure]:
+def task_figures(
+    rows: pd.DataFrame, runs: pd.DataFrame, contests: pd.DataFrame, task: Task, uri: str
+) -> Iterator[Figure]:
     """Draw the figures of one task, leaving out those there is nothing to draw of.
 
     Args:
         rows: rows of the task from `ablation_table`, best first.
-        runs: runs of the task from `rnnlab.tracking.reader.load_sweep`.
+        runs: runs of the task from `rnnlab.tracking.reader.load_sweep`, with the column decay_rate_early.
+        contests: rows of the task from `comparison_table`.
         task: that task.
         uri: where profiles are read from.
 
@@ -55,10 +61,13 @@ def task_figures(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, uri: str) -
         "Means over the fresh seeds with 95% bootstrap intervals; lines mark the trivial baseline and the criterion.",
         plots.ablation_forest(rows, task.score_name),
     )
+    yield from _solving(rows, runs, task)
+    yield from _wins(rows, contests, task)
     profiles = first_profiles(rows, runs, uri)
     if profiles:
         yield from _lags(profiles, task)
         yield _decay(runs, task)
+        yield from _health(runs, task)
         yield _heatmaps(profiles, task)
     if "search" in set(runs["phase"]):
         yield Figure(
@@ -112,6 +121,58 @@ def shared_steps(profiles: Mapping[str, xr.Dataset]) -> list[int]:
         raise UserError("no arm has recorded gradients: choose a sweep with recording.points above 0")
     recorded = [set(profile["train_step"].values.tolist()) for profile in profiles.values()]
     return sorted(set.intersection(*recorded))
+
+
+def _solving(rows: pd.DataFrame, runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
+    """When the arms solve the task, if any run does."""
+    order = {arm: place for place, arm in enumerate(rows["arm"])}
+    table = solve_table(runs).sort_values("arm", key=lambda arms: arms.map(order), kind="stable")
+    if (table["solved"] > 0).to_numpy().any():
+        yield Figure(
+            f"solve-{task.label}",
+            "Share of runs that have solved the task, over training",
+            "Kaplan-Meier estimate over the fresh seeds; runs that diverged or failed stay unsolved to the end. "
+            f"Shaded, where at most {evidence.BANDS} arms solve it: 95% intervals.",
+            evidence.solve_curves(table, float(np.nanmax(rows["updates"]))),
+        )
+
+
+def _wins(rows: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Figure]:
+    """Which arm beats which, where there are more than two."""
+    arms = [arm for arm in rows["arm"] if arm in {*contests["arm"], *contests["other"]}]
+    if len(arms) > 2:
+        yield Figure(
+            f"wins-{task.label}",
+            "Chance that one arm beats another",
+            f"Over the fresh seeds, ties counting half; a star marks a difference at the {SIGNIFICANT:.0%} level after "
+            f"Holm's correction for all {len(contests)} pairs.",
+            evidence.win_matrix(contests, arms, SIGNIFICANT),
+        )
+
+
+def _health(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
+    """Score against gradient decay of every run, before training and early in it."""
+    counted = runs.assign(score=scored(runs, task)).dropna(subset="score")
+    measured = [name for name in MEASURES if counted[name].notna().to_numpy().any()]
+    if not measured:
+        return
+    canvas = figure_of(axes(4.6 * len(measured), 4.4))
+    canvas.clear()
+    panels = canvas.subplots(1, len(measured), sharey=True, squeeze=False).ravel()
+    for ax, name in zip(panels, measured, strict=True):
+        evidence.health_scatter(counted, name, ax)
+        ax.set_title("", loc="left")
+    for ax in panels[1:]:
+        ax.set_ylabel("")
+        ax.get_legend().remove()
+    canvas.suptitle("Score against gradient decay", x=0.01, ha="left", fontsize=11)
+    yield Figure(
+        f"health-{task.label}",
+        "Score against gradient decay",
+        "Every run with a score: search trials hollow, fresh seeds filled. "
+        f"Early is the last recording within the first {EARLY:.0%} of the updates.",
+        panels[0],
+    )
 
 
 def _lags(profiles: dict[str, xr.Dataset], task: Task) -> Iterator[Figure]:

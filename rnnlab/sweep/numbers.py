@@ -44,6 +44,29 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
+def median(value: float, low: float, high: float, limit: float) -> str:
+    """Write a median number of steps with its bounds; above the limit where it was not reached.
+
+    Example:
+        >>> median(400, 250, 900, 1000), median(float("nan"), 700, float("nan"), 1000)
+        ('400 [250, 900]', '> 1000 [700, –]')
+    """
+    if math.isnan(limit):
+        return "–"
+    shown = f"> {whole(limit)}" if math.isnan(value) else whole(value)
+    return shown if math.isnan(low) and math.isnan(high) else f"{shown} [{whole(low)}, {whole(high)}]"
+
+
+def chance(p: float) -> str:
+    """Write a p-value.
+
+    Example:
+        >>> chance(0.0312), chance(2e-5), chance(float("nan"))
+        ('0.031', '< 0.001', '–')
+    """
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else number(p, 2)
+
+
 def duration(seconds: float) -> str:
     """Write a time span in the unit that suits it.
 

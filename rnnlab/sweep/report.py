@@ -1,10 +1,8 @@
-"""The report of a sweep, made from MLflow alone: Markdown, one self-contained HTML file, figures, a CSV table."""
+"""The report of a sweep, made from MLflow alone: Markdown, one self-contained HTML file, figures, tables."""
 
-import math
 import os
 import tempfile
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,17 @@ import pandas as pd
 
 from rnnlab.errors import UserError
 from rnnlab.plots import save
+from rnnlab.sweep.analysis import Analysis, analyse
 from rnnlab.sweep.cautions import cautions
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.figures import Figure, task_figures
-from rnnlab.sweep.findings import answer, criterion
+from rnnlab.sweep.findings import answer, criterion, health
 from rnnlab.sweep.html import to_html
-from rnnlab.sweep.numbers import count, duration, interval, listing, number, whole
-from rnnlab.sweep.space import Dimension
-from rnnlab.sweep.statistics import ablation_table, has_result, task_of
+from rnnlab.sweep.importance import why_unknown
+from rnnlab.sweep.latex import to_latex
+from rnnlab.sweep.numbers import count, duration, listing, number
+from rnnlab.sweep.statistics import has_result, task_of
+from rnnlab.sweep.tables import Cells, ablation_cells, budget_cells, factor_cells, importance_cells, overall_cells
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
 from rnnlab.tracking.reader import load_sweep
@@ -48,8 +49,8 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
 
     Args:
         name: name of the sweep.
-        out: folder for report.md, report.html, ablation.csv and figures/; it is made if it is missing, and
-            nothing else in it is touched.
+        out: folder for report.md, report.html, ablation.csv, figures/ and tables/ (CSV and LaTeX); it is made if it
+            is missing, and nothing else in it is touched.
         tracking_uri: the store; the one in use if not given.
 
     Returns:
@@ -60,13 +61,13 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
     """
     uri = tracking_uri or store.tracking_uri()
     sweep = read_sweep(name, uri)
-    table = ablation_table(sweep.runs)
+    analysis = analyse(sweep.runs, sweep.definition, uri)
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
         draft = Path(folder)
-        markdown = render(sweep, table, draft, uri)
+        markdown = render(sweep, analysis, draft, uri)
         (draft / "report.md").write_text(markdown, encoding="utf-8")
         (draft / "report.html").write_text(to_html(markdown, draft), encoding="utf-8")
-        table.to_csv(draft / "ablation.csv", index=False)
+        analysis.ablation.to_csv(draft / "ablation.csv", index=False)
         _publish(draft, out)
     return out / "report.html"
 
@@ -98,41 +99,67 @@ def read_sweep(name: str, uri: str) -> Sweep:
     return Sweep(definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))})
 
 
-def render(sweep: Sweep, table: pd.DataFrame, folder: Path, uri: str) -> str:
-    """Draw the figures and write the text around them.
+def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
+    """Draw the figures, write the tables, and write the text around them.
 
     Args:
         sweep: the sweep.
-        table: from `ablation_table`.
-        folder: gets figures/.
+        analysis: what was worked out from its runs.
+        folder: gets figures/ and tables/.
         uri: where profiles are read from.
 
     Returns:
         Markdown that refers to the figures by relative path.
     """
-    (folder / "figures").mkdir()
+    for name in ("figures", "tables"):
+        (folder / name).mkdir()
     loader = jinja2.PackageLoader("rnnlab.sweep", ".")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
-    sections = []
-    for label, rows in table.groupby("task", sort=False):
-        runs = sweep.runs.query("task == @label")
-        task = task_of(runs.iloc[0])
-        sections.append(
-            {
-                "label": label,
-                "answer": answer(rows, task),
-                "facts": _facts(task),
-                "table": _cells(rows, runs, task, sweep.definition),
-                "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, task, uri)],
-                "commands": [(row["arm"], row["command"]) for row in rows.to_dict("records") if row["command"]],
-            }
-        )
+    sections = [
+        _section(str(label), sweep, analysis, folder, uri) for label in dict.fromkeys(analysis.ablation["task"])
+    ]
+    overall = overall_cells(analysis.overall) if len(analysis.overall) else []
+    _write_tables(analysis, {**{task["label"]: task["table"] for task in sections}, "overall": overall}, folder)
     return environment.get_template("report.md.j2").render(
         sweep=sweep,
+        reference=analysis.reference,
         tasks=sections,
-        cautions=cautions(sweep.runs, table, sweep.definition),
+        overall=overall,
+        cautions=cautions(sweep.runs, analysis.ablation, sweep.definition),
+        factors=factor_cells(sweep.definition),
+        budget=budget_cells(analysis.budget),
         protocol=_protocol(sweep),
     )
+
+
+def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
+    """What the report says of one task."""
+    tables = [analysis.ablation, analysis.runs, analysis.comparisons, analysis.health, analysis.importance]
+    rows, runs, contests, decay, importance = (table.loc[table["task"] == label] for table in tables)
+    task = task_of(runs.iloc[0])
+    against = contests.loc[contests["other"] == analysis.reference]
+    return {
+        "label": label,
+        "answer": answer(rows, contests, task, analysis.reference),
+        "facts": _facts(task),
+        "table": ablation_cells(rows, runs, against, task, sweep.definition),
+        "health": health(decay),
+        "importance": importance_cells(importance),
+        "no_importance": why_unknown(sweep.definition.search, int(rows["search_done"].max())),
+        "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
+        "commands": [(row["arm"], row["command"]) for row in rows.to_dict("records") if row["command"]],
+    }
+
+
+def _write_tables(analysis: Analysis, texts: dict[str, Cells], folder: Path) -> None:
+    """Write every table behind the report as CSV, and those a paper shows as LaTeX."""
+    for name in ("overall", "comparisons", "solving", "health", "importance", "budget"):
+        table = getattr(analysis, name)
+        if len(table):
+            table.to_csv(folder / "tables" / f"{name}.csv", index=False)
+    for name, cells in texts.items():
+        if cells:
+            (folder / "tables" / f"{name}.tex").write_text(to_latex(cells), encoding="utf-8")
 
 
 def _saved(figure: Figure, folder: Path) -> Figure:
@@ -153,51 +180,9 @@ def _facts(task: Task) -> dict[str, str]:
     }
 
 
-def _cells(rows: pd.DataFrame, runs: pd.DataFrame, task: Task, definition: SweepDefinition) -> list[list[str]]:
-    """The ablation table as text, header first."""
-    tuned = runs.query("phase == 'final'").drop_duplicates("arm").set_index("arm")
-    header = ["Arm", *(f"Tuned {name}" for name in definition.search)]
-    header += [f"{task.score_name} [95%]", "Solved [95%]", "Steps to solve", "Decay at start", "Decay at end"]
-    header += ["Diverged", "Failed", "Time a run", "Search trials"]
-    cells = [header]
-    for row in rows.to_dict("records"):
-        settings = [_setting(tuned[f"param.{name}"].get(row["arm"], math.nan)) for name in definition.search]
-        solved = f"{row['solved']} of {row['seeds']}"
-        cells.append(
-            [
-                f"**{row['arm']}**" if 0 < row["seeds"] == row["solved"] else row["arm"],
-                *settings,
-                interval(row["score"], row["low"], row["high"]),
-                f"{solved} [{number(row['solved_low'], 2)}, {number(row['solved_high'], 2)}]",
-                whole(row["steps_to_solve"]),
-                number(row["decay_rate_init"]),
-                number(row["decay_rate"]),
-                str(row["diverged"]),
-                str(row["failed"]),
-                duration(row["seconds"]),
-                _trials(row),
-            ]
-        )
-    return cells
-
-
-def _setting(value: object) -> str:
-    """A tuned value as a reader wants it; the exact one is in the command."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return str(value)
-    return number(float(value)) if value % 1 else whole(float(value))
-
-
-def _trials(row: dict[str, Any]) -> str:
-    """Search trials of an arm, with what went wrong in them."""
-    troubles = [f"{row[f'search_{what}']} {what}" for what in ("failed", "diverged") if row[f"search_{what}"]]
-    return " ".join([str(row["search_done"]), f"({', '.join(troubles)})" if troubles else ""]).strip()
-
-
 def _protocol(sweep: Sweep) -> dict[str, str]:
     """How the arms were compared, and what that cost."""
     definition, runs = sweep.definition, sweep.runs
-    space = [f"`{name}` {_range(dimension)}" for name, dimension in definition.search.items()]
     spent = [
         f"{phase}: {count(len(group), 'run')}, {duration(float(group['seconds'].to_numpy(float).sum()))}"
         for phase, group in runs.dropna(subset="seconds").groupby("phase", sort=False)
@@ -205,8 +190,6 @@ def _protocol(sweep: Sweep) -> dict[str, str]:
     without = int(runs["seconds"].isna().to_numpy().sum())
     unpaid = f"; {count(without, 'run')} that failed, was pruned or still runs left out" if without else ""
     return {
-        "Factor under study": f"the arm: {listing(list(definition.arms))}",
-        "Searched, alike for every arm": "; ".join(space),
         "Search": f"{definition.search_trials} trials an arm and task, all on seed {definition.seed}, "
         f"sampler {definition.sampler}, pruner {definition.pruner}; the lowest last validation loss wins, that of a "
         "solved trial weighed with the share of the updates it took",
@@ -214,13 +197,6 @@ def _protocol(sweep: Sweep) -> dict[str, str]:
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",
     }
-
-
-def _range(dimension: Dimension) -> str:
-    if dimension.choices is not None:
-        return f"one of {listing([str(choice) for choice in dimension.choices])}"
-    scale = ", logarithmic" if dimension.log else ""
-    return f"from {dimension.low:g} to {dimension.high:g}{scale}"
 
 
 def _publish(draft: Path, out: Path) -> None:

@@ -3,71 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from rnnlab.sweep.comparisons import comparisons
+from rnnlab.sweep.intervals import bootstrap_mean, interquartile_mean, stratified_bootstrap, wilson
+from rnnlab.sweep.survival import SolveCurve, median_steps, solve_curve
 from rnnlab.tasks import TASKS, Task
-
-CONFIDENCE = 0.95
-RESAMPLES = 9999
-
-
-class Interval(NamedTuple):
-    """An estimate and the bounds of its 95% confidence interval; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-
-
-def bootstrap_mean(values: Iterable[float], generator: np.random.Generator) -> Interval:
-    """Estimate a mean with a bias-corrected and accelerated (BCa) bootstrap interval.
-
-    The interval is too narrow for few values: over 3 normal ones it covers the mean about 3 times in 4, over
-    30 about 19 times in 20.
-
-    Args:
-        values: independent draws, such as the scores of fresh seeds; their order does not matter.
-        generator: draws the resamples.
-
-    Returns:
-        Mean and bounds. One value has no interval: its bounds are NaN. Equal values have one of width zero.
-
-    Reference: Efron 1987, "Better Bootstrap Confidence Intervals".
-    """
-    data = np.sort(np.asarray(list(values), dtype=float))
-    if data.size == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    if data.size == 1:
-        return Interval(float(data[0]), math.nan, math.nan)
-    if data[0] == data[-1]:  # the acceleration of BCa is 0/0 here
-        return Interval(float(data[0]), float(data[0]), float(data[0]))
-    bounds = stats.bootstrap(
-        (data,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", rng=generator
-    ).confidence_interval
-    return Interval(float(data.mean()), float(bounds.low), float(bounds.high))
-
-
-def wilson(successes: int, n: int) -> Interval:
-    """Estimate a fraction with its Wilson score interval.
-
-    Args:
-        successes: how many of `n` succeeded.
-        n: how many there were.
-
-    Returns:
-        Fraction and bounds; NaN for n = 0.
-
-    Reference: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
-    """
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    bounds = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(successes / n, float(bounds.low), float(bounds.high))
 
 
 def task_of(run: pd.Series) -> Task:
@@ -85,8 +28,8 @@ def task_of(run: pd.Series) -> Task:
 def scored(runs: pd.DataFrame, task: Task) -> pd.Series:
     """Give each run the score it counts with.
 
-    A diverged run without a finite score counts with that of the trivial baseline, so that an arm gains
-    nothing by diverging. A run that failed, was pruned or still runs has none (NaN).
+    A run that diverged without a finite score, or failed, counts with the score of the trivial baseline, so that an
+    arm gains nothing by either. One that was pruned or still runs has none (NaN).
 
     Args:
         runs: runs of one task.
@@ -96,9 +39,18 @@ def scored(runs: pd.DataFrame, task: Task) -> pd.Series:
         One score a run, with the index of `runs`.
     """
     score = runs.loc[:, "score"].astype(float)
-    score = score.where(np.isfinite(score))
-    score = score.mask((runs["outcome"] == "diverged") & score.isna(), task.baseline.score)
-    return score.where(has_result(runs))
+    score = score.where(np.isfinite(score) & has_result(runs))
+    return score.mask(score.isna() & ((runs["outcome"] == "diverged") | has_failed(runs)), task.baseline.score)
+
+
+def goodness(runs: pd.DataFrame, task: Task) -> pd.Series:
+    """The score each run counts with, turned so that higher is better."""
+    return scored(runs, task) * (1 if task.higher_is_better else -1)
+
+
+def final_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs on fresh seeds, which alone make results, in an order of their own."""
+    return runs.loc[runs["phase"] == "final"].sort_values(["task", "arm", "seed", "run_id"])
 
 
 def has_result(runs: pd.DataFrame) -> pd.Series:
@@ -122,15 +74,70 @@ def ablation_table(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         seed: seeds the bootstrap; every row draws the same resamples, so no row depends on another.
 
     Returns:
-        Columns task, arm, learning_rate, score_name, score, low, high (mean over seeds and its 95% interval),
-        seeds (runs that have a score), solved (how many), solved_fraction, solved_low, solved_high (Wilson),
-        steps_to_solve (median of the solved), decay_rate and decay_rate_init (means, decades a step of lag,
-        at the last and the first recorded training step), diverged, failed, unfinished (runs), seconds (mean
-        a run), search_done, search_failed, search_diverged (trials), baseline and solved_at (scores),
-        command. Tasks in natural order; within a task the best arm first, arms without a score last.
+        Columns task, arm, learning_rate, score_name, score, low, high (mean over seeds and its 95% interval), iqm,
+        iqm_low, iqm_high (interquartile mean), seeds (runs that count), solved (how many), solved_fraction,
+        solved_low, solved_high (Wilson), steps_to_solve, steps_low, steps_high (Kaplan-Meier median; NaN where it
+        was not reached), updates (a run's budget), decay_rate and decay_rate_init (means, decades a step of lag, at
+        the last and the first recorded training step), diverged (how many), diverged_fraction, diverged_low,
+        diverged_high (Wilson), failed, unfinished (runs), seconds (mean a run), search_done, search_failed,
+        search_diverged (trials), baseline and solved_at (scores), command. Tasks in natural order; within a task
+        the best arm first, arms without a score last.
     """
     groups = {str(label): group for label, group in runs.groupby("task")}
     return pd.concat([_rows(groups[label], seed) for label in sorted(groups, key=_natural)], ignore_index=True)
+
+
+def comparison_table(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
+    """Compare every two arms on every task, on the fresh seeds alone.
+
+    Args:
+        runs: from `rnnlab.tracking.reader.load_sweep`, in any order.
+        reference: the arm that others are to improve on; None if there is none.
+
+    Returns:
+        The rows of `rnnlab.sweep.comparisons.comparisons`, tasks in natural order.
+    """
+    groups = {str(label): final_runs(group) for label, group in runs.groupby("task")}
+    tables = []
+    for label in sorted(groups, key=_natural):
+        task = task_of(runs.loc[runs["task"] == label].iloc[0])
+        tables.append(comparisons(groups[label], goodness(groups[label], task), reference))
+    return pd.concat(tables, ignore_index=True)
+
+
+def solve_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Follow the share of solved runs over training, on the fresh seeds alone.
+
+    Args:
+        runs: from `rnnlab.tracking.reader.load_sweep`, in any order.
+
+    Returns:
+        Columns task, arm, step (updates), solved (share from this step on), low, high (95% bounds): the Kaplan-Meier
+        estimate of every arm.
+    """
+    final = final_runs(runs)
+    counted = final.loc[has_result(final) | has_failed(final)]
+    curves = [
+        pd.DataFrame({"task": task, "arm": arm, "step": curve.steps, "solved": curve.solved}).assign(
+            low=curve.low, high=curve.high
+        )
+        for (task, arm), group in counted.groupby(["task", "arm"])
+        for curve in [arm_solve_curve(group)]
+    ]
+    columns = ["task", "arm", "step", "solved", "low", "high"]
+    return pd.concat([pd.DataFrame(columns=columns), *curves]) if not curves else pd.concat(curves, ignore_index=True)
+
+
+def arm_solve_curve(final: pd.DataFrame) -> SolveCurve:
+    """How the share of solved runs grows over training, in one arm on one task.
+
+    A run that diverged or failed is censored at the end of its budget and not where it broke off: it would not have
+    solved the task later, and to take it out early would let an arm gain by breaking.
+
+    Args:
+        final: those final runs that count.
+    """
+    return solve_curve(final["steps_to_solve"].to_numpy(float), final["param.training.steps"].to_numpy(float))
 
 
 def _rows(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -142,32 +149,19 @@ def _rows(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def _row(arm: str, runs: pd.DataFrame, task: Task, seed: int) -> dict[str, object]:
     """Sum up one arm on one task."""
-    search = runs.query("phase == 'search'")
-    final = runs.query("phase == 'final'").sort_values(["seed", "run_id"])
+    search, final = runs.query("phase == 'search'"), final_runs(runs)
     scores = scored(final, task)
     counted = final.loc[scores.notna()]
     ended, searched = Counter(final["outcome"]), Counter(search["outcome"])
     search_failed = int(has_failed(search).sum())
-    score = bootstrap_mean(scores.dropna(), np.random.default_rng(seed))
-    solved = counted.loc[counted["solved"].astype(bool)]
-    fraction = wilson(len(solved), len(counted))
     return {
         "task": task.label,
         "arm": arm,
         "learning_rate": float(final["param.optimizer.lr"].iloc[0]) if len(final) else math.nan,
         "score_name": task.score_name,
-        "score": score.value,
-        "low": score.low,
-        "high": score.high,
-        "seeds": len(counted),
-        "solved": len(solved),
-        "solved_fraction": fraction.value,
-        "solved_low": fraction.low,
-        "solved_high": fraction.high,
-        "steps_to_solve": solved["steps_to_solve"].astype(float).median(),
+        **_estimates(counted, scores.dropna().to_numpy(), seed),
         "decay_rate": counted["decay_rate"].astype(float).mean(),
         "decay_rate_init": counted["decay_rate_init"].astype(float).mean(),
-        "diverged": ended["diverged"],
         "failed": int(has_failed(final).sum()),
         "unfinished": ended["running"],
         "seconds": counted["seconds"].astype(float).mean(),
@@ -178,6 +172,26 @@ def _row(arm: str, runs: pd.DataFrame, task: Task, seed: int) -> dict[str, objec
         "solved_at": task.solved_at,
         "command": final["command"].iloc[0] if len(final) else "",
     }
+
+
+def _estimates(counted: pd.DataFrame, scores: np.ndarray, seed: int) -> dict[str, float]:
+    """Everything that has an interval, from the final runs that count and their scores."""
+    score = bootstrap_mean(scores, np.random.default_rng(seed))
+    middle = stratified_bootstrap([scores], interquartile_mean, np.random.default_rng(seed))
+    n, solved = len(counted), int(counted["solved"].to_numpy(bool).sum())
+    diverged = Counter(counted["outcome"])["diverged"]
+    median = median_steps(arm_solve_curve(counted))
+    estimates = {
+        **dict(zip(("score", "low", "high"), score, strict=True)),
+        **dict(zip(("iqm", "iqm_low", "iqm_high"), middle, strict=True)),
+        **{"seeds": n, "solved": solved},
+        **dict(zip(("solved_fraction", "solved_low", "solved_high"), wilson(solved, n), strict=True)),
+        **dict(zip(("steps_to_solve", "steps_low", "steps_high"), median, strict=True)),
+        "updates": counted["param.training.steps"].astype(float).mean(),
+        "diverged": diverged,
+        **dict(zip(("diverged_fraction", "diverged_low", "diverged_high"), wilson(diverged, n), strict=True)),
+    }
+    return estimates
 
 
 def _natural(label: str) -> list[tuple[int, str]]:

@@ -41,6 +41,7 @@ def run(
         "command": f"rnnlab run seed={seed}",
         "git_commit": "abc",
         "param.optimizer.lr": 0.01,
+        "param.training.steps": 500,
     }
     row |= {f"param.task.{name}": value for name, value in task.model_dump().items()}
     return row | fields

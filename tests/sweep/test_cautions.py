@@ -17,7 +17,7 @@ DEFINITION = {
     "arms": {"tanh": {}, "lstm": {"cell.kind": "lstm"}},
     "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
     "trials": 2,
-    "seeds": 5,
+    "seeds": 6,
 }
 
 
@@ -26,7 +26,7 @@ def sound(**changes):
     return [
         run(arm=arm, phase=phase, seed=seed, **{"param.optimizer.lr": 3e-3, **changes})
         for arm in ("tanh", "lstm")
-        for phase, n in (("search", 2), ("final", 5))
+        for phase, n in (("search", 2), ("final", 6))
         for seed in range(n)
     ]
 
@@ -59,8 +59,18 @@ def test_failed_and_diverged_runs_are_told_in_either_phase(phase, outcome):
 
 def test_few_seeds_are_told():
     rows = [row for row in sound() if row["phase"] == "search" or row["seed"] < 3]
-    (text,) = told(rows, seeds=3)
+    text, _ = told(rows, seeds=3)
     assert text.startswith("Few seeds (3 an arm)")
+
+
+@pytest.mark.parametrize(("n", "silent"), [(5, False), (6, True)])
+def test_seeds_too_few_to_show_any_difference_are_told_with_how_many_would_do(n, silent):
+    """One comparison: the sign test over n seeds gives p = 2^(1-n) at best, which is 1/16 or 1/32."""
+    texts = told([row for row in sound() if row["phase"] == "search" or row["seed"] < n], seeds=n)
+    assert (texts == []) == silent
+    if not silent:
+        assert texts[0].startswith("5 seeds an arm cannot show any difference with tanh, however large")
+        assert "p = 0.062 after correction for 1 comparison. 6 seeds could." in texts[0]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Figures of a report compare arms at one training step, and show a run that did not diverge if there is one."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
+from rows import ADDING, run
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.figures import compare_at, first_profiles, shared_steps
-from rnnlab.sweep.statistics import ablation_table
+from rnnlab.sweep.figures import Figure, compare_at, first_profiles, shared_steps, task_figures
+from rnnlab.sweep.statistics import ablation_table, comparison_table
 from rnnlab.tracking.reader import load_sweep
 
 
@@ -43,3 +47,25 @@ def test_arms_are_compared_at_one_training_step(sweep):
 def test_without_profiles_there_is_no_step_to_share():
     with pytest.raises(UserError, match=r"recording\.points above 0"):
         shared_steps({})
+
+
+def drawn(*rows: dict) -> dict[str, Figure]:
+    """Figures of runs that recorded no profiles, by the first part of their names."""
+    runs = pd.DataFrame(list(rows)).assign(decay_rate_early=math.nan, **{"param.recording.points": 0})
+    figures = task_figures(ablation_table(runs), runs, comparison_table(runs, None), ADDING, "nowhere")
+    return {figure.name.removesuffix(f"-{ADDING.label}"): figure for figure in figures}
+
+
+def test_a_figure_is_left_out_where_there_is_nothing_to_draw():
+    two = [run(arm=arm, seed=seed) for arm in "ab" for seed in (1, 2)]
+    assert list(drawn(*two)) == ["forest"]
+    assert list(drawn(*two, run(arm="c"))) == ["forest", "wins"]
+    assert list(drawn(*two, run(arm="b", phase="search"))) == ["forest", "learning-rate"]
+    assert list(drawn(*two, run(arm="a", seed=3, outcome="solved", steps_to_solve=5.0))) == ["forest", "solve"]
+
+
+def test_the_curves_of_solving_start_at_0_and_end_with_the_budget():
+    rows = [run(arm=arm, seed=k, outcome="solved", steps_to_solve=100.0 * k) for arm in "ab" for k in (1, 2, 3)]
+    ax = drawn(*rows, run(arm="b", seed=4, outcome="diverged", steps=7.0))["solve"].axes
+    ends = {line.get_label(): np.asarray(line.get_xydata(), float)[[0, -1]].tolist() for line in ax.get_lines()}
+    assert ends == {"a": [[0, 0], [500, 1]], "b": [[0, 0], [500, 0.75]]}

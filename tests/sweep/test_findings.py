@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from rows import ADDING, RECALL, run
 
-from rnnlab.sweep.findings import answer
-from rnnlab.sweep.statistics import ablation_table
+from rnnlab.sweep.findings import answer, beating, health
+from rnnlab.sweep.statistics import ablation_table, comparison_table
 
 
-def told(*rows, task=ADDING) -> str:
-    return answer(ablation_table(pd.DataFrame(list(rows))), task)
+def told(*rows, task=ADDING, reference=None) -> str:
+    runs = pd.DataFrame(list(rows))
+    return answer(ablation_table(runs), comparison_table(runs, reference), task, reference)
 
 
 def seeds(scores, **fields):
@@ -57,5 +58,53 @@ def test_the_steepest_decay_and_the_flattest_are_named():
     assert "decays fastest with lag in b (-0.500 decades a step) and least in c (0.0100)" in told(*rows)
 
 
+@pytest.mark.parametrize("task", [ADDING, RECALL])
+def test_arms_are_held_against_the_plain_arm_in_the_right_direction(task):
+    sign = 1 if task.higher_is_better else -1
+    steps = {"better": 0.1, "plain": 0.0, "worse": -0.1}
+    rows = [
+        r for arm, by in steps.items() for r in seeds([0.5 + sign * by + k / 1e3 for k in range(8)], arm=arm, task=task)
+    ]
+    text = told(*rows, task=task, reference="plain")
+    assert "seed by seed (at the 5% level, Holm's correction for 2 comparisons)" in text
+    assert "better than plain: better; worse than plain: worse." in text
+
+
+def test_a_difference_that_correction_takes_away_is_not_told():
+    rows = [r for arm in "abcd" for r in seeds([0.1 if arm == "a" else 0.2] * 6, arm=arm)]
+    assert "better than d: a." in told(*rows[:6], *rows[-6:], reference="d")  # p = 1/32
+    assert "no arm is shown to differ from d" in told(*rows, reference="d")  # p = 3/32
+
+
+def test_without_a_plain_arm_every_pair_is_compared():
+    rows = [r for arm, score in (("a", 0.1), ("b", 0.2), ("c", 0.2)) for r in seeds([score] * 9, arm=arm)]
+    assert "Holm's correction for 3 comparisons), a beats b and a beats c." in told(*rows)
+
+
+def test_arms_of_other_seeds_are_compared_run_by_run():
+    rows = [*seeds([0.1, 0.1], arm="a"), run(arm="b", seed=50, score=0.2)]
+    assert "Compared run by run" in told(*rows)
+
+
+def test_one_arm_has_nobody_to_beat():
+    assert beating(comparison_table(pd.DataFrame(seeds([0.1, 0.2])), None), None) == ""
+
+
+def test_a_relation_is_told_only_where_the_interval_says_which_way_it_goes():
+    columns = ["measure", "runs", "arms", "all", "all_low", "all_high", "within", "within_low", "within_high"]
+    rows = [
+        ["decay_rate_init", 90, 9, 0.5, 0.2, 0.7, 0.1, -0.2, 0.4],
+        ["decay_rate_early", 1, 3, -0.5, math.nan, math.nan, -0.6, -0.8, -0.3],
+    ]
+    assert health(pd.DataFrame(rows, columns=columns)) == (
+        "Measured before training, over all 90 runs of 9 arms the slower the decay, the better the score "
+        "(ρ = 0.50 [0.20, 0.70]); within arms no relation is shown (ρ = 0.10 [-0.20, 0.40]). "
+        "Measured early in training, over all 1 run of 3 arms the rank correlation is -0.50, of too few arms for an "
+        "interval; within arms the faster the decay, the better the score (ρ = -0.60 [-0.80, -0.30])."
+    )
+    unknown = pd.DataFrame([["decay_rate_init", 0, 0, *[math.nan] * 6]], columns=columns)
+    assert "Too few runs" in health(unknown)
+
+
 def test_a_task_without_scores_says_so():
-    assert told(run(outcome="failed", score=math.nan)) == "On **adding-30** no final run has ended with a score."
+    assert told(run(outcome="running", score=math.nan)) == "On **adding-30** no final run has ended with a score."

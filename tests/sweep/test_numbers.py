@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rnnlab.sweep.numbers import count, duration, interval, listing, number, whole
+from rnnlab.sweep.numbers import chance, count, duration, interval, listing, median, number, whole
 
 
 @pytest.mark.parametrize("value", [0.00123456, 0.1, 1 / 6, 9.999, 123.456, 98765.4, -0.0314, 3e-9, 4.5e7])
@@ -22,6 +22,18 @@ def test_no_number_is_a_dash():
 def test_an_unknown_interval_is_left_out():
     assert interval(0.5, 0.25, 0.75) == "0.500 [0.250, 0.750]"
     assert interval(0.5, math.nan, math.nan) == "0.500"
+
+
+def test_a_median_that_was_not_reached_lies_beyond_the_limit():
+    assert median(400, 250, 900, 1000) == "400 [250, 900]"
+    assert median(400, 250, math.nan, 1000) == "400 [250, –]"
+    assert median(math.nan, 700, math.nan, 1000) == "> 1000 [700, –]"
+    assert median(math.nan, math.nan, math.nan, 1000) == "> 1000"
+    assert median(math.nan, math.nan, math.nan, math.nan) == "–"
+
+
+def test_a_p_value_is_never_zero():
+    assert [chance(p) for p in (0.0312, 1e-9, 1.0, math.nan)] == ["0.031", "< 0.001", "1.0", "–"]
 
 
 def test_time_is_told_in_the_unit_that_suits_it():

@@ -13,9 +13,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.numbers import number
+from rnnlab.sweep.numbers import chance, median, number
 from rnnlab.sweep.report import write_report
-from rnnlab.sweep.statistics import ablation_table
+from rnnlab.sweep.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.writer import start_parent
 
@@ -48,19 +48,73 @@ def tables(page: str) -> list[list[list[str]]]:
     return [[[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in t] for t in found]
 
 
+def under(found: list[list[list[str]]], column: str) -> list[list[list[str]]]:
+    """The tables that have a column of this name."""
+    return [table for table in found if column in table[0]]
+
+
 def test_every_row_of_the_table_is_in_markdown_and_html(small_sweep, markdown, page):
     table = ablation_table(load_sweep("small", small_sweep))
     rendered = MarkdownIt("commonmark").enable("table").render(markdown)
     for shown in (tables(page), tables(rendered)):
-        for label, rows in table.groupby("task", sort=False):
-            body = shown[0 if label == "adding-8" else 1][1:]
-            assert [row[0] for row in body] == rows["arm"].tolist()
-            for cells, row in zip(body, rows.to_dict("records"), strict=True):
-                assert cells[1] == number(row["learning_rate"])
-                assert cells[2] == f"{number(row['score'])} [{number(row['low'])}, {number(row['high'])}]"
-                assert cells[3].startswith(f"{row['solved']} of {row['seeds']} ")
-                assert cells[5:7] == [number(row["decay_rate_init"]), number(row["decay_rate"])]
-                assert cells[7:9] == [str(row["diverged"]), str(row["failed"])]
+        grouped = table.groupby("task", sort=False)
+        for cells, (_, rows) in zip(under(shown, "Decay at start"), grouped, strict=True):
+            body = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+            for cell, row in zip(body, rows.to_dict("records"), strict=True):
+                score, middle = (
+                    f"{number(row[x])} [{number(row[low])}, {number(row[high])}]"
+                    for x, low, high in (("score", "low", "high"), ("iqm", "iqm_low", "iqm_high"))
+                )
+                assert cell["Arm"] == row["arm"] and cell["Tuned optimizer.lr"] == number(row["learning_rate"])
+                assert cell[f"{row['score_name']} [95%]"] == score and cell["Middle half [95%]"] == middle
+                assert cell["Solved [95%]"].startswith(f"{row['solved']} of {row['seeds']} ")
+                bounds = (row[x] for x in ("steps_to_solve", "steps_low", "steps_high"))
+                assert html.unescape(cell["Steps to solve [95%]"]) == median(*bounds, limit=8)
+                assert cell["Diverged [95%]"].startswith(f"{row['diverged']} of 2 ")
+                assert cell["Failed"] == str(row["failed"])
+                assert cell["Decay at start"] == number(row["decay_rate_init"])
+                assert cell["Decay at end"] == number(row["decay_rate"])
+
+
+def test_arms_are_held_against_the_plain_one_where_there_is_one(small_sweep, tmp_path, monkeypatch, markdown):
+    assert "Beats" not in markdown  # both arms of the sweep change something
+    monkeypatch.setattr("rnnlab.sweep.analysis.plain_arm", lambda definition: "tanh")
+    write_report("small", tmp_path, small_sweep)
+    contests = comparison_table(load_sweep("small", small_sweep), "tanh")
+    page = (tmp_path / "report.html").read_text()
+    for cells, contest in zip(under(tables(page), "p (Holm)"), contests.to_dict("records"), strict=True):
+        by_arm = {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
+        assert by_arm["tanh"]["Beats tanh [95%]"] == by_arm["tanh"]["p (Holm)"] == "–"
+        assert by_arm["lstm"]["Beats tanh [95%]"].startswith(f"{contest['probability']:.2f} [")
+        assert by_arm["lstm"]["p (Holm)"] == chance(contest["p_reference"])
+
+
+def test_factors_budget_and_all_tasks_have_their_tables(page):
+    found = tables(page)
+    (factors,) = under(found, "Factor")
+    assert [row[0].partition(":")[0] for row in factors[1:]] == ["scientific"] * 2 + ["nuisance"] * 2 + ["fixed"] * 2
+    (budget,) = under(found, "Search updates")
+    # Eight updates a run; of four search trials, the one that failed has none on record.
+    assert all(row[1:3] + row[4:6] == ["4 (1 without record)", "24", "4", "32"] for row in budget[1:])
+    (overall,) = under(found, "Mean progress [95%]")
+    assert sorted(row[0] for row in overall[1:]) == ["lstm", "tanh"]
+
+
+def test_the_tables_behind_the_report_are_there_as_csv_and_latex(small_sweep, report):
+    runs = load_sweep("small", small_sweep)
+    names = {path.name for path in (report / "tables").iterdir()}
+    csv = {f"{name}.csv" for name in ("overall", "comparisons", "solving", "health", "importance", "budget")}
+    assert names == csv | {"overall.tex", "adding-8.tex", "delayed_recall-5.tex"}
+    for name, table in (("comparisons", comparison_table(runs, None)), ("solving", solve_table(runs))):
+        found = pd.read_csv(report / "tables" / f"{name}.csv")
+        pd.testing.assert_frame_equal(found, table, check_dtype=False, rtol=0, atol=0)
+    assert (report / "tables/adding-8.tex").read_text().count(r" \\") == 3  # a header and two arms
+
+
+def test_what_cannot_be_told_is_said(markdown):
+    assert markdown.count("Not estimated: only optimizer.lr is searched.") == 2
+    answers = re.findall(r"predict success\?\*\* (.*)", markdown)
+    assert "of too few arms for an interval" in answers[0] and "Too few runs" in answers[1]
 
 
 def test_the_csv_holds_the_table_in_full_precision(small_sweep, report):
@@ -105,8 +159,9 @@ def test_text_of_a_definition_cannot_become_html(page):
 
 def test_every_figure_exists_and_shows_something(markdown, report):
     paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", markdown)
-    # adding: forest, lags at two training steps, decay, heat maps, learning rates; delayed recall records no gradients.
-    assert len(paths) == 6 + 2 and len(set(paths)) == 8
+    # adding: forest, lags at two training steps, decay, health, heat maps, learning rates; delayed recall records no
+    # gradients. No run solves a task, and two arms need no matrix.
+    assert len(paths) == 7 + 2 and len(set(paths)) == 9
     for path in paths:
         pixels = matplotlib.image.imread(report / path)
         assert pixels.shape[1] > 400 and pixels[..., :3].std() > 0.02

@@ -7,65 +7,9 @@ import pandas as pd
 import pytest
 from rows import ADDING, RECALL, run
 
-from rnnlab.sweep.statistics import ablation_table, bootstrap_mean, scored, task_of, wilson
+from rnnlab.sweep.intervals import wilson
+from rnnlab.sweep.statistics import ablation_table, comparison_table, scored, solve_table, task_of
 from rnnlab.tasks import TASKS
-
-
-def draws(n: int, repeats: int) -> np.ndarray:
-    return np.random.default_rng(7).normal(3.0, 2.0, size=(repeats, n))
-
-
-def coverage(samples: np.ndarray, mean: float) -> float:
-    generator = np.random.default_rng(11)
-    intervals = [bootstrap_mean(values, generator) for values in samples]
-    return float(np.mean([low <= mean <= high for _, low, high in intervals]))
-
-
-def test_the_bootstrap_interval_covers_the_true_mean_as_often_as_it_says():
-    repeats = 300
-    # 2.5 standard errors of a fraction of 0.95 over that many repeats: 3.1 points.
-    tolerance = 2.5 * math.sqrt(0.95 * 0.05 / repeats)
-    assert coverage(draws(60, repeats), 3.0) == pytest.approx(0.95, abs=tolerance)
-
-
-def test_three_values_are_too_few_for_the_stated_confidence():
-    assert coverage(draws(3, 200), 3.0) < 0.87
-
-
-def test_the_interval_shrinks_with_the_root_of_the_number_of_values():
-    generator = np.random.default_rng(0)
-    few, many = (bootstrap_mean(values, generator) for values in (draws(50, 1)[0], draws(5000, 1)[0]))
-    assert (few.high - few.low) / (many.high - many.low) == pytest.approx(10, rel=0.25)
-
-
-def test_the_order_of_values_does_not_matter():
-    values = draws(6, 1)[0]
-    forward, backward = (bootstrap_mean(v, np.random.default_rng(0)) for v in (values, values[::-1]))
-    assert forward == backward
-
-
-def test_an_interval_of_one_value_is_unknown_and_of_equal_values_has_no_width():
-    generator = np.random.default_rng(0)
-    value, low, high = bootstrap_mean([0.25], generator)
-    assert value == 0.25 and math.isnan(low) and math.isnan(high)
-    assert bootstrap_mean([0.1, 0.1, 0.1], generator) == (0.1, 0.1, 0.1)
-    assert all(math.isnan(x) for x in bootstrap_mean([], generator))
-
-
-@pytest.mark.parametrize("values", [[0.0, 1.0], [1.0, 1.0, 9.0], [0.0, 0.0, 0.0, 1.0], [1e-9, 1e-9, 1.0]])
-def test_an_interval_of_few_uneven_values_is_finite_and_holds_the_mean(values):
-    mean, low, high = bootstrap_mean(values, np.random.default_rng(0))
-    assert min(values) <= low <= mean <= high <= max(values)
-    assert low < high
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 3), (3, 3), (2, 5), (40, 50)])
-def test_wilson_agrees_with_its_closed_form(successes, n):
-    z = 1.959963984540054  # the 97.5% point of the normal distribution
-    p = successes / n
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert wilson(successes, n) == pytest.approx((p, centre - half, centre + half), abs=1e-12)
 
 
 def test_a_task_comes_back_from_the_parameters_of_its_run():
@@ -86,17 +30,21 @@ def test_a_diverged_run_keeps_a_score_of_its_own():
     assert scored(runs, ADDING).tolist() == [7.0, ADDING.baseline.score]
 
 
-@pytest.mark.parametrize("outcome", ["failed", "running", "pruned"])
-def test_a_run_that_did_not_end_has_no_score_and_is_still_counted(outcome):
+@pytest.mark.parametrize("outcome", ["running", "pruned"])
+def test_a_run_that_did_not_end_has_no_score(outcome):
     runs = pd.DataFrame([run(seed=1, score=0.02), run(seed=2, score=0.5, outcome=outcome)])
     row = ablation_table(runs).iloc[0]
-    assert row["score"] == 0.02 and row["seeds"] == 1
-    assert row["failed"] + row["unfinished"] == (outcome != "pruned")
+    assert (row["score"], row["seeds"], row["failed"]) == (0.02, 1, 0)
+    assert row["unfinished"] == (outcome == "running")
 
 
-def test_a_finished_run_without_score_is_a_failure_and_not_a_gap():
-    row = ablation_table(pd.DataFrame([run(seed=1), run(seed=2, score=math.nan)])).iloc[0]
-    assert (row["seeds"], row["failed"]) == (1, 1)
+@pytest.mark.parametrize("lost", [{"outcome": "failed", "score": 0.001}, {"outcome": "finished", "score": math.nan}])
+def test_a_run_that_failed_counts_as_the_trivial_baseline_and_as_unsolved(lost):
+    won = [run(seed=seed, score=0.005, outcome="solved", steps_to_solve=100.0) for seed in (1, 2)]
+    row = ablation_table(pd.DataFrame([*won, run(seed=3, **lost)])).iloc[0]
+    assert row["score"] == pytest.approx((0.005 * 2 + 1 / 6) / 3, rel=1e-12)
+    assert (row["seeds"], row["solved"], row["failed"]) == (3, 2, 1)
+    assert (row["solved_fraction"], row["solved_low"], row["solved_high"]) == wilson(2, 3)
 
 
 def test_search_trials_never_enter_the_result():
@@ -151,18 +99,53 @@ def test_tasks_come_by_kind_and_then_by_length():
     assert table["task"].tolist() == ["adding-30", "adding-100", "adding-400", "delayed_recall-20"]
 
 
-def test_solving_is_counted_over_all_scored_runs_and_its_time_over_the_solved():
-    runs = pd.DataFrame(
-        [
-            run(seed=1, outcome="solved", score=0.005, steps_to_solve=300.0),
-            run(seed=2, outcome="solved", score=0.005, steps_to_solve=500.0),
-            run(seed=3),
-            run(seed=4, outcome="failed", score=math.nan),
-        ]
+def test_steps_to_solve_is_the_median_over_all_runs_that_count_and_not_over_the_solved_alone():
+    solved = [run(seed=k, outcome="solved", steps_to_solve=100.0 * k) for k in (1, 2, 3)]
+    rest = [run(seed=4), run(seed=5, outcome="failed", score=math.nan, steps=math.nan)]
+    row = ablation_table(pd.DataFrame(solved + rest)).iloc[0]
+    assert (row["steps_to_solve"], row["updates"]) == (300.0, 500)  # of 100, 200, 300, never, never
+    row = ablation_table(pd.DataFrame(solved[:2] + rest)).iloc[0]
+    assert row["steps_to_solve"] == 200.0  # half of four runs
+    assert math.isnan(ablation_table(pd.DataFrame(solved[:1] + rest)).iloc[0]["steps_to_solve"])
+
+
+def test_a_run_that_broke_off_early_stays_unsolved_to_the_end_of_its_budget():
+    solved = [run(seed=k, outcome="solved", steps_to_solve=400.0) for k in (1, 2)]
+    broken = run(seed=3, outcome="diverged", score=math.nan, steps=10.0)
+    curve = solve_table(pd.DataFrame([*solved, broken]))
+    assert curve["solved"].tolist() == pytest.approx([0, 2 / 3])  # 1 if the broken run had left the count at step 10
+
+
+def test_the_share_of_solved_runs_ends_where_the_ablation_table_says():
+    rows = [run(seed=k, outcome="solved", steps_to_solve=50.0 * (k % 4 + 1)) for k in range(6)]
+    rows += [run(seed=k) for k in (7, 8, 9)] + [run(phase="search", outcome="solved", steps_to_solve=1.0)]
+    runs = pd.DataFrame(rows)
+    end, row = solve_table(runs).iloc[-1], ablation_table(runs).iloc[0]
+    found, expected = end[["solved", "low", "high"]], row[["solved_fraction", "solved_low", "solved_high"]]
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_one_lucky_seed_moves_the_mean_and_not_the_interquartile_mean():
+    rows = [run(seed=seed, score=score) for seed, score in enumerate((0.10, 0.11, 0.12, 0.13, 0.9))]
+    row = ablation_table(pd.DataFrame(rows)).iloc[0]
+    assert (
+        row["iqm"] == pytest.approx(0.12, rel=1e-12) and row["iqm_low"] <= 0.12 <= row["iqm_high"] <= row["score"] * 3
     )
-    row = ablation_table(runs).iloc[0]
-    assert (row["solved"], row["seeds"], row["steps_to_solve"]) == (2, 3, 400.0)
-    assert (row["solved_fraction"], row["solved_low"], row["solved_high"]) == wilson(2, 3)
+
+
+def test_divergence_is_a_fraction_with_its_interval():
+    rows = [run(seed=seed, outcome="diverged" if seed < 2 else "finished") for seed in range(8)]
+    row = ablation_table(pd.DataFrame(rows)).iloc[0]
+    assert (row["diverged_fraction"], row["diverged_low"], row["diverged_high"]) == wilson(2, 8)
+
+
+@pytest.mark.parametrize("task", [ADDING, RECALL])
+def test_the_better_arm_wins_whichever_way_the_score_counts_and_search_trials_do_not_play(task):
+    good, bad = (0.1, 0.2) if task is ADDING else (0.9, 0.8)
+    rows = [run(task, arm, seed=s, score=score) for arm, score in (("a", good), ("b", bad)) for s in range(4)]
+    rows += [run(task, "b", phase="search", seed=s, score=2 * good - bad) for s in range(9)]
+    (contest,) = comparison_table(pd.DataFrame(rows), None).to_dict("records")
+    assert (contest["arm"], contest["other"], contest["probability"], contest["runs"]) == ("a", "b", 1.0, 4)
 
 
 def test_the_command_is_that_of_the_first_seed():

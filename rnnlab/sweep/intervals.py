@@ -1,0 +1,130 @@
+"""Estimates with their 95% confidence intervals."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+
+
+class Interval(NamedTuple):
+    """An estimate and the bounds of its 95% confidence interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def unknown(cls) -> "Interval":
+        """What is known of nothing."""
+        return cls(math.nan, math.nan, math.nan)
+
+
+def bootstrap_mean(values: Iterable[float], generator: np.random.Generator) -> Interval:
+    """Estimate a mean with a bias-corrected and accelerated (BCa) bootstrap interval.
+
+    The interval is too narrow for few values: over 3 normal ones it covers the mean about 3 times in 4, over
+    30 about 19 times in 20.
+
+    Args:
+        values: independent draws, such as the scores of fresh seeds; their order does not matter.
+        generator: draws the resamples.
+
+    Returns:
+        Mean and bounds. One value has no interval: its bounds are NaN. Equal values have one of width zero.
+
+    Reference: Efron 1987, "Better Bootstrap Confidence Intervals".
+    """
+    data = np.sort(np.asarray(list(values), dtype=float))
+    if data.size == 0:
+        return Interval.unknown()
+    if data.size == 1:
+        return Interval(float(data[0]), math.nan, math.nan)
+    if data[0] == data[-1]:  # the acceleration of BCa is 0/0 here
+        return Interval(float(data[0]), float(data[0]), float(data[0]))
+    bounds = stats.bootstrap(
+        (data,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", rng=generator
+    ).confidence_interval
+    return Interval(float(data.mean()), float(bounds.low), float(bounds.high))
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Average the last axis."""
+    return values.mean(-1)
+
+
+def interquartile_mean(values: np.ndarray) -> np.ndarray:
+    """Average the middle half of the last axis, which a single lucky or failed run cannot move.
+
+    A quarter of the values, rounded down, is left out at either end: of 5 the middle 3 count, of 3 all.
+
+    Args:
+        values: (..., n).
+
+    Returns:
+        (...).
+
+    Reference: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice".
+    """
+    return stats.trim_mean(values, 0.25, axis=-1)
+
+
+def stratified_bootstrap(
+    strata: Sequence[np.ndarray], statistic: Callable[[np.ndarray], np.ndarray], generator: np.random.Generator
+) -> Interval:
+    """Estimate a statistic of several groups of runs together, with a percentile bootstrap interval.
+
+    Every resample draws as many values from each group as it has, so that the share of each group, such as a task,
+    is the same in all of them and differences between groups add nothing to the uncertainty.
+
+    Args:
+        strata: the values of each group; their order does not matter.
+        statistic: reduces the last axis, as `mean` and `interquartile_mean` do.
+        generator: draws the resamples.
+
+    Returns:
+        Statistic and bounds. Where no group holds two values there is no interval.
+
+    Reference: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
+    """
+    groups = [np.sort(np.asarray(values, dtype=float)) for values in strata if len(values)]
+    if not groups:
+        return Interval.unknown()
+    value = float(statistic(np.concatenate(groups)))
+    if max(map(len, groups)) < 2:
+        return Interval(value, math.nan, math.nan)
+    draws = [group[generator.integers(len(group), size=(RESAMPLES, len(group)))] for group in groups]
+    return Interval(value, *percentiles(statistic(np.concatenate(draws, axis=-1))))
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float]:
+    """Bounds that hold the middle 95% of bootstrap draws, undefined ones (NaN) left out."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def wilson(successes: float, n: float) -> Interval:
+    """Estimate a fraction with its Wilson score interval.
+
+    Args:
+        successes: how many of `n` succeeded; a half counts where one is undecided.
+        n: how many there were.
+
+    Returns:
+        Fraction and bounds; NaN for n = 0.
+
+    Reference: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference".
+    """
+    if n == 0:
+        return Interval.unknown()
+    z2 = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2
+    p = successes / n
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    # Rounding must not put the bounds beside a fraction of 0 or 1.
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)))

@@ -1,0 +1,118 @@
+"""The tables of a report as text, header first: for Markdown and LaTeX alike."""
+
+import math
+from numbers import Real
+
+import pandas as pd
+
+from rnnlab.sweep.budget import PHASES
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.factors import factors
+from rnnlab.sweep.importance import PREDICTABLE
+from rnnlab.sweep.numbers import chance, duration, interval, median, number, whole
+from rnnlab.tasks import Task
+
+Cells = list[list[str]]
+
+
+def ablation_cells(
+    rows: pd.DataFrame, runs: pd.DataFrame, contests: pd.DataFrame, task: Task, definition: SweepDefinition
+) -> Cells:
+    """The results of one task, an arm a row; an arm that solved the task on every seed is bold.
+
+    Args:
+        rows: rows of the task from `ablation_table`.
+        runs: runs of the task.
+        contests: pairs of the task with the reference arm, from `comparison_table`; none if there is no such arm.
+        task: that task.
+        definition: what was planned.
+    """
+    tuned = runs.query("phase == 'final'").drop_duplicates("arm").set_index("arm")
+    against = {row["arm"]: row for row in contests.to_dict("records")}
+    beats = [f"Beats {contests['other'].iloc[0]} [95%]", "p (Holm)"] if len(contests) else []
+    header = ["Arm", *(f"Tuned {name}" for name in definition.search)]
+    header += [f"{task.score_name} [95%]", "Middle half [95%]", *beats, "Solved [95%]", "Steps to solve [95%]"]
+    header += ["Diverged [95%]", "Failed", "Decay at start", "Decay at end"]
+    cells = [header]
+    for row in rows.to_dict("records"):
+        arm = row["arm"]
+        rivalry = ["–", "–"] if beats else []
+        if contest := against.get(arm):
+            rivalry = [_share(*(contest[x] for x in ("probability", "low", "high"))), chance(contest["p_reference"])]
+        cells.append(
+            [
+                f"**{arm}**" if 0 < row["seeds"] == row["solved"] else arm,
+                *(_setting(tuned[f"param.{name}"].get(arm, math.nan)) for name in definition.search),
+                interval(row["score"], row["low"], row["high"]),
+                interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
+                *rivalry,
+                _fraction(row["solved"], row["seeds"], row["solved_low"], row["solved_high"]),
+                median(row["steps_to_solve"], row["steps_low"], row["steps_high"], row["updates"]),
+                _fraction(row["diverged"], row["seeds"], row["diverged_low"], row["diverged_high"]),
+                str(row["failed"]),
+                number(row["decay_rate_init"]),
+                number(row["decay_rate"]),
+            ]
+        )
+    return cells
+
+
+def overall_cells(overall: pd.DataFrame) -> Cells:
+    """Every arm over all tasks."""
+    cells = [["Arm", "Mean progress [95%]", "Middle half [95%]", "Solved"]]
+    for row in overall.to_dict("records"):
+        estimates = (_share(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("mean", "iqm"))
+        cells.append([row["arm"], *estimates, f"{row['solved']} of {row['runs']}"])
+    return cells
+
+
+def importance_cells(table: pd.DataFrame) -> Cells:
+    """Importance of the searched hyperparameters on one task; empty where it is unknown for every arm."""
+    known = table.dropna(subset="predicted")
+    if known.empty:
+        return []
+    names = [name for name in table.columns if name not in ("task", "arm", "predicted")]
+    cells = [["Arm", f"Predictable (R², bar {PREDICTABLE:g})", *names]]
+    return cells + [
+        [row["arm"], number(row["predicted"], 2), *(number(row[name], 2) for name in names)]
+        for row in known.to_dict("records")
+    ]
+
+
+def budget_cells(budget: pd.DataFrame) -> Cells:
+    """What each arm has spent, over all tasks."""
+    cells = [["Arm", *(f"{phase.capitalize()} {what}" for phase in PHASES for what in ("runs", "updates", "time"))]]
+    totals = budget.drop(columns="task").pivot_table(index="arm", aggfunc="sum", sort=False)
+    for arm, row in totals.to_dict("index").items():
+        spent = []
+        for phase in PHASES:
+            apart = row[f"{phase}_unmetered"]
+            spent += [
+                f"{row[f'{phase}_runs']}" + (f" ({apart} without record)" if apart else ""),
+                f"{row[f'{phase}_updates']:,.0f}",
+                duration(row[f"{phase}_seconds"]),
+            ]
+        cells.append([str(arm), *spent])
+    return cells
+
+
+def factor_cells(definition: SweepDefinition) -> Cells:
+    """Every factor of the sweep with its role."""
+    return [["Factor", "Values"], *([f"{role}: {name}", values] for role, name, values in factors(definition))]
+
+
+def _setting(value: object) -> str:
+    """A tuned value as a reader wants it; the exact one is in the command."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    return number(float(value)) if value % 1 else whole(float(value))
+
+
+def _fraction(successes: int, n: int, low: float, high: float) -> str:
+    return f"{successes} of {n} [{number(low, 2)}, {number(high, 2)}]"
+
+
+def _share(value: float, low: float, high: float) -> str:
+    """A probability or share, which two decimals tell well enough."""
+    bounds = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return "–" if math.isnan(value) else f"{value:.2f}{bounds}"

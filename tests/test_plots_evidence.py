@@ -1,0 +1,96 @@
+"""Figures of evidence show the numbers they are given, arm by arm."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+
+from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
+from rnnlab.plots.style import figure_of
+
+LONG = "chrono LSTM with a rather long name"
+
+
+def legend(ax: Axes) -> list[str]:
+    shown = ax.get_legend()
+    return [text.get_text() for text in shown.get_texts()] if shown else []
+
+
+def xy(line: Line2D) -> list[list[float]]:
+    return np.asarray(line.get_xydata(), float).tolist()
+
+
+def staircase(arm: str, *points: tuple[float, float]) -> pd.DataFrame:
+    steps, solved = zip((0.0, 0.0), *points, strict=True)
+    return pd.DataFrame({"arm": arm, "step": steps, "solved": solved}).assign(low=0.0, high=1.0)
+
+
+def contests() -> pd.DataFrame:
+    rows = [("a", LONG, 0.9, 0.01), ("c", "a", 0.25, 0.2), (LONG, "c", 0.5, 1.0)]
+    return pd.DataFrame(rows, columns=["arm", "other", "probability", "p_all"])
+
+
+def runs() -> pd.DataFrame:
+    columns = {"arm": ["a", "a", LONG], "phase": ["search", "final", "final"], "score": [0.2, 0.001, 0.1]}
+    return pd.DataFrame(columns).assign(task="adding-30", score_name="mse", decay_rate_init=[-0.3, 0.1, -0.2])
+
+
+FIGURES = {
+    "solve": lambda ax=None: solve_curves(pd.concat([staircase("a", (5, 1)), staircase(LONG)]), 9, ax=ax),
+    "wins": lambda ax=None: win_matrix(contests(), ["a", LONG, "c"], 0.05, ax=ax),
+    "health": lambda ax=None: health_scatter(runs(), ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_are_named_and_no_text_is_cut_off(name):
+    ax = FIGURES[name]()
+    figure_of(ax).draw_without_rendering()
+    drawn, (width, height) = figure_of(ax).get_tightbbox(), figure_of(ax).get_size_inches()
+    assert ax.get_xlabel() and ax.get_ylabel() and ax.get_title(loc="left")
+    assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_given_axes_are_drawn_on_and_returned(name):
+    ax = FIGURES["wins"]()
+    other = figure_of(ax).add_subplot()
+    assert FIGURES[name](other) is other
+
+
+def test_a_staircase_holds_each_share_until_the_next_and_the_last_to_the_end():
+    mixed = pd.concat([staircase("b", (10, 0.5), (20, 1.0)).iloc[::-1], staircase("a"), staircase("c", (5, 0.25))])
+    ax = solve_curves(mixed, 30)
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert xy(lines["b"]) == [[0, 0], [10, 0.5], [20, 1], [30, 1]] and xy(lines["c"]) == [[0, 0], [5, 0.25], [30, 0.25]]
+    assert {line.get_drawstyle() for line in lines.values()} == {"steps-post"}
+    assert sorted(legend(ax)) == ["b", "c", "never: a"]
+
+
+def test_intervals_are_shaded_only_where_they_do_not_hide_one_another():
+    few, many = ([staircase(arm, (5, 0.5)) for arm in "abcdefg"[:n]] for n in (4, 5))
+    assert len(solve_curves(pd.concat(few), 9).collections) == 4
+    assert len(solve_curves(pd.concat(many), 9).collections) == 0
+
+
+def test_the_matrix_shows_every_chance_from_both_sides_and_stars_what_is_clear():
+    ax = win_matrix(contests(), ["a", LONG, "c"], 0.05)
+    shown = {text.get_position(): text.get_text() for text in ax.texts}
+    a, long, c = range(3)
+    assert shown == {  # by column and row
+        (long, a): "0.90*", (a, long): "0.10*", (a, c): "0.25", (c, a): "0.75", (c, long): "0.50", (long, c): "0.50"
+    }  # fmt: skip
+    pixels = np.ma.filled(np.ma.asarray(ax.images[0].get_array()), np.nan)
+    np.testing.assert_allclose(pixels, [[np.nan, 0.9, 0.75], [0.1, np.nan, 0.5], [0.25, 0.5, np.nan]])
+
+
+def test_every_run_is_a_point_hollow_in_the_search_and_filled_after_it():
+    ax = health_scatter(runs())
+    points = {tuple(xy(line)[0]): line for line in ax.get_lines() if line.get_marker() != "None" and len(xy(line)) == 1}
+    assert set(points) == {(-0.3, 0.2), (0.1, 0.001), (-0.2, 0.1)}
+    hollow = {point: to_rgba(line.get_markerfacecolor())[3] == 0 for point, line in points.items()}
+    assert hollow == {(-0.3, 0.2): True, (0.1, 0.001): False, (-0.2, 0.1): False}
+    assert points[-0.3, 0.2].get_color() == points[0.1, 0.001].get_color() != points[-0.2, 0.1].get_color()
+    assert ax.get_yscale() == "log" and legend(ax) == ["a", LONG]
