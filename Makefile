@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint ui mnist notebooks clean
+.PHONY: help sweep test lint ui mnist claims bench notebooks clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -31,9 +31,15 @@ lint: .venv/.installed  ## check style and types
 ui: .venv/.installed  ## open the MLflow dashboard on 127.0.0.1:5000
 	@$(BIN)/rnnlab ui
 
-mnist: .venv/.installed  ## run the sequential MNIST sweep (about an hour) and write docs/results/mnist
+mnist: .venv/.installed  ## run the sequential MNIST sweep (about 40 minutes) and write docs/results/mnist
 	@$(BIN)/rnnlab sweep sweeps/mnist.yaml
 	@$(BIN)/rnnlab report mnist --out docs/results/mnist
+
+claims: .venv/.installed  ## examine five claims about recurrent networks and write docs/claims.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.claims --out docs/claims.md
+
+bench: .venv/.installed  ## measure the speed against torch.nn and write docs/performance.md (keep the machine quiet)
+	@$(BIN)/python -m benchmarks.layers --write
 
 notebooks: .venv/.installed  ## open the notebooks
 	@$(BIN)/jupyter lab analysis

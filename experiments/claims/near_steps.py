@@ -11,7 +11,7 @@ CELLS = {"tanh": {"kind": "vanilla"}, "lstm": {"kind": "lstm"}, "gru": {"kind": 
 MOMENTS = (0, 400)
 
 
-def near_share(cell: dict[str, object], seed: int) -> list[float]:
+def near_share(cell: dict[str, str], seed: int) -> list[float]:
     """Share of dE/dW_hh that comes from the last steps, at initialisation and after training."""
     config = configure({"kind": "adding", "length": T}, cell, seed)
     shares = []
