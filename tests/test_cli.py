@@ -99,6 +99,40 @@ def test_one_arm_of_a_sweep_runs_alone(workplace):
         assert refused.returncode == 2 and message in refused.stderr
 
 
+def test_a_dry_run_plans_measures_and_writes_nothing(workplace):
+    base = {name: SMALL[name] for name in ("cell", "training", "recording")}
+    sweep = {"name": "s", "base": base, "tasks": [SMALL["task"]], "arms": {"tanh": {}, "gru": {"cell.kind": "gru"}},
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
+    Path("sweep.yaml").write_text(yaml.safe_dump(sweep))
+    before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
+    done = rnnlab("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
+    assert done.returncode == 0, done.stderr
+    assert "2 arms × 1 task × (2 search trials + 1 final run) = 6 runs" in done.stdout
+    assert "adding-6/gru: update " in done.stdout and "with 3 workers" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
+
+
+def test_status_tells_a_stopped_sweep_by_its_exit_code(workplace):
+    folder = Path("runs/sweeps/stopped")
+    folder.mkdir(parents=True)
+    sweep = {"name": "stopped", "base": {"cell": SMALL["cell"]}, "tasks": [SMALL["task"]], "arms": {"tanh": {}},
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    done = rnnlab("status", "stopped")
+    assert done.returncode == 3
+    assert "0 of 3 runs done" in done.stdout and "rnnlab sweep runs/sweeps/stopped/sweep.yaml" in done.stdout
+
+
+def test_the_doctor_fails_on_a_problem_alone(workplace):
+    done = rnnlab("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "problem" not in done.stdout and "tracking" in done.stdout
+    Path("runs/mlflow.db").write_text("no database at all")
+    done = rnnlab("doctor")
+    assert done.returncode == 1
+    assert "problem  tracking" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,7 +144,9 @@ def test_one_arm_of_a_sweep_runs_alone(workplace):
         (["run", "small.yaml", "--arm", "lstm"], "single experiment"),
         (["sweep", "none.yaml"], "none.yaml"),
         (["sweep", "small.yaml"], "no field"),
+        (["sweep", "none.yaml", "--dry-run"], "none.yaml"),
         (["report", "never-run"], "never-run"),
+        (["status", "never-run"], "there is no sweep 'never-run'"),
         (["ui", "--port", "0"], "port"),
     ],
 )

@@ -1,5 +1,7 @@
 """A trace replays what a layer did: its adjoints are back-propagation through time by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -14,20 +16,20 @@ from rnnlab.probes.tape import trace
 T, B, I, H = 7, 4, 3, 5
 
 # All float64: replayed sums run over other groupings of rows, a few ulp of numbers of order one.
-CLOSE = {"rtol": 1e-10, "atol": 1e-12}
+CLOSE: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-12}
 
 
-def layer(kind: str, **options: object) -> Recurrent:
+def layer(kind: str, **options: Any) -> Recurrent:
     torch.manual_seed(0)
     return Recurrent(kind, I, H, dtype=torch.float64, **options)
 
 
-def last_step(output: Tensor, states: object) -> Tensor:
+def last_step(output: Tensor, states: Any) -> Tensor:
     del states
     return output[-1].square().sum()
 
 
-def everywhere(output: Tensor, states: object) -> Tensor:
+def everywhere(output: Tensor, states: Any) -> Tensor:
     """A loss at every step and at the final states."""
     states = states if isinstance(states, tuple) else (states,)
     return output.sin().sum() + sum(s.square().sum() for s in states)
