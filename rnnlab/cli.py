@@ -41,12 +41,21 @@ def run(
 def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
 ) -> None:
     """Tune every arm, train its best point on fresh seeds, and write the report.
 
     Started again after an interruption, it continues where it stopped.
     """
     from rnnlab.sweep.definition import load_sweep_definition
+
+    if dry_run:
+        from rich.console import Console
+
+        from rnnlab.sweep.forecast import print_forecast
+
+        print_forecast(load_sweep_definition(definition), workers, Console())
+        return
     from rnnlab.sweep.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
@@ -56,6 +65,21 @@ def sweep(
         report = write_report(name, Path("runs/reports") / name)
         typer.echo(f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/mitigations.ipynb")
     raise typer.Exit(state.exit_code)
+
+
+@app.command()
+def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")]) -> None:
+    """Show how far a sweep is, while it runs or after it was stopped; touch nothing.
+
+    The exit code is 0 while it runs and once it is complete, and 3 where it was stopped before its end.
+    """
+    from rich.console import Console
+
+    from rnnlab.sweep.status import print_status, read_status
+
+    found = read_status(name)
+    print_status(found, Console())
+    raise typer.Exit(found.exit_code)
 
 
 @app.command()
@@ -75,6 +99,19 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0
     from rnnlab.tracking.dashboard import serve
 
     raise typer.Exit(serve(port))
+
+
+@app.command()
+def doctor() -> None:
+    """Check the installation, line by line, and say how to mend what is wrong.
+
+    The exit code is 1 where there is a problem; warnings do not count.
+    """
+    from rich.console import Console
+
+    from rnnlab.doctor import print_findings
+
+    raise typer.Exit(0 if print_findings(Console()) else 1)
 
 
 def main() -> None:

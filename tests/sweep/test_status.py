@@ -106,9 +106,9 @@ def test_done_failed_and_running_are_counted_study_by_study(by_hand: ByHand, hol
     (FOLDER / "workers" / "1.lock").write_text("1")  # of an earlier start, with a recycled id
     status = read_status("tiny")
     assert (status.parent, status.workers, status.word, status.exit_code) == (True, (worker.pid,), "running", 0)
-    headline, lstm, tanh, failed, _ = shown(status)
+    headline, workers, lstm, tanh, failed, _ = shown(status)
     assert headline.startswith("tiny: running, 2 of 10 runs done, 1 running, 1 failed, about 0:")
-    assert headline.endswith(f"left, 1 worker alive (pid {worker.pid})")
+    assert headline.endswith(" left") and workers == f"workers alive: 1 (pid {worker.pid})"
     assert lstm == "adding-5/lstm: searching, search 1/3, final 0/2, running 0, failed 1, best 3"
     assert tanh == "adding-5/tanh: searching, search 1/3, final 0/2, running 1, failed 0, best 2"
     assert failed == "failed: adding-5/lstm search 1: it broke: badly"

@@ -1,0 +1,208 @@
+"""How a sweep stands, asked from outside: while it runs, after a kill, or when it is over."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnlab.errors import UserError, nearest
+from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.progress import clock
+from rnnlab.sweep.state import StudyState, SweepState, read_state
+from rnnlab.sweep.storage import open_storage
+
+INCOMPLETE = 3
+"""Exit code of a sweep that stands still before its end."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sweep and the processes that work on it.
+
+    Attributes:
+        state: its slots. A trial left RUNNING by a worker that is dead counts as running in there.
+        parent: whether the process that was started with `rnnlab sweep` is alive.
+        workers: process ids of the workers that are alive.
+        command: what starts it again.
+    """
+
+    state: SweepState
+    parent: bool
+    workers: tuple[int, ...]
+    command: str
+
+    @property
+    def running(self) -> int:
+        """Runs that somebody is really working on."""
+        return self.state.all_slots.running if self.workers else 0
+
+    @property
+    def word(self) -> str:
+        """One of complete, running, ending (its parent is gone, its workers save their checkpoints) and stopped."""
+        if self.state.closed:
+            return "complete"
+        return "running" if self.parent else "ending" if self.workers else "stopped"
+
+    @property
+    def exit_code(self) -> int:
+        return 0 if self.word in ("complete", "running") else INCOMPLETE
+
+
+def read_status(name: str, root: str | Path = "runs") -> Status:
+    """Look at a sweep without touching it.
+
+    Args:
+        name: its name.
+        root: folder that holds `sweeps/<name>`.
+
+    Raises:
+        UserError: if there is no such sweep, or its journal cannot be read.
+    """
+    sweeps = Path(root) / "sweeps"
+    known = [path.parent.name for path in sweeps.glob("*/sweep.yaml")]
+    if name not in known:
+        advice = nearest(Path(name).stem, known) if known else "start one with `rnnlab sweep FILE`"
+        raise UserError(f"there is no sweep '{name}' in {sweeps}: {advice}")
+    folder = sweeps / name
+    definition = load_sweep_definition(folder / "sweep.yaml")
+    # Processes before slots: in the other order, a sweep that ends in between would look stopped.
+    parent, workers = _is_held(folder / "lock"), _workers(folder)
+    exists = (folder / "journal.log").exists()  # opening a journal would make it
+    storage = open_storage(folder) if exists else optuna.storages.InMemoryStorage()
+    return Status(read_state(definition, storage), parent, workers, _command(definition, folder, storage))
+
+
+def print_status(status: Status, console: Console) -> None:
+    """Print a table in a terminal, and plain lines elsewhere."""
+    studies = status.state.studies
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(_headline(status))
+    if status.workers:
+        say(f"workers alive: {len(status.workers)} (pid {', '.join(map(str, status.workers))})")
+    if console.is_terminal:
+        console.print(_table(status))
+    else:
+        for study in studies:
+            say(_line(study, status))
+    for failure in _failures(status.state):
+        say(f"failed: {failure}")
+    say(_advice(status))
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds a file lock.
+
+    It is tried with a shared lock that lasts microseconds, so that two who look never take each other for its holder.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _workers(folder: Path) -> tuple[int, ...]:
+    """Process ids of living workers; one that has just taken its lock may not have written its own yet."""
+    held = [path for path in sorted((folder / "workers").glob("*.lock")) if _is_held(path)]
+    return tuple(int(pid) for pid in (path.read_text().strip() for path in held) if pid.isdigit())
+
+
+def _command(definition: SweepDefinition, folder: Path, storage: optuna.storages.BaseStorage) -> str:
+    """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
+    path = folder / "sweep.yaml"
+    first = definition.plan()[0].study_name("search")
+    if first in optuna.get_all_study_names(storage):
+        source = optuna.load_study(study_name=first, storage=storage).user_attrs.get("source", path)
+        with contextlib.suppress(UserError):
+            path = source if load_sweep_definition(source).hash == definition.hash else path
+    return shlex.join(["rnnlab", "sweep", str(path)])
+
+
+def _headline(status: Status) -> str:
+    slots = status.state.all_slots
+    parts = [f"{slots.done} of {slots.planned} runs done"]
+    parts += [f"{status.running} running"] * bool(status.running)
+    parts += [f"{slots.failed} failed"] * bool(slots.failed)
+    left = status.state.seconds_left(len(status.workers)) if status.workers else None
+    parts += [f"about {clock(left)} left"] if left and status.parent else []
+    return f"{status.state.name}: {status.word}, {', '.join(parts)}"
+
+
+def _table(status: Status) -> Table:
+    """One row an arm, task by task."""
+    tasks = list(dict.fromkeys(study.plan.task for study in status.state.studies))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm" if len(tasks) > 1 else tasks[0], no_wrap=True, overflow="ellipsis", max_width=24)
+    for name in ("search", "final", "running", "failed", "best"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for task in tasks:
+        if len(tasks) > 1:
+            table.add_row(Text(task, style="bold"))
+        for study in [study for study in status.state.studies if study.plan.task == task]:
+            running = study.all_slots.running if status.workers else 0
+            table.add_row(
+                study.plan.arm if len(tasks) == 1 else f"  {study.plan.arm}",
+                f"{study.search.done}/{study.search.planned}",
+                f"{study.final.done}/{study.final.planned}",
+                str(running or ""),
+                str(study.all_slots.failed or ""),
+                _best(study),
+                _word(study, status),
+            )
+    return table
+
+
+def _line(study: StudyState, status: Status) -> str:
+    search, final = study.search, study.final
+    running = study.all_slots.running if status.workers else 0
+    return (
+        f"{study.plan.name}: {_word(study, status)}, search {search.done}/{search.planned}, "
+        f"final {final.done}/{final.planned}, running {running}, failed {study.all_slots.failed}, best {_best(study)}"
+    )
+
+
+def _word(study: StudyState, status: Status) -> str:
+    """What is going on in a study; where nobody works, it is not searching or retraining but stopped."""
+    return "stopped" if status.word == "stopped" and study.word in ("searching", "retraining") else study.word
+
+
+def _best(study: StudyState) -> str:
+    return "-" if study.best is None else f"{study.best:.4g}"
+
+
+def _failures(state: SweepState) -> list[str]:
+    """Every reason once, with the first slot that it ended."""
+    slots: dict[str, list[str]] = {}
+    for failure in state.failures:
+        slot, _, reason = failure.partition(": ")
+        slots.setdefault(reason, []).append(slot)
+    more = {reason: f" and {len(names) - 1} more" if len(names) > 1 else "" for reason, names in slots.items()}
+    return [f"{names[0]}{more[reason]}: {reason}" for reason, names in slots.items()]
+
+
+def _advice(status: Status) -> str:
+    name = status.state.name
+    return {
+        "complete": f"see it with: rnnlab report {name}, or rnnlab ui",
+        "running": f"look again with: rnnlab status {name}",
+        "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
+        "stopped": f"nobody works on it; go on with: {status.command}",
+    }[status.word]
