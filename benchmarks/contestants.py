@@ -47,11 +47,11 @@ class Norms:
     def end(self, outputs: Tensor, history: list[States]) -> None:
         """Not called by kernels."""
 
-    def norms(self, state: str, log2: Tensor) -> None:
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         """Keep the newest."""
         self.newest = log2
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         """Not asked for."""
 
 

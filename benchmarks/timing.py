@@ -24,6 +24,11 @@ class Timing:
         return statistics.median(self.seconds)
 
     @property
+    def best(self) -> float:
+        """The round least disturbed, in seconds."""
+        return min(self.seconds)
+
+    @property
     def spread(self) -> float:
         """Distance between the quartiles over the median."""
         if len(self.seconds) < 3:

@@ -30,11 +30,11 @@ class Log:
 
     def end(self, outputs: Tensor, history: list[States]) -> None: ...
 
-    def norms(self, state: str, log2: Tensor) -> None:
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         assert state not in self.log2
         self.log2[state] = log2
 
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         self.total[state] = torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
 
 

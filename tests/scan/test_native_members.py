@@ -80,10 +80,10 @@ def test_the_report_covers_all_members():
 
         def end(self, outputs: Tensor, history: list[States]) -> None: ...
 
-        def norms(self, state: str, log2: Tensor) -> None:
+        def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
             self.log2.append(log2)
 
-        def gradients(self, state: str, mantissa: Tensor, exponent: Tensor) -> None:
+        def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
             self.shapes += [mantissa.shape, exponent.shape]
 
     cell = make_cell("vanilla", hidden_size=H)

@@ -88,8 +88,11 @@ template <class T, bool FORGET> struct Lstm {
             c = f * c;
         }
         c += i * g;
-        return o * tanh<T>(c);
+        return c;
     }
+
+    // h', once c' is there: a pass of its own over many examples, because it has to wait for c' within one.
+    static INLINE Vec<T> emit(Vec<T> o, Vec<T> c) { return o * tanh<T>(c); }
 
     static INLINE void backward(const Options&, const T* slot, Vec<T>, Vec<T> c_old, Vec<T> c, T* d, Vec<T>& dh,
                                 Vec<T>& dc, Vec<T>& total_c) {

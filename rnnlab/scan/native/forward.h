@@ -21,8 +21,7 @@ template <class T, class C> class ForwardWeights {
         std::fill(out, out + size_t(depth) * width, T(0));
         plan.each(panel, slot, count, [&](int at, int s, int unit) {
             const T* from = w + (size_t(rows[s]) * plan.H + unit) * depth;
-            const int block = at / (C::SLOTS * L), column = at - first - block * (C::SLOTS - count) * L;
-            for (int k = 0; k < depth; k++) out[size_t(k) * width + column] = from[k];
+            for (int k = 0; k < depth; k++) out[size_t(k) * width + at - first] = from[k];
         });
     }
 
@@ -70,7 +69,8 @@ template <class T, class C> class ForwardWeights {
 };
 
 // Rows of x of one step, wherever they are, side by side.
-template <class T> void gather_inputs(const Call& c, const Slice& slice, int t, T* out, long row_stride, const T* scale) {
+template <class T>
+void gather_inputs(const Call& c, const Slice& slice, int t, T* out, long row_stride, const T* scale) {
     const T* x = (const T*)c.x + slice.member * c.x_strides[0] + t * c.x_strides[1] + slice.from * c.x_strides[2];
     for (int r = 0; r < slice.active(t); r++) {
         const T factor = scale ? scale[r] : T(1);
@@ -81,8 +81,8 @@ template <class T> void gather_inputs(const Call& c, const Slice& slice, int t, 
 // Where the slice's rows of h at the end of step t begin; step -1 is the start.
 template <class T> const T* hidden_before(const Call& c, const Slice& slice, int t) {
     const size_t step = size_t(c.batch) * c.hidden;
-    const T* base = t ? (const T*)c.y + (slice.member * c.steps + t - 1) * step : (const T*)c.start[0] + slice.member * step;
-    return base + size_t(slice.from) * c.hidden;
+    const T *y = (const T*)c.y + slice.member * c.steps * step, *start = (const T*)c.start[0] + slice.member * step;
+    return (t ? y + (t - 1) * step : start) + size_t(slice.from) * c.hidden;
 }
 
 template <class T, class C> class Forward {
@@ -99,7 +99,7 @@ template <class T, class C> class Forward {
     INLINE void advance(int rows, int block, int lanes, const T* u, const T* h_old, T* h, T* slots, T* kept) {
         const int at = block * L;
         const long width = long(plan.width(block / Plan::BLOCKS)) * L, H = plan.H, padded = plan.padded;
-        const long slot_row = call.slots ? plan.row_size() : 0;
+        const long slot_row = plan.row_size();
         const Options o = options;
         for (int r = 0; r < rows; r++) {
             Vec<T> c{};
@@ -108,13 +108,20 @@ template <class T, class C> class Forward {
             T wide[C::SLOTS * L], *slot = slots + r * slot_row;
             const bool dense = C::SLOTS > 1 && lanes < L;
             if (dense) spread(u + r * width, wide, C::SLOTS, lanes);
-            store(h + r * H + at, C::forward(o, dense ? wide : u + r * width, dense ? wide : slot, old, c), lanes);
+            const Vec<T> new_h = C::forward(o, dense ? wide : u + r * width, dense ? wide : slot, old, c);
             if (dense) gather(wide, slot, C::SLOTS, lanes);
             if constexpr (C::STATES == 2) {
                 store(cell + r * padded + at, c);
                 if (kept) store(kept + r * padded + at, c);
+            } else {
+                store(h + r * H + at, new_h, lanes);
             }
         }
+        if constexpr (C::STATES == 2)
+            for (int r = 0; r < rows; r++) {
+                const Vec<T> gate = load(slots + r * slot_row + C::O * lanes, lanes);
+                store(h + r * H + at, C::emit(gate, load(cell + r * padded + at)), lanes);
+            }
     }
 
     void run_step(int t, T* slots, T* kept) {
@@ -158,21 +165,22 @@ template <class T, class C> class Forward {
         using M = Scratch<T>;
         const size_t rows = s.rows();
         return ForwardWeights<T, C>::room(p) + M::room(rows * MOST_VECTORS * L) + M::room(rows * (p.I + p.H)) +
-               M::room(rows * p.padded) + M::room(p.row_size());
+               M::room(rows * p.padded) + M::room(rows * p.row_size());
     }
 
     Forward(const Plan& p, const Slice& s, const Options& o, Scratch<T>& scratch)
         : call(p.call), plan(p), slice(s), options(o), weights(p, scratch, s.member) {
         const size_t rows = s.rows();
         u = scratch.take(rows * MOST_VECTORS * L), xh = scratch.take(rows * (p.I + p.H));
-        cell = scratch.take(rows * p.padded), own_slots = scratch.take(p.row_size());
+        cell = scratch.take(rows * p.padded), own_slots = scratch.take(rows * p.row_size());
     }
 
     void run(long first_row) {
         if constexpr (C::STATES == 2) {
             const T* c = (const T*)call.start[1] + (size_t(slice.member) * call.batch + slice.from) * plan.H;
             std::fill(cell, cell + size_t(slice.rows()) * plan.padded, T(0));
-            for (int r = 0; r < slice.rows(); r++) std::copy(c + r * plan.H, c + (r + 1) * plan.H, cell + r * plan.padded);
+            for (int r = 0; r < slice.rows(); r++)
+                std::copy(c + r * plan.H, c + (r + 1) * plan.H, cell + r * plan.padded);
         }
         for (int t = 0; t < call.steps; t++) {
             const long row = first_row + slice.starts[t];

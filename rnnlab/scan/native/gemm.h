@@ -14,7 +14,8 @@ constexpr int tile_rows(int vectors) {
 
 // One tile: C = C0 + A B, with A[r, k] = a[r * rs + k * ks].
 template <class T, int R, int N>
-__attribute__((noinline)) void tile(const T* c0, long ldc0, T* c, long ldc, const T* a, long rs, long ks, const T* b, long ldb, int depth) {
+__attribute__((noinline)) void tile(const T* c0, long ldc0, T* c, long ldc, const T* a, long rs, long ks, const T* b,
+                                    long ldb, int depth) {
     Vec<T> sums[R][N];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
@@ -42,8 +43,8 @@ __attribute__((noinline)) void tile(const T* c0, long ldc0, T* c, long ldc, cons
 }
 
 template <class T, int N, int R>
-INLINE void tile_of(int rows, const T* c0, long ldc0, T* c, long ldc, const T* a, long rs, long ks, const T* b, long ldb,
-                    int depth) {
+INLINE void tile_of(int rows, const T* c0, long ldc0, T* c, long ldc, const T* a, long rs, long ks, const T* b,
+                    long ldb, int depth) {
     if constexpr (R > 0) {
         if (rows == R) return tile<T, R, N>(c0, ldc0, c, ldc, a, rs, ks, b, ldb, depth);
         tile_of<T, N, R - 1>(rows, c0, ldc0, c, ldc, a, rs, ks, b, ldb, depth);
@@ -57,7 +58,8 @@ void multiply_wide(const T* c0, long ldc0, T* c, long ldc, const T* a, long rs, 
     const int tiles = (rows + MOST - 1) / MOST;
     for (int i = 0; i < tiles; i++) {  // tiles of nearly the same height
         const int first = (long)rows * i / tiles, next = (long)rows * (i + 1) / tiles;
-        tile_of<T, N, MOST>(next - first, c0 + first * ldc0, ldc0, c + first * ldc, ldc, a + first * rs, rs, ks, b, ldb, depth);
+        tile_of<T, N, MOST>(next - first, c0 + first * ldc0, ldc0, c + first * ldc, ldc, a + first * rs, rs, ks, b, ldb,
+                            depth);
     }
 }
 

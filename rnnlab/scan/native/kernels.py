@@ -104,9 +104,9 @@ def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: b
     y = pool.empty(*members, T, B, H, dtype=x.dtype)
     finals = [torch.empty_like(s) for s in starts]
     rows = T * B if plan.sizes is None else sum(plan.sizes)
-    size = rows * _padded(H, x.dtype) if keep else 0
-    slots = pool.empty(*members, size * SLOTS[plan.cell], dtype=x.dtype)
-    cells = pool.empty(*members, size * (plan.states - 1), dtype=x.dtype)
+    rows = rows if keep else 0
+    slots = pool.empty(*members, rows * _padded(H * SLOTS[plan.cell], x.dtype), dtype=x.dtype)
+    cells = pool.empty(*members, rows * _padded(H, x.dtype) * (plan.states - 1), dtype=x.dtype)
     call = _call(plan, x, weights, starts, y)
     call.final[:] = _addresses(finals)
     if keep:
@@ -167,7 +167,8 @@ def backward(
     dfinals = [None if d is None else d.contiguous() for d in dfinals]
     sums = None
     if wanted.weights:
-        each = _padded(y.shape[-1], x.dtype) * SLOTS[plan.cell] * (y.shape[-1] + 1 + x.shape[-1])
+        H = y.shape[-1]
+        each = _padded(H * SLOTS[plan.cell], x.dtype) * (H + 1 + x.shape[-1])
         sums = pool.empty(*x.shape[:-3], plan.slices, each, dtype=x.dtype)
     call = _call(plan, x, weights, starts, y)
     call.slots, call.cells, call.dy, call.dx, call.sums = _addresses([slots, cells, dy, grads.x, sums])
@@ -221,12 +222,16 @@ def _addresses(tensors: Sequence[Tensor | None]) -> list[int | None]:
 
 
 @functools.cache
-def _padded(hidden: int, dtype: torch.dtype) -> int:
-    """Hidden units filled up to whole vectors."""
+def _lanes(dtype: torch.dtype) -> int:
+    """Values in one vector."""
     library = load()
     assert library is not None
-    lanes = library.lanes(dtype == torch.float64)
-    return -(-hidden // lanes) * lanes
+    return library.lanes(dtype == torch.float64)
+
+
+def _padded(count: int, dtype: torch.dtype) -> int:
+    """A number of values filled up to whole vectors."""
+    return -(-count // _lanes(dtype)) * _lanes(dtype)
 
 
 def _run(plan: Plan, call: Call, dtype: torch.dtype, back: bool) -> None:

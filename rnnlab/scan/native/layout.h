@@ -15,12 +15,12 @@ struct Call {
     double alpha;
     const int64_t* sizes;  // active examples of every step, or null for all
     const void *x, *w_ih, *w_hh, *b_ih, *b_hh, *start[2];
-    void *y, *final[2], *slots, *cells;             // (P,T,B,H), (P,B,H), what the way back needs
+    void *y, *final[2], *slots, *cells;  // (P,T,B,H), (P,B,H), what the way back needs
     const void *dy, *dfinal[2];
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dstart[2], *sums;
-    double* log2_norms[2];                          // (P,T,B)
-    void* mantissas[2];                             // (P,T,B,H)
-    int32_t* exponents[2];                          // (P,T,B)
+    double* log2_norms[2];  // (P,T,B)
+    void* mantissas[2];     // (P,T,B,H)
+    int32_t* exponents[2];  // (P,T,B)
 };
 
 namespace {
@@ -66,14 +66,17 @@ template <class T, class C> struct Layout {
 
     // The vectors of a panel that hold `count` slots from `slot` on; all of them where these share vectors with others.
     int part_first(int panel, int slot) const { return dense(panel * BLOCKS) ? 0 : slot; }
-    int part_width(int panel, int count) const { return dense(panel * BLOCKS) ? width(panel) : blocks_in(panel) * count; }
+    int part_width(int panel, int count) const {
+        return dense(panel * BLOCKS) ? width(panel) : blocks_in(panel) * count;
+    }
 
     // Calls f(position in the panel's row, slot, unit) for every unit of `count` slots from `slot` on, in order.
     template <class F> void each(int panel, int slot, int count, F f) const {
         for (int b = 0; b < blocks_in(panel); b++) {
             const int block = panel * BLOCKS + b;
             for (int s = slot; s < slot + count; s++)
-                for (int lane = 0; lane < lanes(block); lane++) f(b * S * L + s * lanes(block) + lane, s, block * L + lane);
+                for (int lane = 0; lane < lanes(block); lane++)
+                    f(b * S * L + s * lanes(block) + lane, s, block * L + lane);
         }
     }
 

@@ -1,6 +1,7 @@
 // Vectors of the widest registers the compiler was told of, and the functions that gates are made of.
 //
-// Only the compiler's vector extensions are used, so that one text serves AVX-512, AVX2, SSE and NEON, in both precisions.
+// Written with the compiler's vector extensions, and intrinsics where it does not find the instruction by itself, so
+// that one text serves AVX-512, AVX2, SSE and NEON in both precisions.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -55,16 +56,31 @@ template <class T> INLINE Vec<T> load(const T* p) {
 template <class T> INLINE void store(T* p, Vec<T> v) { std::memcpy(p, &v, sizeof v); }
 
 // The first `lanes` values of p, zeros after them.
-template <class T> INLINE Vec<T> load(const T* p, int lanes) {
-    if (lanes == LANES<T>) return load(p);
+#if defined(__AVX512F__)
+INLINE Vec<float> load_some(const float* p, int lanes) { return _mm512_maskz_loadu_ps((1u << lanes) - 1, p); }
+INLINE Vec<double> load_some(const double* p, int lanes) { return _mm512_maskz_loadu_pd((1u << lanes) - 1, p); }
+INLINE void store_some(float* p, Vec<float> v, int lanes) { _mm512_mask_storeu_ps(p, (1u << lanes) - 1, v); }
+INLINE void store_some(double* p, Vec<double> v, int lanes) { _mm512_mask_storeu_pd(p, (1u << lanes) - 1, v); }
+#else
+template <class T> INLINE Vec<T> load_some(const T* p, int lanes) {
     Vec<T> v{};
     for (int i = 0; i < lanes; i++) v[i] = p[i];
     return v;
 }
+template <class T, class V> INLINE void store_some(T* p, V v, int lanes) {
+    for (int i = 0; i < lanes; i++) p[i] = v[i];
+}
+#endif
+
+template <class T> INLINE Vec<T> load(const T* p, int lanes) {
+    return lanes == LANES<T> ? load(p) : load_some(p, lanes);
+}
 
 template <class T> INLINE void store(T* p, Vec<T> v, int lanes) {
-    if (lanes == LANES<T>) return store(p, v);
-    for (int i = 0; i < lanes; i++) p[i] = v[i];
+    if (lanes == LANES<T>)
+        store(p, v);
+    else
+        store_some(p, v, lanes);
 }
 
 // The larger or smaller of two; b where one of them is NaN. Compilers do not find these instructions by themselves.
@@ -131,6 +147,19 @@ template <class T> INLINE Vec<T> sigmoid(Vec<T> x) { return T(1) / (T(1) + exp<T
 template <class T> INLINE Vec<T> tanh(Vec<T> x) {
     const Vec<T> e = expm1<T>(absolute<T>(x) * T(-2));  // in (-1, 0]
     return with_sign<T>(-e / (e + T(2)), x);
+}
+
+// x = 2^k m with m next to one, and ln m = 2 artanh((m - 1) / (m + 1)) as a series to the last bit.
+INLINE Vec<double> log2(Vec<double> x) {
+    using I = Mask<double>;
+    const I k = ((I)x - 0x3fe6a09e667f3bcdll) >> 52;  // m in [sqrt(1/2), sqrt(2))
+    const Vec<double> m = (Vec<double>)((I)x - (k << 52)), s = (m - 1.0) / (m + 1.0), square = s * s;
+    Vec<double> sum = splat<double>(1.0 / 23);
+    for (int n = 21; n >= 1; n -= 2) sum = sum * square + 1.0 / n;
+    const Vec<double> value = __builtin_convertvector(k, Vec<double>) + s * sum * 2.8853900817779268;  // 2 / ln 2
+    const double infinity = std::numeric_limits<double>::infinity();
+    const Vec<double> odd = x == 0.0 ? splat<double>(-infinity) : x;  // what is not finite stays as it is
+    return (x > 0.0) & (x < infinity) ? value : odd;
 }
 
 template <class T> INLINE T sum(Vec<T> v) {
