@@ -57,7 +57,7 @@ class _Piece:
         """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
         if self.norms is None:
             return log10_norm(self.gradients().cpu())
-        return self.order.restore(self._unmeasured(self.norms.unsqueeze(-1))).squeeze(-1) * math.log10(2)
+        return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
 
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
@@ -89,6 +89,9 @@ class _Follow:
 
     def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         piece = self._piece(state)
+        if len(log2) == piece.steps:
+            piece.norms = log2
+            return
         if piece.norms is None:
             piece.norms = log2.new_full((piece.steps, piece.batch_size), -torch.inf)
         piece.norms[first : first + len(log2)] = log2
@@ -192,7 +195,8 @@ class Recorder:
                 logs = log10_norm(_added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
             else:
                 logs = _laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
-            logs += math.log10(self.loss_reduction_scale)
+            if self.loss_reduction_scale != 1:
+                logs = logs + math.log10(self.loss_reduction_scale)
             norms[key] = over_examples(logs)
             if self.per_example:
                 per_example[key] = logs.numpy()
@@ -260,6 +264,8 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
 
 def _laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
     """Lay norms, (T, B) each, at their absolute time, NaN where none is; one after the other without a length."""
+    if len(pieces) == 1 and length in (None, len(pieces[0][1])):
+        return pieces[0][1]
     if length is None:
         return torch.cat([piece for _, piece in pieces])
     laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)

@@ -31,7 +31,8 @@ def main() -> None:
         pages.append(page)
     if options.out is not None:
         command = " ".join(["python -m experiments.claims", *options.names, f"--seeds {options.seeds}"])
-        intro = f"# Claims, examined\n\nWritten by `{command}`; what counts as support is in `experiments/claims`, a file a claim.\n"
+        where = "what counts as support is in `experiments/claims`, a file a claim"
+        intro = f"# Claims, examined\n\nWritten by `{command}`; {where}.\n"
         options.out.write_text("\n".join([intro, *pages]), encoding="utf-8")
 
 

@@ -56,19 +56,20 @@ def over_examples(log10_norms: Tensor) -> Norms:
         Mean, minimum and maximum over the measured examples that are not zero, and the share of zeros among the
         measured; NaN where there are none.
     """
-    zero, measured = log10_norms == -torch.inf, ~log10_norms.isnan()
+    logs = log10_norms.numpy()
+    if np.isfinite(logs).all():  # as a rule; the rest costs several times more
+        return Norms(logs.mean(1), logs.min(1), logs.max(1), np.zeros(len(logs)))
+    zero, measured = np.isneginf(logs), ~np.isnan(logs)
     usable = measured & ~zero
     count = usable.sum(1)
-    nothing = torch.full_like(log10_norms[:, 0], torch.nan)
-
-    def known(values: Tensor) -> np.ndarray:
-        return torch.where(count > 0, values, nothing).numpy()
-
-    mean = log10_norms.masked_fill(~usable, 0.0).sum(1) / count
-    low = log10_norms.masked_fill(~usable, torch.inf).amin(1)
-    high = log10_norms.masked_fill(~usable, -torch.inf).amax(1)
-    zero_fraction = zero.sum(1).double() / measured.sum(1)  # 0 / 0 is NaN where nothing was measured
-    return Norms(known(mean), known(low), known(high), zero_fraction.numpy())
+    nothing = np.where(count > 0, 0.0, np.nan)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN where nothing was measured
+        return Norms(
+            np.where(usable, logs, 0.0).sum(1) / count,
+            np.where(usable, logs, np.inf).min(1, initial=np.inf) + nothing,
+            np.where(usable, logs, -np.inf).max(1, initial=-np.inf) + nothing,
+            zero.sum(1) / measured.sum(1),
+        )
 
 
 @probe("light", cost="T B S")
