@@ -6,15 +6,36 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rnnlab.cells import States
+from rnnlab.cells import Cell, States
 from rnnlab.errors import UserError
 
 if TYPE_CHECKING:
+    from rnnlab.initialization import Initialization
     from rnnlab.layers import Recurrent
 
 
 class ShapeError(UserError, RuntimeError):
     """A tensor that does not fit a layer; torch.nn raises some as ValueError and some as RuntimeError."""
+
+
+def check_sizes(
+    cell: Cell, input_size: int, num_layers: int, bias: bool, dropout: float, init: "Initialization | None"
+) -> None:
+    """Refuse what no layer can be made of.
+
+    Raises:
+        UserError: naming the first argument that is wrong.
+    """
+    for name, value in (("input_size", input_size), ("num_layers", num_layers)):
+        if value < 1:
+            raise UserError(f"{name} = {value} must be at least 1")
+    if not 0 <= dropout <= 1:
+        raise UserError(f"dropout = {dropout} is a probability: give a number from 0 to 1")
+    chrono = init is not None and init.bias == "chrono"
+    if chrono and next(iter(cell.time_gates), None) not in cell.gates:
+        raise UserError(f"init.bias = 'chrono' needs gates that set a time constant, which cell '{cell.kind}' has not")
+    if not bias and (chrono or getattr(cell, "forget_bias", None) is not None):
+        raise UserError("bias = False leaves nothing that forget_bias or init.bias = 'chrono' could set: drop one")
 
 
 def check_rank(layer: "Recurrent", input: Tensor, hx: States | None) -> None:
@@ -38,6 +59,11 @@ def check_rank(layer: "Recurrent", input: Tensor, hx: States | None) -> None:
         raise ShapeError(f"For {kind} {rank}-D input, {names} should also be {rank}-D but got {tensors}")
 
 
+def is_autocast(device: str) -> bool:
+    """Whether autocast is on; the meta device knows none."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def check_input(layer: "Recurrent", x: Tensor) -> None:
     """Refuse inputs of the wrong size or dtype.
 
@@ -49,7 +75,7 @@ def check_input(layer: "Recurrent", x: Tensor) -> None:
         ShapeError: if `x` does not fit the layer.
     """
     weight = next(layer.parameters()).dtype
-    if x.dtype != weight and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != weight and not is_autocast(x.device.type):
         raise ShapeError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight}). "
             f"Convert input: input.to({weight}), or convert model: model.to({x.dtype})"

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rnnlab.arguments import is_autocast
 from rnnlab.cells import Cell, States, make_cell
 from rnnlab.layers import Listeners, Recurrent
 
@@ -38,11 +39,7 @@ class Instrumented(Recurrent):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         device = x.device.type
-        if (
-            torch.is_autocast_enabled(device)
-            and x.dtype != torch.float64
-            and self._is_fused(device, lengths is not None)
-        ):
+        if is_autocast(device) and x.dtype != torch.float64 and self._is_fused(device, lengths is not None):
             dtype = torch.get_autocast_dtype(device)
             x, hx = x.to(dtype), None if hx is None else tuple(state.to(dtype) for state in hx)
         return super()._run_stack(x, hx, start, lengths)

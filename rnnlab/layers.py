@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.arguments import check_input, check_lengths, check_rank, split_states
+from rnnlab.arguments import check_input, check_lengths, check_rank, check_sizes, split_states
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
@@ -91,6 +91,11 @@ class Recurrent(nn.Module):
         if isinstance(cell, str):
             size = {} if hidden_size is None else {"hidden_size": hidden_size}
             cell = make_cell(cell, **size, **cell_options)
+        elif hidden_size is not None or cell_options:
+            raise UserError(
+                f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
+            )
+        check_sizes(cell, input_size, num_layers, bias, dropout, init)
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout

@@ -46,16 +46,17 @@ class _Piece:
         A gradient that is not a number has overflown on its way and counts as infinite.
         """
         if self.vectors is not None:
-            return self.order.restore(self._unmeasured(self.vectors))
-        like = next(iter(self.received.values()))
-        stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
+            stacked = self.vectors
+        else:
+            like = next(iter(self.received.values()))
+            stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
         for k, gradient in self.received.items():
-            stacked[k, : len(gradient)] = gradient
+            stacked[k, : len(gradient)] += gradient
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:
         """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
-        if self.norms is None:
+        if self.norms is None or self.received:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
 
@@ -238,7 +239,8 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
 
     Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
     pass through what was called inside the block makes one step. A layer that is called several times before
-    backward appears with its calls one after the other along `time`. Where sequences differ in length, `lag` counts
+    backward appears with its calls one after the other along `time`, at the times that `start` gave them if it did:
+    what lies before them was cut off, and is NaN. Where sequences differ in length, `lag` counts
     from the end of the longest.
 
     Args:
@@ -263,11 +265,19 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
 
 
 def _laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
-    """Lay norms, (T, B) each, at their absolute time, NaN where none is; one after the other without a length."""
-    if len(pieces) == 1 and length in (None, len(pieces[0][1])):
-        return pieces[0][1]
+    """Lay norms, (T, B) each, at their absolute time, NaN where none is.
+
+    Without a length, pieces that say where they start and do not overlap land there too, and any others one after the
+    other.
+    """
+    ends = [start + len(piece) for start, piece in pieces]
     if length is None:
-        return torch.cat([piece for _, piece in pieces])
+        in_order = all(start >= end for (start, _), end in zip(pieces[1:], ends[:-1], strict=True))
+        if not (in_order and ends[-1] > sum(len(piece) for _, piece in pieces)):
+            return torch.cat([piece for _, piece in pieces]) if len(pieces) > 1 else pieces[0][1]
+        length = ends[-1]
+    elif len(pieces) == 1 and length == len(pieces[0][1]):
+        return pieces[0][1]
     laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)
     for start, piece in pieces:
         laid[start : start + len(piece)] = piece

@@ -160,3 +160,9 @@ def test_state_dicts_load_both_ways(name):
     assert str(other_ours.load_state_dict(theirs.state_dict())) == "<All keys matched successfully>"
     assert str(other_theirs.load_state_dict(ours.state_dict())) == "<All keys matched successfully>"
     torch.testing.assert_close(other_ours(x), other_theirs(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_shapes_without_data(kind):
+    net = getattr(rnnlab, kind)(4, 5, device="meta")
+    assert net(torch.empty(3, 2, 4, device="meta"))[0].shape == (3, 2, 5)

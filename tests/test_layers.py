@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.cells import CELLS, Weights
+from rnnlab.cells import CELLS, Weights, make_cell
 from rnnlab.errors import UserError
+from rnnlab.initialization import Initialization
 from rnnlab.layers import Recurrent
 
 
@@ -59,3 +60,20 @@ def test_wrong_shapes_are_refused_in_one_sentence():
         layer(torch.zeros(0, 4, 3))
     with pytest.raises(AttributeError, match="no weight 'weight_x'"):
         _ = Weights({}, False).weight_x
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("lstm", 0, 3), {}, "input_size = 0"),
+        (("lstm", 2, 3, 0), {}, "num_layers = 0"),
+        (("lstm", 2, 3), {"dropout": 3.0}, "dropout = 3.0"),
+        (("lstm", 2, 3), {"bias": False, "forget_bias": 1.0}, "bias = False"),
+        (("vanilla", 2, 3), {"init": Initialization(bias="chrono")}, "'vanilla' has not"),
+        ((make_cell("gru", hidden_size=3), 2, 7), {}, "leave them out"),
+        ((make_cell("gru", hidden_size=3), 2), {"zoneout": 0.5}, "leave them out"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused_in_one_sentence(arguments, options, message):
+    with pytest.raises(UserError, match=message):
+        Recurrent(*arguments, **options)

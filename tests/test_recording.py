@@ -194,3 +194,32 @@ def test_nothing_is_heard_outside_the_block_or_without_grad():
         layer(torch.randn(T, B, I))
     layer(torch.randn(T, B, I))[0].sum().backward()
     assert log.dataset().sizes["step"] == 0
+
+
+def second_pass(net: nn.Module, x: Tensor) -> Tensor:
+    """Norms that are recorded of a backward pass through a gradient, (state, time)."""
+    with rnnlab.record(net) as log:
+        loss = net(x)[0].square().sum()
+        (gradient,) = torch.autograd.grad(loss, net.get_parameter("weight_hh_l0"), create_graph=True)
+        gradient.square().sum().backward()
+    return torch.from_numpy(log.dataset()["log10_grad_norm"].isel(step=1, layer=0, direction=0).values)
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
+def test_a_pass_through_a_gradient_is_recorded_as_by_the_reference_scan(kind, monkeypatch):
+    net, x = Recurrent(kind, I, H, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    compiled = second_pass(net, x)
+    monkeypatch.setattr("rnnlab.scan.native.supports", lambda *_: False)
+    torch.testing.assert_close(compiled, second_pass(net, x), rtol=0, atol=TOLERANCE)
+
+
+def test_what_was_cut_off_is_not_measured_where_calls_say_when_they_start():
+    net, x = rnnlab.GRU(I, H, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    with rnnlab.record(net) as log:
+        _, state = net(x[:8])
+        y, _ = net(x[8:], state.detach(), start=8)
+        y[-1].sum().backward()
+    norms = log.dataset()["log10_grad_norm"].squeeze()
+    assert norms["time"].values.tolist() == list(range(T))
+    assert np.isnan(norms[:8]).all()
+    assert np.isfinite(norms[8:]).all()

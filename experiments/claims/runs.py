@@ -11,6 +11,7 @@ import rnnlab
 from rnnlab.config import Config
 from rnnlab.models import SequenceModel
 from rnnlab.seeding import make_generator
+from rnnlab.tasks.base import Split
 from rnnlab.training.clipping import clip_gradients
 from rnnlab.training.runtime import runtime
 from rnnlab.training.truncation import backpropagate
@@ -37,7 +38,7 @@ def train(config: Config, updates: int, until: float = math.inf) -> SequenceMode
     optimizer = config.optimizer.build(parameters)
     with runtime(1):
         for step in range(updates):
-            if step % 100 == 0 and until < math.inf and skill(model, config) >= until:
+            if step % 100 == 0 and until < math.inf and skill(model, config, "validation") >= until:
                 break
             batch = config.task.sample(generator, config.training.batch_size)
             optimizer.zero_grad()
@@ -57,10 +58,10 @@ def look(model: SequenceModel, config: Config, probes: Iterable[str]) -> xr.Data
 
 
 @torch.no_grad()
-def skill(model: SequenceModel, config: Config, examples: int = 1000) -> float:
-    """Score on fresh examples on a scale from 0, the trivial baseline or worse, to 1, perfect."""
+def skill(model: SequenceModel, config: Config, split: Split = "test") -> float:
+    """Score on a thousand fresh examples on a scale from 0, the trivial baseline or worse, to 1, perfect."""
     task = config.task
-    batch = task.evaluation("test", examples, make_generator(config.seed, "test"))
+    batch = task.evaluation(split, 1000, make_generator(config.seed, split))
     model.eval()
     outputs, _ = model(batch.inputs)
     model.train()

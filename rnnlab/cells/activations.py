@@ -18,6 +18,7 @@ ActivationName = Literal[
     "softplus",
     "gelu",
     "hard_tanh",
+    "erf",
     "modrelu",
 ]
 
@@ -48,6 +49,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "gelu": F.gelu,
     "hard_tanh": F.hardtanh,
+    "erf": torch.erf,
 }
 """Every activation that has no weights; modrelu has and is handled by the cell."""
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rnnlab.errors import UserError
+
 
 class Note(NamedTuple):
     """One elementwise non-linearity as a step applied it.
@@ -47,14 +49,16 @@ class Weights:
         raise AttributeError(f"this layer has no weight '{name}'")
 
     def gate(self, name: str, z: Tensor) -> Tensor:
-        """σ(z), seen by the probes as a gate of this name."""
+        """σ(z), seen by the probes as a gate of this name; z is (B, H)."""
+        _refuse_unbatched(name, z)
         value = torch.sigmoid(z)
         if self.gates is not None:
             self.gates[name] = Note(z, value)
         return value
 
     def activate(self, name: str, z: Tensor, function: Callable[[Tensor], Tensor] = torch.tanh) -> Tensor:
-        """φ(z), seen by the probes as an activation of this name."""
+        """φ(z), seen by the probes as an activation of this name; z is (B, H)."""
+        _refuse_unbatched(name, z)
         value = function(z)
         if self.activations is not None:
             self.activations[name] = Note(z, value)
@@ -68,3 +72,10 @@ class Weights:
         if self.drawn is not None:
             self.drawn.append(noise)
         return noise
+
+
+def _refuse_unbatched(name: str, z: Tensor) -> None:
+    if z.dim() != 2:
+        raise UserError(
+            f"'{name}' has pre-activations of shape {tuple(z.shape)}, where probes need (B, H): expand them"
+        )

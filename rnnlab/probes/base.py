@@ -2,7 +2,7 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
 import rnnlab.probes
@@ -69,6 +69,8 @@ def select(which: str | Iterable[str]) -> list[Probe]:
     for module in pkgutil.iter_modules(rnnlab.probes.__path__):
         importlib.import_module(f"rnnlab.probes.{module.name}")
     if isinstance(which, str):
+        if which in PROBES:
+            raise UserError(f"{which!r} is a probe, not a preset: give a list of names, such as [{which!r}]")
         if which not in PRESETS:
             raise UserError(f"preset = {which!r} is unknown: {nearest(which, PRESETS)}")
         return [p for p in PROBES.values() if PRESETS.index(p.preset) <= PRESETS.index(which)]
@@ -94,8 +96,19 @@ def measure(traces: "Iterable[Trace]", which: str | Iterable[str] = "standard") 
     """
     import xarray as xr
 
-    probes, parts = select(which), []
+    if not isinstance(traces, Iterable):
+        raise UserError(f"traces is a {type(traces).__name__}: give `tape.traces`, or a list of single ones")
+    probes, parts, seen = select(which), [], []
     for trace in traces:
         arrays = {name: array for p in probes for name, array in p.measure(trace).items()}
         parts.append(xr.Dataset(arrays).expand_dims(layer=[trace.layer], direction=[trace.direction]))
-    return cast(xr.Dataset, xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override"))
+        seen += [trace.cell.gates, *(c.values.tolist() for a in arrays.values() for c in a.coords.values() if c.ndim)]
+    merged = cast(xr.Dataset, xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override"))
+    return merged.reindex(_in_order(merged, seen))
+
+
+def _in_order(merged: "xr.Dataset", seen: Iterable[Iterable[object]]) -> dict[Hashable, list[object]]:
+    """Labels in the order in which cells and probes give them, which the outer join has sorted."""
+    order = list(dict.fromkeys(label for labels in seen for label in labels))
+    named = {dim: merged[dim].values.tolist() for dim in merged.dims if merged[dim].dtype.kind not in "iuf"}
+    return {dim: sorted(labels, key=order.index) for dim, labels in named.items() if dim != "direction"}

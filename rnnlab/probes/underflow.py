@@ -46,7 +46,7 @@ def underflow(trace: "Trace") -> "dict[str, xr.DataArray]":
         zeros.append((zero.sum((1, 2)) / measured).cpu().numpy())
         denormals.append(((small & ~zero).sum((1, 2)) / measured).cpu().numpy())
         lags.append(_first_lag_of_nothing(trace.by_lag(total.abs().amax(-1))))
-    state, time = list(trace.cell.states), np.arange(trace.steps)
+    state, time = list(trace.cell.states), trace.time
     shares = {
         "gradient_zeros": (zeros, "share of entries that are exactly zero"),
         "gradient_denormals": (denormals, "share of denormal entries"),

@@ -42,15 +42,10 @@ class Watch(Protocol):
     watch that says `every_step` gets the reference scan.
     """
 
-    @property
-    def every_step(self) -> bool:
-        """Whether the states of every step must be seen as part of the graph."""
-        ...
-
-    @property
-    def vectors(self) -> bool:
-        """Whether the total gradients themselves are wanted of a kernel, beside their norms."""
-        ...
+    every_step: bool
+    """Whether the states of every step must be seen as part of the graph."""
+    vectors: bool
+    """Whether the total gradients themselves are wanted of a kernel, beside their norms."""
 
     def step(self, k: int, states: States) -> None:
         """Called after every step, in order of processing, with the new states of the active examples."""

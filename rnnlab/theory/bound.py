@@ -15,6 +15,7 @@ STEEPEST: dict[ActivationName, float] = {
     "softplus": 1.0,
     "gelu": (1 + math.erf(1)) / 2 + 1 / (math.e * math.sqrt(math.pi)),  # at z = √2, where φ'' is zero
     "hard_tanh": 1.0,
+    "erf": 2 / math.sqrt(math.pi),
     "modrelu": 1.0,  # wherever it has a derivative; a positive bias makes it jump at zero
 }
 """γ of every activation: the largest |φ'|."""

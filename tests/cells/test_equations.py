@@ -27,6 +27,7 @@ def scalar(name: str, z: float) -> float:
         "softplus": lambda: math.log1p(math.exp(z)),
         "gelu": lambda: z * 0.5 * (1 + math.erf(z / math.sqrt(2))),
         "hard_tanh": lambda: min(1.0, max(-1.0, z)),
+        "erf": lambda: math.erf(z),
     }[name]()
 
 

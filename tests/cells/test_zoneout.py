@@ -68,7 +68,8 @@ def test_a_probability_of_next_to_nothing_is_no_zoneout(kind, phase):
     never, plain = layer(kind, 1e-18), layer(kind, 0.0)
     for net in (never, plain):
         net.train(phase == "train")
-    torch.testing.assert_close(never(inputs())[0], plain(inputs())[0], rtol=0, atol=1e-16)
+    # To rounding: without zoneout the layer runs compiled.
+    torch.testing.assert_close(never(inputs())[0], plain(inputs())[0], rtol=0, atol=1e-15)
 
 
 def test_the_same_generator_gives_the_same_masks_and_the_global_one_has_no_say():

@@ -68,6 +68,7 @@ SLOPES = {
     "softplus": torch.sigmoid,
     "gelu": lambda z: torch.special.ndtr(z) + z * (-z * z / 2).exp() / (2 * torch.pi) ** 0.5,
     "hard_tanh": lambda z: (z.abs() < 1).double(),
+    "erf": lambda z: 2 / torch.pi**0.5 * torch.exp(-(z**2)),
     "modrelu": lambda z: (z.abs() > 0.3).double(),  # the bias below
 }
 

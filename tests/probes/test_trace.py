@@ -123,6 +123,19 @@ def test_misuse_is_refused():
         last_step(*net(torch.randn(T, B, I, dtype=torch.float64))).backward()
     with pytest.raises(UserError, match="total_gradient"):
         rnnlab.measure(tape.traces, ["total_gradeint"])
+    with pytest.raises(UserError, match="give a list"):
+        rnnlab.measure(tape.traces, "paths")
+    with pytest.raises(UserError, match=r"give `tape.traces`"):
+        rnnlab.measure(tape)  # type: ignore[arg-type]
+
+
+def test_every_probe_counts_time_from_the_start_and_keeps_the_order_of_the_cell():
+    net = layer("lstm")
+    with trace(net) as tape:
+        last_step(*net(torch.randn(T, B, I, dtype=torch.float64), start=10)).backward()
+    measured = rnnlab.measure(tape.traces, "standard")
+    assert measured["time"].values.tolist() == list(range(10, 10 + T))
+    assert measured["gate"].values.tolist() == ["input", "forget", "cell", "output"]
 
 
 def test_the_probe_of_a_trace_equals_the_record():

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, Weights, make_cell
-from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.scan.native import run, supports
-from rnnlab.scan.native.build import load
+from rnnlab.scan.native.build import has_compiler
+from rnnlab.scan.native.kernels import ACTIVATIONS
 from rnnlab.scan.reference import scan
 
-pytestmark = pytest.mark.skipif(load() is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 
 CELLS = [("vanilla", {}), ("lstm", {}), ("lstm", {"forget_gate": False}), ("gru", {})]
 assert_same = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-10)

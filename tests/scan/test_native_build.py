@@ -48,6 +48,11 @@ def test_a_compiler_that_fails_is_reported_with_its_words(fresh_load, monkeypatc
     assert [p.name for p in fresh_load.iterdir()] == ["lock"]
 
 
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
+def test_what_is_here_compiles():
+    assert build.load() is not None
+
+
 def test_those_who_start_together_compile_once(fresh_load, monkeypatch):
     calls, found = [], []
 

@@ -40,9 +40,20 @@ def load() -> ctypes.CDLL | None:
             raise OSError("no C++ compiler was found")
         return ctypes.CDLL(str(_compiled(compiler, flags)))
     except (OSError, subprocess.CalledProcessError) as error:
-        reason = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+        reason = _first_error(error.stderr) if isinstance(error, subprocess.CalledProcessError) else error
         warnings.warn(f"recurrent layers run on the slower reference path: {reason}", RuntimeWarning, stacklevel=2)
         return None
+
+
+def _first_error(words: str) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = words.strip().splitlines() or ["the compiler failed without a word"]
+    return next((line for line in lines if "error" in line), lines[0])
+
+
+def has_compiler() -> bool:
+    """Whether there is a compiler to try."""
+    return any(shutil.which(name) for name in _compilers())
 
 
 def _compilers() -> list[str]:

@@ -49,7 +49,7 @@ def gradients(
         tensors: inputs, the four weights (none where absent) and the states before the first step.
         upstream: gradients of the outputs and the final states; none is zero.
         needs: which tensors need a gradient.
-        watches: are given the norms of the total gradients.
+        watches: are given the norms of the total gradients, and follow the new graph from then on.
 
     Returns:
         Gradients of `tensors`, none where not needed.
@@ -71,6 +71,9 @@ def gradients(
     )
     for watch in watches:
         _report(watch, cell, keep.states, found[len(wanted) :], x.shape[1])
+        watch.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not
+        for k, made in enumerate(keep.states):
+            watch.step(k, made)
     each = iter(found)
     return [next(each) if need and t is not None else None for t, need in zip(tensors, needs, strict=True)]
 
