@@ -170,7 +170,11 @@ def test_anyones_training_script_can_record_it():
     model, batch = build(NUMBERS)
     with rnnlab.record(model) as log:
         (model(batch.inputs, batch.targets)[0] - batch.targets).square().mean().backward()
-    assert dict(log.dataset().sizes) == {"step": 1, "layer": 4, "direction": 1, "state": 2, "time": T}
+    norms = log.dataset()["log10_grad_norm"]
+    assert dict(norms.sizes) == {"step": 1, "layer": 4, "direction": 1, "state": 2, "time": 2 * T}
+    measured = np.isfinite(norms.squeeze().values)  # the decoder's clock starts where the encoder's ends
+    assert measured[:2, :, :T].all() and not measured[:2, :, T:].any()
+    assert measured[2:, :, T:].all() and not measured[2:, :, :T].any()
 
 
 def test_the_task_chooses_the_model():
