@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rnnlab.cells import States
 from rnnlab.errors import UserError
+from rnnlab.pieces import Piece, added, laid
 from rnnlab.probes.total_gradient import Norms, log10_norm, over_examples
 from rnnlab.scan.watch import Call
 
@@ -28,43 +29,6 @@ class Key(NamedTuple):
     layer: int
     direction: str
     state: str
-
-
-class _Piece:
-    """Total gradients of one state in one scan, as they come back."""
-
-    def __init__(self, call: Call) -> None:
-        self.start, self.order = call.start, call.order
-        self.steps, self.batch_size = call.x.shape[:2]
-        self.received: dict[int, Tensor] = {}
-        self.vectors: Tensor | None = None
-        self.norms: Tensor | None = None
-
-    def gradients(self) -> Tensor:
-        """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
-
-        A gradient that is not a number has overflown on its way and counts as infinite.
-        """
-        if self.vectors is not None:
-            stacked = self.vectors
-        else:
-            like = next(iter(self.received.values()))
-            stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
-        for k, gradient in self.received.items():
-            stacked[k, : len(gradient)] += gradient
-        return self.order.restore(self._unmeasured(stacked))
-
-    def log10_norms(self) -> Tensor:
-        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
-        if self.norms is None or self.received:
-            return log10_norm(self.gradients().cpu())
-        return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
-
-    def _unmeasured(self, values: Tensor) -> Tensor:
-        values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
-        for k, active in enumerate(self.order.sizes or ()):
-            values[k, active:] = torch.nan
-        return values
 
 
 class _Follow:
@@ -106,7 +70,7 @@ class _Follow:
     def _receive(self, state: str, k: int, gradient: Tensor) -> None:
         self._piece(state).received[k] = gradient.detach()
 
-    def _piece(self, state: str) -> _Piece:
+    def _piece(self, state: str) -> Piece:
         return self.recorder.piece(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
@@ -131,7 +95,7 @@ class Recorder:
     per_example: bool = False
     loss_reduction_scale: float = 1.0
     steps: list[Step] = field(default_factory=list)
-    _pieces: dict[Key, dict[int, _Piece]] = field(default_factory=dict)
+    _pieces: dict[Key, dict[int, Piece]] = field(default_factory=dict)
     _first_layer: dict[int, int] = field(default_factory=dict)
     _calls: int = 0
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
@@ -176,14 +140,14 @@ class Recorder:
         self._calls += 1
         return _Follow(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
 
-    def piece(self, key: Key, number: int, call: Call) -> _Piece:
+    def piece(self, key: Key, number: int, call: Call) -> Piece:
         """What has come back so far of one state in one scan; called during backward passes."""
         if not self._pieces and self._window is None:
             # Runs when the whole backward pass is over, so that one pass makes one step.
             torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
         pieces = self._pieces.setdefault(key, {})
         if number not in pieces:
-            pieces[number] = _Piece(call)
+            pieces[number] = Piece(call)
         return pieces[number]
 
     def _commit(self) -> None:
@@ -193,9 +157,9 @@ class Recorder:
         for key, numbered in self._pieces.items():
             pieces = [numbered[number] for number in sorted(numbered)]
             if self.overlapping and length is not None:
-                logs = log10_norm(_added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
+                logs = log10_norm(added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
             else:
-                logs = _laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
+                logs = laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
             if self.loss_reduction_scale != 1:
                 logs = logs + math.log10(self.loss_reduction_scale)
             norms[key] = over_examples(logs)
@@ -262,38 +226,6 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
     recorder = Recorder(per_example, loss_reduction_scale)
     with recorder.attached(model):
         yield recorder
-
-
-def _laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
-    """Lay norms, (T, B) each, at their absolute time, NaN where none is.
-
-    Without a length, pieces that say where they start and do not overlap land there too, and any others one after the
-    other.
-    """
-    ends = [start + len(piece) for start, piece in pieces]
-    if length is None:
-        in_order = all(start >= end for (start, _), end in zip(pieces[1:], ends[:-1], strict=True))
-        if not (in_order and ends[-1] > sum(len(piece) for _, piece in pieces)):
-            return torch.cat([piece for _, piece in pieces]) if len(pieces) > 1 else pieces[0][1]
-        length = ends[-1]
-    elif len(pieces) == 1 and length == len(pieces[0][1]):
-        return pieces[0][1]
-    laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)
-    for start, piece in pieces:
-        laid[start : start + len(piece)] = piece
-    return laid
-
-
-def _added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
-    """Add gradients, (T, B, S) each, up at their absolute time; NaN where none reaches."""
-    first = pieces[0][1]
-    total = first.new_zeros(length, *first.shape[1:])
-    reached = torch.zeros(length, dtype=torch.bool)
-    for start, piece in pieces:
-        total[start : start + len(piece)] += piece
-        reached[start : start + len(piece)] = True
-    total[~reached] = torch.nan
-    return total
 
 
 def recurrent_layers(model: nn.Module) -> tuple[list["Recurrent"], dict[int, int]]:
