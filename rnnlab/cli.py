@@ -56,7 +56,7 @@ def sweep(
 
         print_forecast(load_sweep_definition(definition), workers, Console())
         return
-    from rnnlab.sweep.report import write_report
+    from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
     name = load_sweep_definition(definition).name
@@ -88,7 +88,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
 ) -> None:
     """Write the ablation report of a sweep as Markdown, HTML and CSV."""
-    from rnnlab.sweep.report import write_report
+    from rnnlab.report.report import write_report
 
     typer.echo(f"Report  {write_report(name, out or Path('runs/reports') / name)}")
 

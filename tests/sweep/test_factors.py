@@ -2,9 +2,9 @@
 
 import pytest
 
+from rnnlab.report.tables import factor_cells
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.factors import factors, plain_arm
-from rnnlab.sweep.tables import factor_cells
 
 DEFINITION = {
     "name": "demo",

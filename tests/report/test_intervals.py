@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnlab.sweep.intervals import bootstrap_mean, interquartile_mean, mean, stratified_bootstrap, wilson
+from rnnlab.report.intervals import bootstrap_mean, interquartile_mean, mean, stratified_bootstrap, wilson
 
 
 def draws(n: int, repeats: int) -> np.ndarray:

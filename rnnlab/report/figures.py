@@ -14,9 +14,9 @@ from rnnlab.errors import UserError
 from rnnlab.plots import evidence
 from rnnlab.plots.profiles import DECADES
 from rnnlab.plots.style import axes, figure_of
-from rnnlab.sweep.comparisons import SIGNIFICANT
-from rnnlab.sweep.health import EARLY, MEASURES
-from rnnlab.sweep.statistics import has_result, scored, solve_table
+from rnnlab.report.comparisons import SIGNIFICANT
+from rnnlab.report.health import EARLY, MEASURES
+from rnnlab.report.statistics import has_result, scored, solve_table
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 

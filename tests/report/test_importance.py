@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rnnlab.sweep.importance import PREDICTABLE, importance, why_unknown
+from rnnlab.report.importance import PREDICTABLE, importance, why_unknown
+from rnnlab.report.tables import importance_cells
 from rnnlab.sweep.space import Dimension
-from rnnlab.sweep.tables import importance_cells
 
 SPACE = {
     "optimizer.lr": Dimension.parse({"low": 1e-5, "high": 1e-1, "log": True}),

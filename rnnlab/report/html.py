@@ -47,7 +47,7 @@ def to_html(markdown: str, folder: Path) -> str:
     body = parser.renderer.render(tokens, parser.options, {})
     # A wide table scrolls by itself instead of widening the page.
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-    loader = jinja2.Environment(loader=jinja2.PackageLoader("rnnlab.sweep", "."), autoescape=True)
+    loader = jinja2.Environment(loader=jinja2.PackageLoader("rnnlab.report", "."), autoescape=True)
     return loader.get_template("report.html.j2").render(body=body, headings=headings)
 
 

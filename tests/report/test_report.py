@@ -13,9 +13,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rnnlab.errors import UserError
+from rnnlab.report.report import write_report
+from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.sweep.numbers import chance, median, number
-from rnnlab.sweep.report import write_report
-from rnnlab.sweep.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.writer import start_parent
 
@@ -78,7 +78,7 @@ def test_every_row_of_the_table_is_in_markdown_and_html(small_sweep, markdown, p
 
 def test_arms_are_held_against_the_plain_one_where_there_is_one(small_sweep, tmp_path, monkeypatch, markdown):
     assert "Beats" not in markdown  # both arms of the sweep change something
-    monkeypatch.setattr("rnnlab.sweep.analysis.plain_arm", lambda definition: "tanh")
+    monkeypatch.setattr("rnnlab.report.analysis.plain_arm", lambda definition: "tanh")
     write_report("small", tmp_path, small_sweep)
     contests = comparison_table(load_sweep("small", small_sweep), "tanh")
     page = (tmp_path / "report.html").read_text()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rnnlab.sweep.latex import to_latex
+from rnnlab.report.latex import to_latex
 
 SPECIAL = "a_b & 50% $x$ #1 {y} ~z ^w \\"
 

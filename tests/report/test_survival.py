@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnlab.sweep.intervals import wilson
-from rnnlab.sweep.survival import median_steps, solve_curve
+from rnnlab.report.intervals import wilson
+from rnnlab.report.survival import median_steps, solve_curve
 
 NEVER = math.nan
 

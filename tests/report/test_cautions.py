@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from rows import ADDING, run
 
-from rnnlab.sweep.cautions import cautions
+from rnnlab.report.cautions import cautions
+from rnnlab.report.statistics import ablation_table
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.statistics import ablation_table
 
 DEFINITION = {
     "name": "demo",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from rnnlab.sweep.intervals import Interval, percentiles
+from rnnlab.report.intervals import Interval, percentiles
 from rnnlab.tracking import store
 
 EARLY = 0.05

@@ -11,17 +11,17 @@ import pandas as pd
 
 from rnnlab.errors import UserError
 from rnnlab.plots import save
-from rnnlab.sweep.analysis import Analysis, analyse
-from rnnlab.sweep.cautions import cautions
+from rnnlab.report.analysis import Analysis, analyse
+from rnnlab.report.cautions import cautions
+from rnnlab.report.figures import Figure, task_figures
+from rnnlab.report.findings import answer, criterion, health
+from rnnlab.report.html import to_html
+from rnnlab.report.importance import why_unknown
+from rnnlab.report.latex import to_latex
+from rnnlab.report.statistics import has_result, task_of
+from rnnlab.report.tables import Cells, ablation_cells, budget_cells, factor_cells, importance_cells, overall_cells
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.figures import Figure, task_figures
-from rnnlab.sweep.findings import answer, criterion, health
-from rnnlab.sweep.html import to_html
-from rnnlab.sweep.importance import why_unknown
-from rnnlab.sweep.latex import to_latex
 from rnnlab.sweep.numbers import count, duration, listing, number
-from rnnlab.sweep.statistics import has_result, task_of
-from rnnlab.sweep.tables import Cells, ablation_cells, budget_cells, factor_cells, importance_cells, overall_cells
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
 from rnnlab.tracking.reader import load_sweep
@@ -113,7 +113,7 @@ def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
     """
     for name in ("figures", "tables"):
         (folder / name).mkdir()
-    loader = jinja2.PackageLoader("rnnlab.sweep", ".")
+    loader = jinja2.PackageLoader("rnnlab.report", ".")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
     sections = [
         _section(str(label), sweep, analysis, folder, uri) for label in dict.fromkeys(analysis.ablation["task"])

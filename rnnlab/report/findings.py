@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.sweep.comparisons import SIGNIFICANT
+from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.sweep.numbers import count, interval, listing, number
 from rnnlab.tasks import Task
 

@@ -5,10 +5,10 @@ from numbers import Real
 
 import pandas as pd
 
-from rnnlab.sweep.budget import PHASES
+from rnnlab.report.budget import PHASES
+from rnnlab.report.importance import PREDICTABLE
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.factors import factors
-from rnnlab.sweep.importance import PREDICTABLE
 from rnnlab.sweep.numbers import chance, duration, interval, median, number, whole
 from rnnlab.tasks import Task
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from rows import ADDING, RECALL, run
 
-from rnnlab.sweep.intervals import wilson
-from rnnlab.sweep.statistics import ablation_table, comparison_table, scored, solve_table, task_of
+from rnnlab.report.intervals import wilson
+from rnnlab.report.statistics import ablation_table, comparison_table, scored, solve_table, task_of
 from rnnlab.tasks import TASKS
 
 

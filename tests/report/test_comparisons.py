@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnlab.sweep.comparisons import comparisons, holm, paired_contest, unpaired_contest
-from rnnlab.sweep.intervals import wilson
+from rnnlab.report.comparisons import comparisons, holm, paired_contest, unpaired_contest
+from rnnlab.report.intervals import wilson
 
 
 def frame(**scores: dict[int, float]) -> tuple[pd.DataFrame, pd.Series]:

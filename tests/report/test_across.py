@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from rows import ADDING, RECALL, run
 
-from rnnlab.sweep.across import overall_table, progress
-from rnnlab.sweep.intervals import mean, stratified_bootstrap
+from rnnlab.report.across import overall_table, progress
+from rnnlab.report.intervals import mean, stratified_bootstrap
 
 
 def test_progress_is_0_at_the_baseline_and_1_at_the_criterion_whichever_way_the_score_counts():

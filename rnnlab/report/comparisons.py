@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from rnnlab.sweep.intervals import CONFIDENCE, Interval, wilson
+from rnnlab.report.intervals import CONFIDENCE, Interval, wilson
 
 SIGNIFICANT = 1 - CONFIDENCE
 BESIDE = 1e-9

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from rows import ADDING, RECALL, run
 
-from rnnlab.sweep.findings import answer, beating, health
-from rnnlab.sweep.statistics import ablation_table, comparison_table
+from rnnlab.report.findings import answer, beating, health
+from rnnlab.report.statistics import ablation_table, comparison_table
 
 
 def told(*rows, task=ADDING, reference=None) -> str:

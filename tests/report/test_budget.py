@@ -5,8 +5,8 @@ import math
 import pandas as pd
 from rows import run
 
-from rnnlab.sweep.budget import budget_table
-from rnnlab.sweep.tables import budget_cells
+from rnnlab.report.budget import budget_table
+from rnnlab.report.tables import budget_cells
 
 
 def test_updates_and_time_are_summed_by_phase_and_runs_without_record_are_counted():

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from rnnlab.sweep.tables import Cells
+from rnnlab.report.tables import Cells
 
 SYMBOLS = {"<": "$<$", ">": "$>$", "–": "--", "≤": "$\\leq$", "≥": "$\\geq$", "²": "\\textsuperscript{2}"}
 """What a LaTeX engine may refuse, or set as something else."""

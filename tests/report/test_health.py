@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnlab.sweep.health import early_decay, health_table, over_arms, within_groups
+from rnnlab.report.health import early_decay, health_table, over_arms, within_groups
 from rnnlab.tracking.reader import load_profile, load_sweep
 
 
@@ -53,7 +53,7 @@ def test_arms_that_differ_by_chance_are_rarely_taken_for_evidence(monkeypatch):
     """Eight arms of 12 runs each, which differ in decay and score without relation: an interval that takes the 96 runs
     for independent misses zero more than half of the time.
     """
-    monkeypatch.setattr("rnnlab.sweep.health.RESAMPLES", 199)
+    monkeypatch.setattr("rnnlab.report.health.RESAMPLES", 199)
     generator = np.random.default_rng(5)
     repeats = 60
     samples = [clusters(8, 12, generator) for _ in range(repeats)]
@@ -105,7 +105,7 @@ def test_early_is_the_last_measurement_within_the_first_share_of_training(small_
     frame = load_sweep("small", small_sweep).query("task == 'adding-8' and outcome != 'failed'")
     assert np.isnan(early_decay(frame, small_sweep)).all()  # of 8 updates, none lies in the first 5%
     for share, recorded in ((0.5, 1), (0.9, 2)):
-        monkeypatch.setattr("rnnlab.sweep.health.EARLY", share)
+        monkeypatch.setattr("rnnlab.report.health.EARLY", share)
         early = early_decay(frame, small_sweep)
         assert len(early) == 6 and np.isfinite(early).all()
         for found, run_id in zip(early, frame["run_id"], strict=True):

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from rnnlab.sweep.intervals import interquartile_mean, mean, stratified_bootstrap
-from rnnlab.sweep.statistics import final_runs, scored, task_of
+from rnnlab.report.intervals import interquartile_mean, mean, stratified_bootstrap
+from rnnlab.report.statistics import final_runs, scored, task_of
 
 
 def progress(runs: pd.DataFrame) -> pd.Series:

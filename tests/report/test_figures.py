@@ -8,8 +8,8 @@ import pytest
 from rows import ADDING, run
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.figures import Figure, compare_at, first_profiles, shared_steps, task_figures
-from rnnlab.sweep.statistics import ablation_table, comparison_table
+from rnnlab.report.figures import Figure, compare_at, first_profiles, shared_steps, task_figures
+from rnnlab.report.statistics import ablation_table, comparison_table
 from rnnlab.tracking.reader import load_sweep
 
 

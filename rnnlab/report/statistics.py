@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from rnnlab.sweep.comparisons import comparisons
-from rnnlab.sweep.intervals import bootstrap_mean, interquartile_mean, stratified_bootstrap, wilson
-from rnnlab.sweep.survival import SolveCurve, median_steps, solve_curve
+from rnnlab.report.comparisons import comparisons
+from rnnlab.report.intervals import bootstrap_mean, interquartile_mean, stratified_bootstrap, wilson
+from rnnlab.report.survival import SolveCurve, median_steps, solve_curve
 from rnnlab.tasks import TASKS, Task
 
 
@@ -95,7 +95,7 @@ def comparison_table(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
         reference: the arm that others are to improve on; None if there is none.
 
     Returns:
-        The rows of `rnnlab.sweep.comparisons.comparisons`, tasks in natural order.
+        The rows of `rnnlab.report.comparisons.comparisons`, tasks in natural order.
     """
     groups = {str(label): final_runs(group) for label, group in runs.groupby("task")}
     tables = []

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.sweep.intervals import Interval, wilson
+from rnnlab.report.intervals import Interval, wilson
 
 ROUNDING = 1e-9
 """A product of fractions that is one half may come out as slightly less."""

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rnnlab.sweep.across import overall_table
-from rnnlab.sweep.budget import budget_table
+from rnnlab.report.across import overall_table
+from rnnlab.report.budget import budget_table
+from rnnlab.report.health import early_decay, health_table
+from rnnlab.report.importance import importance
+from rnnlab.report.statistics import ablation_table, comparison_table, goodness, solve_table, task_of
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.factors import plain_arm
-from rnnlab.sweep.health import early_decay, health_table
-from rnnlab.sweep.importance import importance
 from rnnlab.sweep.space import Space
-from rnnlab.sweep.statistics import ablation_table, comparison_table, goodness, solve_table, task_of
 
 
 @dataclass(frozen=True)
