@@ -57,4 +57,4 @@ def _norm(gradients: list[Tensor]) -> float:
     """Euclidean norm over all tensors, summed in float64 so that squares neither vanish nor overflow."""
     if not gradients:
         return 0.0
-    return float(torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]).norm())
+    return float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]), dtype=torch.float64))

@@ -121,7 +121,6 @@ class _Run:
         config, task = self.config, self.config.task
         batch = task.sample(self.generator, config.training.batch_size)
         self.optimizer.zero_grad(set_to_none=True)
-        self.model.train()
         self.prober.take(self.step, batch)
         if self.step in self.recorded_steps:
             windows = config.training.truncation is not None
@@ -164,6 +163,7 @@ class _Run:
             for_loss, for_score = self.model.evaluate(chunk)
             losses.append(task.losses(for_loss, chunk.targets).double().sum())
             scores.append(task.scores(for_score, chunk.targets).double())
+        self.model.train()
         return float(torch.stack(losses).sum()) / batch.answers, float(torch.cat(scores).mean())
 
     def _examples(self, split: Any, count: int) -> Batch:
