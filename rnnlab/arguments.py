@@ -142,3 +142,16 @@ def split_states(layer: "Recurrent", hx: States | None, x: Tensor) -> list[list[
             raise ShapeError(f"hx: Expected hidden{which} size {expected}, got {list(state.shape)}")
     each = iter(zip(*(state.unbind(0) for state in hx), strict=True))
     return [[next(each) for _ in range(count)] for count in counts]
+
+
+def check_listening() -> None:
+    """Refuse to record or trace inside a transform of torch.func, whose tensors cannot be hung a gradient on.
+
+    Raises:
+        UserError: if vmap, grad or another one is active.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise UserError(
+            "a layer is recorded inside torch.vmap, torch.func.grad or another transform, where its states' gradients "
+            "cannot be seen: leave the record or trace block before the transform, and record members one at a time"
+        )

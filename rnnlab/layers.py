@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.arguments import check_input, check_lengths, check_rank, check_sizes, split_states
+from rnnlab.arguments import check_input, check_lengths, check_listening, check_rank, check_sizes, split_states
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
@@ -230,6 +230,7 @@ class Recurrent(nn.Module):
         history = [tuple(order.read_state(s) for s in states) for states in history]
         watches: list[Watch] = []
         if self.listeners and torch.is_grad_enabled():
+            check_listening()
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = Call(self, layer, direction, w, x, history, start, order)

@@ -223,3 +223,16 @@ def test_what_was_cut_off_is_not_measured_where_calls_say_when_they_start():
     assert norms["time"].values.tolist() == list(range(T))
     assert np.isnan(norms[:8]).all()
     assert np.isfinite(norms[8:]).all()
+
+
+def test_a_transform_is_refused_inside_and_works_outside_the_block():
+    net, x = rnnlab.LSTM(2, 3), torch.randn(4, 5, 6, 2)
+    weights = {name: torch.stack([p.detach()] * 4) for name, p in net.named_parameters()}
+
+    def member(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(net, weights, (x,))[0]
+
+    with rnnlab.record(net) as log, pytest.raises(UserError, match=r"inside torch\.vmap"):
+        torch.vmap(member)(weights, x)
+    assert not log.steps
+    torch.testing.assert_close(torch.vmap(member)(weights, x)[1], net(x[1])[0])
