@@ -1,7 +1,7 @@
 """Print where the time of a trial goes: `python -m benchmarks.trial [STEPS]`.
 
-How much of a trial, from claim to result, is its training loop is read from the journal of a real sweep; what the loop does
-is timed in this process.
+How much of a trial, from claim to result, its training loop takes is read from the journal of a real sweep; what happens
+inside the loop is timed in this process.
 """
 
 import subprocess
@@ -18,7 +18,6 @@ from unittest.mock import patch
 import torch
 import yaml
 
-from rnnlab import plots as _  # noqa: F401  (what a worker has imported before its second trial)
 from rnnlab.config import Config
 from rnnlab.tasks.adding import Adding
 from rnnlab.tracking.reader import load_sweep
