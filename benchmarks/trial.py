@@ -1,7 +1,7 @@
 """Print where the time of a trial goes: `python -m benchmarks.trial [STEPS]`.
 
-How much of a trial, from claim to result, its training loop takes is read from the journal of a real sweep; what happens
-inside the loop is timed in this process.
+How much of a trial, from claim to result, its training loop takes is read from the journal of a real sweep; what
+happens inside the loop is timed in this process.
 """
 
 import subprocess
