@@ -97,7 +97,7 @@ def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:
     assert stored.data.tags["rnnlab.config_hash"] == config.hash
     assert stored.data.tags["rnnlab.arm"] == "tanh" and stored.data.tags["rnnlab.phase"] == "search"
     assert stored.data.params["optimizer.lr"] == repr(config.optimizer.lr)
-    assert not job.checkpoint.parent.exists()
+    assert not job.scratch.exists()
 
 
 def test_the_noted_command_repeats_the_run(make_bench: MakeBench, write_sweep: Callable[..., Path]) -> None:
@@ -120,13 +120,13 @@ def test_an_interrupted_trial_ends_as_if_nothing_had_been(make_bench: MakeBench)
     for updates in (3, 4):
         with pytest.raises(Interrupted):
             execute(job, stop_after(updates))
-        assert job.checkpoint.exists()
+        assert job.checkpoint(0).exists()
         assert [stored.info.status for stored in bench.runs()] == ["RUNNING"]
         bench.interrupt()
         job = bench.claim()
     execute(job, never)
     (stored,) = bench.runs()
-    assert stored.info.status == "FINISHED" and not job.checkpoint.parent.exists()
+    assert stored.info.status == "FINISHED" and not job.scratch.exists()
     assert bench.last().value == run(job.plan.config(bench.last().params, 0)).objective
     steps = [metric.step for metric in connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")]
     assert steps == [5, 10]

@@ -11,7 +11,9 @@ from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.slots import claim, fill
 from rnnlab.sweep.space import suggest
 from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.worker import Worker, make_pruner, make_sampler
+from rnnlab.sweep.pruners import make_pruner
+from rnnlab.sweep.samplers import make_sampler, startup_trials
+from rnnlab.sweep.worker import Worker
 
 
 def propose(folder: Path, data: dict[str, Any], at_once: int) -> list[float]:
@@ -66,7 +68,7 @@ def test_median_pruner_waits_for_the_start(tiny: dict[str, Any]) -> None:
     definition = SweepDefinition.parse(tiny | {"pruner": "median", "trials": 12})
     plan = definition.plan()[0]
     study = optuna.create_study(pruner=make_pruner(definition, plan))
-    good = [study.ask() for _ in range(definition.startup_trials)]
+    good = [study.ask() for _ in range(startup_trials(definition.search_trials))]
     for trial in good:
         for step in (1, 5):
             trial.report(0.1, step)
