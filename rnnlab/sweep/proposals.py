@@ -57,9 +57,7 @@ class Distinct(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.inner.before_trial(study, trial)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self.inner.after_trial(study, trial, state, values)
 
 
@@ -125,9 +123,7 @@ class Genetic(NSGAIISampler):
     Optuna's notes the generation when it proposes a point, which it never does for a point that is fixed.
     """
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         if state == TrialState.COMPLETE:
             self.get_trial_generation(study, trial)
         super().after_trial(study, trial, state, values)

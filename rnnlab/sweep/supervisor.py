@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
 from rnnlab.errors import UserError
@@ -80,9 +81,12 @@ class Supervisor:
     def _open(self, name: str, objectives: int = 1) -> optuna.Study:
         # The parent proposes a point only for a slot that lost its workers before they could.
         sampler = optuna.samplers.RandomSampler(seed=self.definition.seed)
-        directions = ["minimize"] * objectives
         return optuna.create_study(
-            study_name=name, storage=self.storage, sampler=sampler, directions=directions, load_if_exists=True
+            study_name=name,
+            storage=self.storage,
+            sampler=sampler,
+            directions=[StudyDirection.MINIMIZE] * objectives,
+            load_if_exists=True,
         )
 
     def _prepare_parent(self, plan: StudyPlan, source: str) -> None:

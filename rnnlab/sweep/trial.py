@@ -20,12 +20,9 @@ from rnnlab.sweep.pruners import WITHIN_RUNS
 from rnnlab.sweep.space import suggest
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
-from rnnlab.tracking.writer import SUMMARY, RunWriter
+from rnnlab.tracking.writer import OBJECTIVE, SUMMARY, RunWriter
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve
-
-OBJECTIVE = "rnnlab.objective"
-"""Tag with the number that tuning minimises, written before a run is marked FINISHED."""
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from rnnlab.sweep import trial as trial_module
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.slots import claim, fill, latest, recover
 from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.trial import OBJECTIVE, Job, execute, give_up
+from rnnlab.sweep.trial import Job, execute, give_up
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
-from rnnlab.tracking.writer import start_parent
+from rnnlab.tracking.writer import OBJECTIVE, start_parent
 from rnnlab.training.loop import Interrupted, run
 
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.pruners import make_pruner
+from rnnlab.sweep.samplers import make_sampler, startup_trials
 from rnnlab.sweep.slots import claim, fill
 from rnnlab.sweep.space import suggest
 from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.pruners import make_pruner
-from rnnlab.sweep.samplers import make_sampler, startup_trials
 from rnnlab.sweep.worker import Worker
 
 
