@@ -1,5 +1,6 @@
 """Which search trials are ended early: the pruners, and what each asks of a sweep."""
 
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
@@ -65,6 +66,7 @@ def make_pruner(definition: "SweepDefinition", plan: "StudyPlan") -> "optuna.pru
     The median rule holds from a quarter of the updates and the start-up trials on. Hyperband has its first rung at the
     first evaluation.
     """
+    from optuna.exceptions import ExperimentalWarning
     from optuna.pruners import MedianPruner, NopPruner, WilcoxonPruner
 
     from rnnlab.sweep.hyperband import Hyperband
@@ -75,5 +77,6 @@ def make_pruner(definition: "SweepDefinition", plan: "StudyPlan") -> "optuna.pru
     if definition.pruner == "hyperband":
         return Hyperband(training.eval_every, training.steps, REDUCTION)
     if definition.pruner == "wilcoxon":
-        return WilcoxonPruner(p_threshold=WILCOXON_P)
+        with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):  # or every worker's log says so
+            return WilcoxonPruner(p_threshold=WILCOXON_P)
     return NopPruner()
