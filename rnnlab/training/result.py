@@ -75,9 +75,12 @@ class Result:
 
         That is how many multiply-adds the forward passes of training take, if every weight takes part in one at every
         time step of every example: exact for recurrent weights, too much for a readout at the last step alone.
-        Backward passes take about twice as many again, and evaluation is left out.
+        Backward passes take about twice as many again, and evaluation is left out. A diverged run counts with its
+        whole budget, so that breaking early is no saving.
         """
-        return float(self.weights * self.config.task.total_steps * self.steps * self.config.training.batch_size)
+        options = self.config.training
+        updates = options.steps if self.outcome == "diverged" else self.steps
+        return float(self.weights * self.config.task.total_steps * updates * options.batch_size)
 
     def summary(self) -> dict[str, float]:
         """Final numbers by name; NaN where a number does not exist."""

@@ -1,5 +1,7 @@
 """Score against cost: the front is what its definition says."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +30,7 @@ def test_the_front_is_that_of_its_definition(values: int) -> None:
             assert pareto_front(points).tolist() == by_definition(points)
 
 
-def trial(number: int, objectives: list[float], cost: float, **fields: object) -> list[dict[str, object]]:
+def trial(number: int, objectives: list[float], cost: float, **fields: Any) -> list[dict[str, Any]]:
     """A search trial, a row a seed."""
     return [
         run(phase="search", seed=seed, trial=number, objective=objective, score=objective / 2, cost=cost, **fields)

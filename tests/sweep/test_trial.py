@@ -287,6 +287,15 @@ def test_cost_counts_weights_time_steps_and_examples(make_bench: MakeBench) -> N
     assert stored.data.metrics["summary/cost"] == weights * 5 * examples
 
 
+def test_to_diverge_early_is_not_cheap(make_bench: MakeBench) -> None:
+    search = {"optimizer.lr": {"choices": [1e30]}, "cell.hidden_size": {"choices": [4]}}
+    bench = make_bench(sampler="nsga2", search=search)
+    execute(bench.claim(), never)
+    config = bench.plan.config(bench.last().params, 0)
+    assert run(config).steps < config.training.steps
+    assert bench.last().values[1] == 37 * 5 * config.training.steps * 4
+
+
 def test_a_slot_given_up_on_keeps_the_seeds_that_are_done(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
