@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,6 +21,8 @@ from rnnlab.config import ModelOptions
 from rnnlab.layers import Recurrent
 from rnnlab.options import Options
 from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.pruners import Pruner
+from rnnlab.sweep.samplers import Sampler
 from rnnlab.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +97,8 @@ def assert_defaults(stated: dict[str, Any], options: type[Options]):
         ("cells.md", "Options, states, cost", CELLS),
         ("tasks.md", "What is asked", TASKS),
         ("tasks.md", "Options and criteria", TASKS),
+        ("sweeps.md", "Samplers", get_args(Sampler)),
+        ("sweeps.md", "Pruners", get_args(Pruner)),
     ],
 )
 def test_everything_registered_has_its_row_and_nothing_else_has(document, heading, known):

@@ -7,11 +7,20 @@ import pandas as pd
 
 from rnnlab.report.across import overall_table
 from rnnlab.report.budget import budget_table
+from rnnlab.report.front import front_table
 from rnnlab.report.health import early_decay, health_table
 from rnnlab.report.importance import importance
-from rnnlab.report.statistics import ablation_table, comparison_table, goodness, solve_table, task_of
+from rnnlab.report.statistics import (
+    ablation_table,
+    comparison_table,
+    goodness,
+    search_trials,
+    solve_table,
+    task_of,
+)
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.factors import plain_arm
+from rnnlab.sweep.samplers import objectives
 from rnnlab.sweep.space import Space
 
 
@@ -30,6 +39,7 @@ class Analysis:
         importance: one row a task and arm: predicted (R²), and for each searched hyperparameter the share of variance
             it explains by itself, NaN where that is unknown.
         budget: one row a task and arm, from `budget_table`.
+        front: one row a search trial on the Pareto front of its arm; empty where cost was no objective.
     """
 
     runs: pd.DataFrame
@@ -41,6 +51,7 @@ class Analysis:
     health: pd.DataFrame
     importance: pd.DataFrame
     budget: pd.DataFrame
+    front: pd.DataFrame
 
 
 def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analysis:
@@ -55,7 +66,7 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
     ablation = ablation_table(runs)
     reference = plain_arm(definition)
     order = dict.fromkeys(ablation["task"])
-    overall = overall_table(runs)
+    overall, front = overall_table(runs), front_table(runs, definition.search)
     return Analysis(
         runs=runs,
         reference=reference,
@@ -66,10 +77,14 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
         health=pd.concat([_health(runs.loc[runs["task"] == label]) for label in order], ignore_index=True),
         importance=_importance(runs, ablation, definition.search),
         budget=ablation[["task", "arm"]].merge(budget_table(runs), on=["task", "arm"], how="left"),
+        front=front if objectives(definition.sampler) > 1 else front.iloc[:0],
     )
 
 
 def _health(runs: pd.DataFrame) -> pd.DataFrame:
+    """Gradient decay against score on one task, by the first seed alone of each search trial: a trial is one choice."""
+    searched = runs["phase"] == "search"
+    runs = runs.loc[~searched | (runs["seed"] == runs.loc[searched, "seed"].min())]
     task = task_of(runs.iloc[0])
     table = health_table(runs, goodness(runs, task))
     table.insert(0, "task", task.label)
@@ -78,7 +93,7 @@ def _health(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _importance(runs: pd.DataFrame, ablation: pd.DataFrame, space: Space) -> pd.DataFrame:
     """Importance of the searched hyperparameters, arm by arm, in the order of the ablation table."""
-    search = runs.query("phase == 'search'")
+    search = search_trials(runs)
     rows = []
     for label, arm in zip(ablation["task"], ablation["arm"], strict=True):
         trials = search.loc[(search["task"] == label) & (search["arm"] == arm)]

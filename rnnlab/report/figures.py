@@ -16,7 +16,7 @@ from rnnlab.plots.profiles import DECADES
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.report.health import EARLY, MEASURES
-from rnnlab.report.statistics import has_result, scored, solve_table
+from rnnlab.report.statistics import has_result, scored, search_trials, solve_table
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 
@@ -73,8 +73,8 @@ def task_figures(
         yield Figure(
             f"learning-rate-{task.label}",
             "Learning-rate sensitivity",
-            "Every search trial, all on one seed; these scores chose the learning rate and are not results.",
-            plots.lr_sensitivity(runs),
+            "Every search trial, by the mean over its seeds; these trials chose the learning rate and are no results.",
+            plots.lr_sensitivity(search_trials(runs)),
         )
 
 

@@ -19,7 +19,15 @@ from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
 from rnnlab.report.latex import to_latex
 from rnnlab.report.statistics import has_result, task_of
-from rnnlab.report.tables import Cells, ablation_cells, budget_cells, factor_cells, importance_cells, overall_cells
+from rnnlab.report.tables import (
+    Cells,
+    ablation_cells,
+    budget_cells,
+    factor_cells,
+    front_cells,
+    importance_cells,
+    overall_cells,
+)
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.numbers import count, duration, listing, number
 from rnnlab.tasks import Task
@@ -135,7 +143,8 @@ def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
 def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
     """What the report says of one task."""
     tables = [analysis.ablation, analysis.runs, analysis.comparisons, analysis.health, analysis.importance]
-    rows, runs, contests, decay, importance = (table.loc[table["task"] == label] for table in tables)
+    tables.append(analysis.front)
+    rows, runs, contests, decay, importance, front = (table.loc[table["task"] == label] for table in tables)
     task = task_of(runs.iloc[0])
     against = contests.loc[contests["other"] == analysis.reference]
     return {
@@ -146,6 +155,7 @@ def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: st
         "health": health(decay),
         "importance": importance_cells(importance),
         "no_importance": why_unknown(sweep.definition.search, int(rows["search_done"].max())),
+        "front": front_cells(front, sweep.definition),
         "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
         "commands": [(row["arm"], row["command"]) for row in rows.to_dict("records") if row["command"]],
     }
@@ -153,7 +163,7 @@ def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: st
 
 def _write_tables(analysis: Analysis, texts: dict[str, Cells], folder: Path) -> None:
     """Write every table behind the report as CSV, and those a paper shows as LaTeX."""
-    for name in ("overall", "comparisons", "solving", "health", "importance", "budget"):
+    for name in ("overall", "comparisons", "solving", "health", "importance", "budget", "front"):
         table = getattr(analysis, name)
         if len(table):
             table.to_csv(folder / "tables" / f"{name}.csv", index=False)
@@ -189,10 +199,12 @@ def _protocol(sweep: Sweep) -> dict[str, str]:
     ]
     without = int(runs["seconds"].isna().to_numpy().sum())
     unpaid = f"; {count(without, 'run')} that failed, was pruned or still runs left out" if without else ""
+    several = f"each on {definition.search_seeds} seeds from {definition.seed} on, whose mean counts"
+    seeds = several if definition.search_seeds > 1 else f"all on seed {definition.seed}"
     return {
-        "Search": f"{definition.search_trials} trials an arm and task, all on seed {definition.seed}, "
-        f"sampler {definition.sampler}, pruner {definition.pruner}; the lowest last validation loss wins, that of a "
-        "solved trial weighed with the share of the updates it took",
+        "Search": f"{definition.search_trials} trials an arm and task, {seeds}, sampler {definition.sampler}, "
+        f"pruner {definition.pruner}; the lowest last validation loss wins, that of a solved trial weighed with the "
+        "share of the updates it took",
         "Then": f"the best point of each arm trained anew on {count(definition.seeds, 'fresh seed')}, the same for "
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",

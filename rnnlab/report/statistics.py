@@ -12,6 +12,8 @@ from rnnlab.report.intervals import bootstrap_mean, interquartile_mean, stratifi
 from rnnlab.report.survival import SolveCurve, median_steps, solve_curve
 from rnnlab.tasks import TASKS, Task
 
+WORST_FIRST = ("failed", "running", "pruned", "diverged", "finished", "solved")
+
 
 def task_of(run: pd.Series) -> Task:
     """Rebuild the task of a run from its logged parameters.
@@ -51,6 +53,28 @@ def goodness(runs: pd.DataFrame, task: Task) -> pd.Series:
 def final_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs on fresh seeds, which alone make results, in an order of their own."""
     return runs.loc[runs["phase"] == "final"].sort_values(["task", "arm", "seed", "run_id"])
+
+
+def search_trials(runs: pd.DataFrame) -> pd.DataFrame:
+    """Sum up each search trial over the seeds it was trained on.
+
+    Args:
+        runs: from `rnnlab.tracking.reader.load_sweep`.
+
+    Returns:
+        One row a search trial: that of its first seed, with score, objective and cost averaged over its seeds, whether
+        any of them diverged, and the outcome that says most against the trial: failed where any run of it failed,
+        then running, pruned, diverged, finished, solved.
+    """
+    keys = ["task", "arm", "trial"]
+    search = runs.loc[runs["phase"] == "search"].sort_values([*keys, "seed"])
+    search = search.assign(outcome=search["outcome"].mask(has_failed(search), "failed"))
+    groups = search.groupby(keys)
+    summary = groups[["score", "objective", "cost"]].mean()
+    summary["diverged"] = groups["diverged"].any()
+    summary["outcome"] = groups["outcome"].agg(lambda outcomes: min(outcomes, key=WORST_FIRST.index))
+    first = search.drop_duplicates(keys).drop(columns=summary.columns)
+    return first.merge(summary.reset_index(), on=keys)[list(runs.columns)]
 
 
 def has_result(runs: pd.DataFrame) -> pd.Series:
@@ -149,11 +173,10 @@ def _rows(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def _row(arm: str, runs: pd.DataFrame, task: Task, seed: int) -> dict[str, object]:
     """Sum up one arm on one task."""
-    search, final = runs.query("phase == 'search'"), final_runs(runs)
+    final = final_runs(runs)
     scores = scored(final, task)
     counted = final.loc[scores.notna()]
-    ended, searched = Counter(final["outcome"]), Counter(search["outcome"])
-    search_failed = int(has_failed(search).sum())
+    ended, searched = Counter(final["outcome"]), Counter(search_trials(runs)["outcome"])
     return {
         "task": task.label,
         "arm": arm,
@@ -165,8 +188,8 @@ def _row(arm: str, runs: pd.DataFrame, task: Task, seed: int) -> dict[str, objec
         "failed": int(has_failed(final).sum()),
         "unfinished": ended["running"],
         "seconds": counted["seconds"].astype(float).mean(),
-        "search_done": searched.total() - searched["running"] - search_failed,
-        "search_failed": search_failed,
+        "search_done": searched.total() - searched["running"] - searched["failed"],
+        "search_failed": searched["failed"],
         "search_diverged": searched["diverged"],
         "baseline": task.baseline.score,
         "solved_at": task.solved_at,

@@ -13,13 +13,14 @@ from pydantic import Field, field_validator, model_validator
 from rnnlab.config import Config, override, read_yaml
 from rnnlab.errors import UserError, nearest
 from rnnlab.options import Options
-from rnnlab.seeding import derive_seed
-from rnnlab.sweep.space import Dimension, Point, grid_points, random_point
+from rnnlab.sweep.pruners import Pruner, check_pruner
+from rnnlab.sweep.samplers import Sampler, check_space, exhaustive_points, planned_points
+from rnnlab.sweep.space import Dimension, Point
 
 Phase = Literal["search", "final"]
 
 FIRST_FINAL_SEED = 1000
-"""Fresh seeds start this far above the sweep's seed, which all search trials share."""
+"""Fresh seeds start this far above the sweep's seed, from which the seeds of the search count up."""
 _NAME = re.compile(r"(?!\.)[A-Za-z0-9._+-]{1,80}")
 
 
@@ -70,12 +71,14 @@ class SweepDefinition(Options):
     search: dict[str, Dimension] = Field(min_length=1)
     """The nuisance hyperparameters, by dotted name: the same space for every arm."""
     trials: int | None = Field(default=None, ge=1)
-    """Search trials of each arm on each task; a grid brings its own number."""
+    """Search trials of each arm on each task; grid and brute force bring their own number."""
+    search_seeds: int = Field(default=1, ge=1, le=FIRST_FINAL_SEED)
+    """Seeds on which every search trial is trained, the same ones in every trial; their mean objective counts."""
     seeds: int = Field(default=3, ge=1)
     """Fresh seeds on which the best point of each arm is trained again."""
     seed: int = Field(default=0, ge=0)
-    sampler: Literal["random", "tpe", "grid"] = "random"
-    pruner: Literal["none", "median"] = "none"
+    sampler: Sampler = "random"
+    pruner: Pruner = "none"
     workers: int = Field(default=2, ge=1)
     """Worker processes; says how fast, never what, and so is no part of the hash."""
 
@@ -93,7 +96,7 @@ class SweepDefinition(Options):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        self._check_budget()
+        check_space(self.sampler, self.search, self.trials)
         self._check_owners()
         plans = self.plan()
         names = [plan.name for plan in plans]
@@ -105,6 +108,8 @@ class SweepDefinition(Options):
         for plan in plans:
             for point in self._probing_points(plan):
                 plan.config(point, self.seed)
+        configs = (plan.config({}, self.seed) for plan in plans)
+        check_pruner(self.pruner, self.sampler, self.search_seeds, configs)
         return self
 
     @property
@@ -116,7 +121,12 @@ class SweepDefinition(Options):
     @property
     def search_trials(self) -> int:
         """Search trials of each study."""
-        return self.trials if self.trials is not None else len(grid_points(self.search))
+        return self.trials if self.trials is not None else len(exhaustive_points(self.sampler, self.search))
+
+    @property
+    def search_runs(self) -> int:
+        """Training runs in the search of each study, where no trial is ended early."""
+        return self.search_trials * self.search_seeds
 
     def plan(self) -> list[StudyPlan]:
         """Every study of the sweep, task by task, the arms in their order."""
@@ -131,41 +141,12 @@ class SweepDefinition(Options):
         return plans
 
     def planned_points(self, plan: StudyPlan) -> list[Point]:
-        """The point of every search slot; empty where the sampler is asked when the slot is taken up.
-
-        Random points belong to task and slot, so that every arm tries the same ones; TPE starts from them too.
-        """
-        if self.sampler == "grid":
-            return grid_points(self.search)
-        known = self.search_trials if self.sampler == "random" else self.startup_trials
-        points = [random_point(self.search, derive_seed(self.seed, "search", plan.task, k)) for k in range(known)]
-        return points + [{}] * (self.search_trials - known)
-
-    @property
-    def startup_trials(self) -> int:
-        """Random trials before TPE trusts its model: a third of the budget, ten at most."""
-        return max(1, min(10, self.search_trials // 3))
+        """The point of every search slot; empty where the sampler is asked when the slot is taken up."""
+        return planned_points(self.sampler, self.search, self.search_trials, self.seed, plan.task)
 
     def final_seeds(self) -> list[int]:
-        """Fresh seeds, the same for every arm; the search uses `seed` alone."""
+        """Fresh seeds, the same for every arm; the search uses `seed` and those right after it."""
         return [self.seed + FIRST_FINAL_SEED + k for k in range(self.seeds)]
-
-    def _check_budget(self) -> None:
-        if self.sampler == "grid":
-            for name, dimension in self.search.items():
-                if dimension.choices is None and dimension.points is None:
-                    raise ValueError(f"search.{name} needs 'points', the number of values a grid tries")
-            cells = len(grid_points(self.search))
-            if self.trials not in (None, cells):
-                raise ValueError(
-                    f"trials = {self.trials}, but the grid has {cells} cells: drop trials or change points"
-                )
-            return
-        if self.trials is None:
-            raise ValueError(f"trials is missing: say how many points the {self.sampler} sampler tries in each arm")
-        for name, dimension in self.search.items():
-            if dimension.points is not None:
-                raise ValueError(f"search.{name}.points is for sampler = 'grid': drop it")
 
     def _check_owners(self) -> None:
         """Task, seed and searched fields are set in one place each."""

@@ -40,11 +40,12 @@ def factors(definition: SweepDefinition) -> list[Factor]:
         Factor("nuisance", f"`{name}`", f"searched, {span(dimension)}, alike for every arm")
         for name, dimension in definition.search.items()
     ]
+    searching = "one" if definition.search_seeds == 1 else str(definition.search_seeds)
     return [
         Factor("scientific", "arm", "; ".join(arms)),
         Factor("scientific" if len(tasks) > 1 else "fixed", "task", "; ".join(tasks)),
         *searched,
-        Factor("nuisance", "seed", "one in the search, fresh ones afterwards, alike for every arm"),
+        Factor("nuisance", "seed", f"{searching} in the search, fresh ones afterwards, alike for every arm"),
         Factor("fixed", "settings", _settings(definition.base, without=set(definition.search)) or "none of its own"),
         Factor("fixed", "everything else", "the defaults, as logged with every run"),
     ]

@@ -96,7 +96,7 @@ class Forecast:
     @property
     def runs(self) -> int:
         """Runs of each study."""
-        return self.definition.search_trials + self.definition.seeds
+        return self.definition.search_runs + self.definition.seeds
 
     @property
     def seconds(self) -> float:
@@ -106,7 +106,8 @@ class Forecast:
         at_once = max(1, min(self.workers, usable_cores() // threads))
         work = sum(study.run_seconds for study in self.studies) * self.runs / at_once
         slowest = max(study.run_seconds for study in self.studies)
-        return START_SECONDS + max(work, slowest * (math.ceil(search / at_once) + math.ceil(final / at_once)))
+        rounds = math.ceil(search / at_once) * self.definition.search_seeds + math.ceil(final / at_once)
+        return START_SECONDS + max(work, slowest * rounds)
 
     @property
     def is_upper_bound(self) -> bool:
@@ -209,13 +210,15 @@ def print_forecast(definition: SweepDefinition, workers: int | None, console: Co
 
 def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> None:
     arms, tasks = len(definition.arms), len(definition.tasks)
-    search, final = definition.search_trials, definition.seeds
-    each = f"({count(search, 'search trial')} + {count(final, 'final run')})"
+    search, final, seeds = definition.search_trials, definition.seeds, definition.search_seeds
+    several = f" of {seeds} seeds" if seeds > 1 else ""
+    each = f"({count(search, 'search trial')}{several} + {count(final, 'final run')})"
+    runs = arms * tasks * (definition.search_runs + final)
     _say(console, "sweep", f"{definition.name}: {definition.question}".rstrip(": "))
     _say(
         console,
         "planned",
-        f"{count(arms, 'arm')} × {count(tasks, 'task')} × {each} = {count(arms * tasks * (search + final), 'run')}, "
+        f"{count(arms, 'arm')} × {count(tasks, 'task')} × {each} = {count(runs, 'run')}, "
         f"{definition.sampler} sampler, {definition.pruner.replace('none', 'no')} pruner, {count(workers, 'worker')}",
     )
     for factor in factors(definition):

@@ -123,7 +123,8 @@ def _signals() -> Iterator[list[int]]:
 def _budget(definition: SweepDefinition) -> str:
     tasks, arms = len(definition.tasks), len(definition.arms)
     search, final = (tasks * arms * each for each in (definition.search_trials, definition.seeds))
-    return f"{arms} arms on {tasks} task{'s' * (tasks > 1)}, {search} search trials and {final} final runs"
+    seeds = f" of {definition.search_seeds} seeds each" if definition.search_seeds > 1 else ""
+    return f"{arms} arms on {tasks} task{'s' * (tasks > 1)}, {search} search trials{seeds} and {final} final runs"
 
 
 def _report(state: SweepState, console: Console, command: str) -> None:
@@ -135,8 +136,8 @@ def _report(state: SweepState, console: Console, command: str) -> None:
     for failure in state.failures:
         say(f"failed: {failure}")
     if not state.complete:
-        say(f"stopped with {slots.done} of {slots.planned} runs done; go on with: {command}")
+        say(f"stopped with {slots.done} of {slots.planned} {state.unit} done; go on with: {command}")
         return
     failed = f", {slots.failed} failed" if slots.failed else ""
-    say(f"sweep '{state.name}' is complete: {slots.done} runs done{failed}")
+    say(f"sweep '{state.name}' is complete: {slots.done} {state.unit} done{failed}")
     say(f"see it with: rnnlab report {state.name}, or rnnlab ui")

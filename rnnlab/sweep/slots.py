@@ -114,9 +114,12 @@ def unnamed_too_long(trial: FrozenTrial) -> bool:
 
 
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """The completed trial with the lowest objective, the first of equals; None where none completed."""
+    """The completed trial with the lowest objective, of equals the cheapest, then the first; None without any.
+
+    Of several objectives the first one decides, so that with score and cost it is the best end of the Pareto front.
+    """
     completed = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return min(completed, key=lambda trial: (trial.value, trial.user_attrs["slot"])) if completed else None
+    return min(completed, key=lambda trial: (trial.values, trial.user_attrs["slot"])) if completed else None
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -78,18 +78,31 @@ class Dimension(Options):
         spread = np.geomspace if self.log else np.linspace
         return list(dict.fromkeys(self._exact(float(value)) for value in spread(low, high, self.points or 2)))
 
+    def every(self) -> list[Any]:
+        """Every choice, or every number of a whole-number range; a continuous range has no such list."""
+        if self.choices is not None:
+            return list(self.choices)
+        low, high = self._ends()
+        return list(range(int(low), int(high) + 1))
+
     def draw(self, generator: np.random.Generator) -> Any:
         """One value at random, uniform over the range, its logarithm, or the choices."""
         if self.choices is not None:
             return self.choices[int(generator.integers(len(self.choices)))]
-        low, high = self._ends()
-        if self.integer:
-            # Half a step wider, so that both ends are as likely as the values between them.
-            low, high = low - 0.5, high + 0.5
-        if self.log:
-            low, high = math.log(low), math.log(high)
-        value = float(generator.uniform(low, high))
+        return self.at(float(generator.uniform()))
+
+    def at(self, share: float) -> Any:
+        """The value that lies at a share (0 to 1) of the range, of its logarithm, or of the list of choices."""
+        if self.choices is not None:
+            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+        low, high = self._scale()
+        value = low + (high - low) * share
         return self._exact(math.exp(value) if self.log else value)
+
+    def share(self, value: float) -> float:
+        """Where in a range a value lies: the inverse of `at`, but for rounding."""
+        low, high = self._scale()
+        return ((math.log(value) if self.log else value) - low) / (high - low)
 
     def suggest(self, trial: "optuna.Trial", name: str) -> Any:
         """Let the trial's sampler propose a value, unless one is fixed for it; either way the trial notes it."""
@@ -99,6 +112,14 @@ class Dimension(Options):
         if self.integer:
             return trial.suggest_int(name, int(low), int(high), log=self.log)
         return trial.suggest_float(name, low, high, log=self.log)
+
+    def _scale(self) -> tuple[float, float]:
+        """Both ends as values are spread: by their logarithm, and whole numbers half a step beyond either end."""
+        low, high = self._ends()
+        if self.integer:
+            # Half a step wider, so that both ends are as likely as the values between them.
+            low, high = low - 0.5, high + 0.5
+        return (math.log(low), math.log(high)) if self.log else (low, high)
 
     def _ends(self) -> tuple[float, float]:
         assert self.low is not None and self.high is not None, "validation leaves no range without ends"
@@ -122,10 +143,40 @@ def random_point(space: Space, seed: int) -> Point:
 
 def grid_points(space: Space) -> list[Point]:
     """Every cell of the grid, once."""
-    values = itertools.product(*(dimension.grid() for dimension in space.values()))
-    return [dict(zip(space, cell, strict=True)) for cell in values]
+    return _combinations({name: dimension.grid() for name, dimension in space.items()})
+
+
+def every_point(space: Space) -> list[Point]:
+    """Every combination of choices and whole numbers, once."""
+    return _combinations({name: dimension.every() for name, dimension in space.items()})
+
+
+def sobol_points(space: Space, count: int, seed: int) -> list[Point]:
+    """The first points of a scrambled Sobol sequence, which fill the space more evenly than random ones.
+
+    More points begin with the same ones.
+
+    Args:
+        space: the search space.
+        count: how many points.
+        seed: names the scrambling.
+
+    Reference: Owen 1998, "Scrambling Sobol' and Niederreiter-Xing points".
+    """
+    from scipy.stats import qmc  # late: takes most of a second to import
+
+    # A power of two, for which the sequence is balanced, of which the first ones are taken.
+    shares = qmc.Sobol(len(space), rng=np.random.default_rng(seed)).random_base2(max(0, count - 1).bit_length())
+    return [
+        {name: dimension.at(float(share)) for (name, dimension), share in zip(space.items(), row, strict=True)}
+        for row in shares[:count]
+    ]
 
 
 def suggest(space: Space, trial: "optuna.Trial") -> Point:
     """The point of a claimed trial: what was fixed when it was planned, or what its sampler proposes now."""
     return {name: dimension.suggest(trial, name) for name, dimension in space.items()}
+
+
+def _combinations(values: Mapping[str, list[Any]]) -> list[Point]:
+    return [dict(zip(values, cell, strict=True)) for cell in itertools.product(*values.values())]

@@ -51,9 +51,10 @@ class StudyState:
         search: slots of the search.
         final: slots on fresh seeds; none are planned once every search trial has failed.
         best: score of the best point so far.
-        seconds: mean wall time of its finished trials.
+        seconds: mean wall time of a run in its finished trials.
         failures: slot and reason of everything given up on.
         closed: whether its MLflow run has been ended, the last thing to happen to it.
+        search_seeds: runs of each search trial; a final slot has one.
     """
 
     plan: StudyPlan
@@ -63,10 +64,15 @@ class StudyState:
     seconds: float | None
     failures: tuple[str, ...]
     closed: bool
+    search_seeds: int = 1
 
     @property
     def all_slots(self) -> Counts:
         return self.search + self.final
+
+    @property
+    def open_runs(self) -> int:
+        return self.search.open * self.search_seeds + self.final.open
 
     @property
     def word(self) -> str:
@@ -97,6 +103,11 @@ class SweepState:
         return total(study.all_slots for study in self.studies)
 
     @property
+    def unit(self) -> str:
+        """What a slot is called: a run, unless a search trial has several of them."""
+        return "runs" if all(study.search_seeds == 1 for study in self.studies) else "trials"
+
+    @property
     def complete(self) -> bool:
         return self.all_slots.open == 0
 
@@ -120,7 +131,7 @@ class SweepState:
         if not known:
             return None
         typical = fmean(known)
-        return sum(study.all_slots.open * (study.seconds or typical) for study in self.studies) / workers
+        return sum(study.open_runs * (study.seconds or typical) for study in self.studies) / workers
 
 
 def total(counts: Iterable[Counts]) -> Counts:
@@ -155,7 +166,8 @@ def _study_state(
     best = best_trial(search.values())
     searched = _count(definition.search_trials, search)
     every = [*search.values(), *final.values()]
-    seconds = [_seconds(trial) for trial in every if trial.state in DONE]
+    runs = {"search": definition.search_seeds, "final": 1}
+    seconds = [_seconds(trial) / runs[trial.user_attrs["phase"]] for trial in every if trial.state in DONE]
     return StudyState(
         plan=plan,
         search=searched,
@@ -168,6 +180,7 @@ def _study_state(
             if trial.state == TrialState.FAIL and settled(trial)
         ),
         closed=searching is not None and "closed" in searching.user_attrs,
+        search_seeds=definition.search_seeds,
     )
 
 

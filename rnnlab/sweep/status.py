@@ -41,7 +41,7 @@ class Status:
 
     @property
     def running(self) -> int:
-        """Runs that somebody is really working on."""
+        """Slots that somebody is really working on."""
         return self.state.all_slots.running if self.workers else 0
 
     @property
@@ -137,7 +137,7 @@ def _command(definition: SweepDefinition, folder: Path, storage: optuna.storages
 
 def _headline(status: Status) -> str:
     slots = status.state.all_slots
-    parts = [f"{slots.done} of {slots.planned} runs done"]
+    parts = [f"{slots.done} of {slots.planned} {status.state.unit} done"]
     parts += [f"{status.running} running"] * bool(status.running)
     parts += [f"{slots.failed} failed"] * bool(slots.failed)
     left = status.state.seconds_left(len(status.workers)) if status.workers else None

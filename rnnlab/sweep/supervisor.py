@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial
 
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
 from rnnlab.sweep.pool import Death, WorkerPool
 from rnnlab.sweep.progress import Display
+from rnnlab.sweep.samplers import objectives
 from rnnlab.sweep.slots import best_trial, fill, latest, recover, settled, unnamed_too_long
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.trial import Job, give_up
@@ -41,7 +43,8 @@ class Supervisor:
     ) -> None:
         self.definition, self.folder, self.storage, self.uri = definition, folder, storage, uri
         self.plans = definition.plan()
-        self.searches = {plan.name: self._open(plan.study_name("search")) for plan in self.plans}
+        searched = objectives(definition.sampler)
+        self.searches = {plan.name: self._open(plan.study_name("search"), searched) for plan in self.plans}
         self.finals = {plan.name: self._open(plan.study_name("final")) for plan in self.plans}
         self.studies = [*self.searches.values(), *self.finals.values()]
         self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
@@ -75,10 +78,16 @@ class Supervisor:
             return state
         return replace(state, stopped_by=caught[0])
 
-    def _open(self, name: str) -> optuna.Study:
+    def _open(self, name: str, objectives: int = 1) -> optuna.Study:
         # The parent proposes a point only for a slot that lost its workers before they could.
         sampler = optuna.samplers.RandomSampler(seed=self.definition.seed)
-        return optuna.create_study(study_name=name, storage=self.storage, sampler=sampler, load_if_exists=True)
+        return optuna.create_study(
+            study_name=name,
+            storage=self.storage,
+            sampler=sampler,
+            directions=[StudyDirection.MINIMIZE] * objectives,
+            load_if_exists=True,
+        )
 
     def _prepare_parent(self, plan: StudyPlan, source: str) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""

@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import optuna
 from mlflow.entities import Run
@@ -14,15 +16,13 @@ from optuna.trial import Trial, TrialState
 
 from rnnlab.config import Config
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
+from rnnlab.sweep.pruners import WITHIN_RUNS
 from rnnlab.sweep.space import suggest
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
-from rnnlab.tracking.writer import SUMMARY, RunWriter
+from rnnlab.tracking.writer import OBJECTIVE, SUMMARY, RunWriter
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve
-
-OBJECTIVE = "rnnlab.objective"
-"""Tag with the number that tuning minimises, written before a run is marked FINISHED."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,39 @@ class Job:
         return self.trial.user_attrs["slot"]
 
     @property
-    def checkpoint(self) -> Path:
-        return self.folder / "slots" / self.plan.task / self.plan.arm / f"{self.phase}-{self.slot}" / "checkpoint.pt"
+    def seeds(self) -> range:
+        """Seeds to train on, one after the other."""
+        first = self.trial.user_attrs["seed"]
+        return range(first, first + (self.definition.search_seeds if self.phase == "search" else 1))
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what the slot needs until it is settled."""
+        return self.folder / "slots" / self.plan.task / self.plan.arm / f"{self.phase}-{self.slot}"
+
+    def checkpoint(self, seed: int) -> Path:
+        return self.scratch / f"seed-{seed}" / "checkpoint.pt"
+
+
+class Verdict(NamedTuple):
+    """What a finished run says of its point.
+
+    Attributes:
+        objective: what tuning minimises.
+        score: over the test set; NaN where the run has none.
+        cost: from `Result.cost`.
+    """
+
+    objective: float
+    score: float
+    cost: float
 
 
 def execute(job: Job, should_stop: Callable[[], bool]) -> None:
-    """Run a claimed slot: train, write to MLflow, tell Optuna, drop the checkpoint, in this order.
+    """Run a claimed slot: train on each seed and write to MLflow, tell Optuna, drop the checkpoints, in this order.
 
     A kill at any point leaves the trial RUNNING; it is then enqueued again and picks up the checkpoint, the MLflow
-    run, or, where that run is FINISHED already, only its objective.
+    run of its seed, or, where that run is FINISHED already, only its verdict.
 
     Args:
         job: the slot.
@@ -71,32 +95,46 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
     Raises:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
     """
-    tried = _find_run(job) if "retried" in job.trial.user_attrs else None
-    config = _config(job)
-    if tried is not None and tried.info.status == "FINISHED":
-        score = tried.data.metrics.get(f"{SUMMARY}test/{config.task.score_name}", math.nan)
-        _tell(job, float(tried.data.tags[OBJECTIVE]), score)
+    verdicts: list[Verdict] = []
+    for seed in job.seeds:
+        config = _config(job, seed)
+        tried = _find_run(job, seed) if "retried" in job.trial.user_attrs else None
+        if tried is not None and tried.info.status == "FINISHED":
+            verdict = _stored_verdict(tried, config)
+        else:
+            verdict = _train(job, config, _open_run(job, config, tried), should_stop)
+        if verdict is None:  # the trial is settled: its run was pruned, or failed
+            break
+        verdicts.append(verdict)
+        if _hopeless(job, verdicts):
+            job.study.tell(job.trial, state=TrialState.PRUNED)
+            break
     else:
-        _train(job, config, _open_run(job, config, tried), should_stop)
-    shutil.rmtree(job.checkpoint.parent, ignore_errors=True)
+        _tell(job, verdicts)
+    shutil.rmtree(job.scratch, ignore_errors=True)
 
 
 def give_up(job: Job, reason: str) -> None:
     """Note in MLflow that a slot has failed for good, even where it never came to have a run there."""
-    _open_run(job, _config(job), _find_run(job)).fail(reason)
+    for seed in job.seeds:
+        tried = _find_run(job, seed)
+        if tried is None or tried.info.status != "FINISHED":
+            _open_run(job, _config(job, seed), tried).fail(reason)
+            return
 
 
-def _config(job: Job) -> Config:
-    return job.plan.config(suggest(job.definition.search, job.trial), job.trial.user_attrs["seed"])
+def _config(job: Job, seed: int) -> Config:
+    return job.plan.config(suggest(job.definition.search, job.trial), seed)
 
 
-def _find_run(job: Job) -> Run | None:
-    """Find the MLflow run of a slot that was tried before.
+def _find_run(job: Job, seed: int) -> Run | None:
+    """Find the MLflow run of one seed of a slot that was tried before.
 
     Looking it up, rather than noting its id somewhere, leaves no moment at which a kill could give a slot two runs.
     """
     parent = job.study.user_attrs["parent_run"]
     tags = {"mlflow.parentRunId": parent, "rnnlab.phase": job.phase, "rnnlab.trial": str(job.slot)}
+    tags["rnnlab.seed"] = str(seed)
     with explained(job.uri):
         experiment = experiment_id(job.uri, job.definition.name)
         found = connect(job.uri).search_runs([experiment], tagged(tags), max_results=1)
@@ -104,21 +142,23 @@ def _find_run(job: Job) -> Run | None:
 
 
 def _open_run(job: Job, config: Config, tried: Run | None) -> RunWriter:
+    several = f" seed {config.seed}" if len(job.seeds) > 1 else ""
     return RunWriter.start(
         job.uri,
         job.definition.name,
-        f"{job.plan.arm} {job.phase} {job.slot}",
-        {**config_tags(config), **_tags(job)},
+        f"{job.plan.arm} {job.phase} {job.slot}{several}",
+        {**config_tags(config), **_tags(job, config)},
         config_params(config),
         job.study.user_attrs["parent_run"],
         tried.info.run_id if tried else None,
     )
 
 
-def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[], bool]) -> None:
+def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[], bool]) -> Verdict | None:
+    """Train on one seed; None where the run did not come to its end, which settles the trial."""
     watch = _Watch(job, writer, config.training.steps)
     try:
-        result = run(config, checkpoint=job.checkpoint, on_evaluation=watch, should_stop=should_stop)
+        result = run(config, checkpoint=job.checkpoint(config.seed), on_evaluation=watch, should_stop=should_stop)
     except Interrupted:
         raise
     except optuna.TrialPruned as pruned:
@@ -134,18 +174,42 @@ def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[]
     else:
         connect(job.uri).set_tag(writer.run_id, OBJECTIVE, repr(result.objective))
         writer.finish(result)
-        _tell(job, result.objective, result.test_score)
+        return Verdict(result.objective, result.test_score, result.cost)
+    return None
 
 
-def _tell(job: Job, objective: float, score: float) -> None:
+def _stored_verdict(run: Run, config: Config) -> Verdict:
+    metrics = run.data.metrics
+    score = metrics.get(f"{SUMMARY}test/{config.task.score_name}", math.nan)
+    return Verdict(float(run.data.tags[OBJECTIVE]), score, metrics[f"{SUMMARY}cost"])
+
+
+def _hopeless(job: Job, verdicts: list[Verdict]) -> bool:
+    """Whether the seeds so far say that the others need not be tried."""
+    if job.definition.pruner != "wilcoxon" or job.phase != "search":
+        return False
+    done = len(verdicts) - 1
+    if done not in _reported(job.trial):
+        job.trial.report(verdicts[-1].objective, done)
+    return len(verdicts) < len(job.seeds) and job.trial.should_prune()
+
+
+def _reported(trial: Trial) -> dict[int, float]:
+    """What a trial has reported to its pruner, also before it was interrupted."""
+    return trial.storage.get_trial(trial._trial_id).intermediate_values
+
+
+def _tell(job: Job, verdicts: list[Verdict]) -> None:
+    """Tell Optuna the mean over the seeds; the mean score is for those who watch."""
+    objective, score, cost = (fmean(values) for values in zip(*verdicts, strict=True))
     if math.isfinite(score):
         job.trial.set_user_attr("score", score)
-    job.study.tell(job.trial, objective)
+    job.study.tell(job.trial, [objective, cost][: len(job.study.directions)])
 
 
-def _tags(job: Job) -> dict[str, str]:
+def _tags(job: Job, config: Config) -> dict[str, str]:
     """Where the run stands in its sweep, and the command that repeats this very run."""
-    point = {**job.trial.params, "seed": job.trial.user_attrs["seed"]}
+    point = {**job.trial.params, "seed": config.seed}
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
     source, plan = job.study.user_attrs["source"], job.plan
     return {
@@ -162,8 +226,8 @@ class _Watch:
 
     def __init__(self, job: Job, writer: RunWriter, steps: int) -> None:
         self.trial, self.writer, self.steps = job.trial, writer, steps
-        self.prunes = job.definition.pruner != "none" and job.phase == "search"
-        self.reported = set(job.trial.storage.get_trial(job.trial._trial_id).intermediate_values)
+        self.prunes = job.definition.pruner in WITHIN_RUNS and job.phase == "search"
+        self.reported = set(_reported(job.trial))
         self.curves: dict[str, Curve] = {}
 
     def __call__(self, step: int, curves: dict[str, Curve]) -> None:
@@ -175,4 +239,4 @@ class _Watch:
         if step not in self.reported:
             self.trial.report(loss, step)
         if step < self.steps and self.trial.should_prune():
-            raise optuna.TrialPruned(f"pruned after {step} updates: validation loss {loss:.4g} is above the median")
+            raise optuna.TrialPruned(f"pruned after {step} updates, at a validation loss of {loss:.4g}")

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import optuna
+from optuna.trial import Trial
 
 from rnnlab.errors import UserError
-from rnnlab.seeding import derive_seed
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.pruners import make_pruner
+from rnnlab.sweep.samplers import make_sampler
 from rnnlab.sweep.slots import claim
+from rnnlab.sweep.space import suggest
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.trial import Job, execute
 from rnnlab.tracking.store import tracking_uri
@@ -35,6 +38,7 @@ class Worker:
         self.told_to_stop = False
         self.definition = load_sweep_definition(folder / "sweep.yaml")
         self.storage = open_storage(folder)
+        self.turn = FileLock(folder / "proposing.lock")
         self.plans: dict[str, StudyPlan] = {}
         for plan in self.definition.plan():
             self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
@@ -55,33 +59,35 @@ class Worker:
             if claimed is None:
                 time.sleep(IDLE_SECONDS)
                 continue
-            study, trial = claimed
-            plan = self.plans[study.study_name]
-            study.sampler = make_sampler(self.definition, plan, trial.user_attrs["slot"])
-            study.pruner = make_pruner(self.definition, plan)
+            plan = self.plans[claimed[0].study_name]
+            trial = propose(self.definition, plan, *claimed, self.turn)
+            job = Job(self.definition, plan, trial.study, trial, self.folder, tracking_uri())
             try:
-                execute(Job(self.definition, plan, study, trial, self.folder, tracking_uri()), self.should_stop)
+                execute(job, self.should_stop)
             except Interrupted:
                 return
 
 
-def make_sampler(definition: SweepDefinition, plan: StudyPlan, slot: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one slot; its seed belongs to the slot, so that no two workers propose the same point.
+def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, turn: FileLock) -> Trial:
+    """Settle the point of a claimed slot.
 
-    Points of the random and the grid sampler are fixed when slots are planned, and need nobody to propose them.
+    Args:
+        definition: the sweep.
+        plan: arm and task of the study.
+        study: where the slot was claimed.
+        trial: what was claimed.
+        turn: taken by one worker after the other, so that a sampler knows what the others are about to try.
+
+    Returns:
+        The trial, with its point, its sampler and its pruner.
     """
-    seed = derive_seed(definition.seed, "sampler", plan.name, slot) % 2**32
-    if definition.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=definition.startup_trials)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def make_pruner(definition: SweepDefinition, plan: StudyPlan) -> optuna.pruners.BasePruner:
-    """The pruner of a study: the median rule after a quarter of the updates and the start-up trials."""
-    if definition.pruner == "none":
-        return optuna.pruners.NopPruner()
-    steps = plan.config({}, definition.seed).training.steps
-    return optuna.pruners.MedianPruner(n_startup_trials=definition.startup_trials, n_warmup_steps=steps // 4)
+    # A study of its own: Optuna's samplers look at trials that a study has remembered from an earlier proposal.
+    sampler, pruner = make_sampler(definition, plan, trial.user_attrs["slot"]), make_pruner(definition, plan)
+    fresh = optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
+    settled = Trial(fresh, trial._trial_id)
+    with turn:
+        suggest(definition.search, settled)
+    return settled
 
 
 def main(arguments: list[str]) -> int:

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from rnnlab.errors import UserError, nearest
 from rnnlab.tracking import store
-from rnnlab.tracking.writer import PROBES, PROFILE, SUMMARY
+from rnnlab.tracking.writer import OBJECTIVE, PROBES, PROFILE, SUMMARY
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}
@@ -23,6 +23,7 @@ NUMBERS = {
     "steps": "steps",
     "steps_to_solve": "steps_to_solve",
     "seconds": "seconds",
+    "cost": "cost",
     "decay_rate": "grad/decay_rate",
     "decay_rate_stderr": "grad/decay_rate_stderr",
     "decay_rate_init": "grad/decay_rate_init",
@@ -34,6 +35,7 @@ NUMBERS = {
 COLUMNS = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome"),
     *("score_name", "score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
+    *("objective", "cost"),
     *("decay_rate", "decay_rate_stderr", "decay_rate_init", "half_life", "clipped_fraction"),
     *("vanished", "exploded", "config_hash", "git_commit", "command"),
 ]
@@ -153,6 +155,7 @@ def _row(run: Run) -> dict[str, Any]:
         **{name: tags[f"rnnlab.{name}"] for name in TEXTS},
         **{name: int(tags[f"rnnlab.{name}"]) for name in ("length", "seed", "trial")},
         "score": final.get(f"test/{tags['rnnlab.score_name']}", math.nan),
+        "objective": float(tags.get(OBJECTIVE, math.nan)),
         **{name: final.get(key, math.nan) for name, key in NUMBERS.items()},
         **{name: final.get(name) == 1 for name in ("solved", "diverged")},
         **{f"param.{key}": _value(text) for key, text in run.data.params.items()},

@@ -18,6 +18,8 @@ from rnnlab.training.result import Curve, Result
 
 SUMMARY = "summary/"
 """Prefix of final numbers, some of which share their name with a curve."""
+OBJECTIVE = "rnnlab.objective"
+"""Tag with the number that tuning minimises, written before a run is marked FINISHED."""
 PROFILE = "profile.nc"
 PROBES = "probes.nc"
 FOLLOW_SECONDS = 5.0

@@ -198,6 +198,7 @@ class _Run:
             test_loss=test_loss,
             test_score=test_score,
             seconds=self.seconds,
+            weights=sum(parameter.numel() for parameter in self.parameters),
             history=self.history.curves,
             profile=self.recorder.dataset() if self.recorder.steps else None,
             probes=self.prober.dataset(),

@@ -37,6 +37,7 @@ class Result:
         test_loss: mean loss over the test set, with the last weights; NaN where they no longer give numbers.
         test_score: mean score over the test set, likewise.
         seconds: wall time of training and evaluation, interruptions left out.
+        weights: numbers that training may change.
         history: curves by name, such as `train/loss`.
         profile: total gradient norms at every time step of every recorded training step.
         probes: what the probes measured at every probed training step.
@@ -49,6 +50,7 @@ class Result:
     test_loss: float
     test_score: float
     seconds: float
+    weights: int
     history: dict[str, Curve]
     profile: "xr.Dataset | None"
     probes: "xr.Dataset | None" = None
@@ -67,6 +69,19 @@ class Result:
             return max(penalty, loss) if math.isfinite(loss) else penalty
         return loss * self.steps / self.config.training.steps if self.outcome == "solved" else loss
 
+    @property
+    def cost(self) -> float:
+        """What the run cost, the same on every machine: weights × time steps × examples trained on.
+
+        That is how many multiply-adds the forward passes of training take, if every weight takes part in one at every
+        time step of every example: exact for recurrent weights, too much for a readout at the last step alone.
+        Backward passes take about twice as many again, and evaluation is left out. A diverged run counts with its
+        whole budget, so that breaking early is no saving.
+        """
+        options = self.config.training
+        updates = options.steps if self.outcome == "diverged" else self.steps
+        return float(self.weights * self.config.task.total_steps * updates * options.batch_size)
+
     def summary(self) -> dict[str, float]:
         """Final numbers by name; NaN where a number does not exist."""
         first, last = self._decay(0), self._decay(-1)
@@ -81,6 +96,7 @@ class Result:
             "steps": float(self.steps),
             "steps_to_solve": math.nan if self.steps_to_solve is None else float(self.steps_to_solve),
             "seconds": self.seconds,
+            "cost": self.cost,
             "grad/decay_rate": last.slope,
             "grad/decay_rate_stderr": last.stderr,
             "grad/decay_rate_init": first.slope,

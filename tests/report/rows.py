@@ -36,6 +36,8 @@ def run(
         "steps": 500.0,
         "steps_to_solve": math.nan,
         "seconds": 2.0,
+        "objective": score,
+        "cost": 1e6,
         "decay_rate": -0.2,
         "decay_rate_init": -0.3,
         "command": f"rnnlab run seed={seed}",

@@ -101,9 +101,9 @@ def test_points_differ_between_tasks_and_seeds(tiny: dict[str, Any]) -> None:
 
 
 def test_final_seeds_are_fresh(tiny: dict[str, Any]) -> None:
-    definition = SweepDefinition.parse(tiny | {"seeds": 20, "seed": 5})
-    seeds = definition.final_seeds()
-    assert len(set(seeds)) == 20 and definition.seed not in seeds
+    definition = SweepDefinition.parse(tiny | {"seeds": 20, "seed": 5, "search_seeds": 1000})
+    searched = range(definition.seed, definition.seed + definition.search_seeds)
+    assert len(set(definition.final_seeds())) == 20 and not set(definition.final_seeds()) & set(searched)
 
 
 def test_hash_names_what_is_run_and_not_how_fast(tiny: dict[str, Any]) -> None:

@@ -111,6 +111,20 @@ def test_more_workers_than_runs_cannot_make_a_phase_shorter_than_one_run(
     assert expected.seconds - forecasting.START_SECONDS == pytest.approx(2 * each)  # search, then final
 
 
+def test_a_search_trial_on_several_seeds_is_so_many_runs(
+    tiny: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, so that even without end of workers a trial takes as long as all its runs."""
+    monkeypatch.setattr(forecasting, "usable_cores", lambda: 64)
+    of = definition(tiny, search_seeds=4)
+    one, many = forecast(of, 1), forecast(of, 64)
+    each = one.studies[0].run_seconds
+    assert one.runs == 3 * 4 + 2
+    assert one.seconds - forecasting.START_SECONDS == pytest.approx(2 * 14 * each)
+    assert many.seconds - forecasting.START_SECONDS == pytest.approx((4 + 1) * each)
+    assert "2 arms × 1 task × (3 search trials of 4 seeds + 2 final runs) = 28 runs" in shown(of)[1]
+
+
 def test_sizes_are_measured_at_their_high_end_and_rates_at_their_low_one(tiny: dict[str, Any], clock: Clock) -> None:
     search = {**tiny["search"], "cell.hidden_size": {"low": 2, "high": 9, "integer": True}}
     (study, *_) = forecast(definition(tiny, search=search)).studies

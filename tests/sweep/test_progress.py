@@ -1,6 +1,7 @@
 """What is shown of a sweep: right numbers, in 80 columns and 24 lines."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ def test_time_left_is_what_is_open_shared_by_the_workers(tiny: dict[str, Any]) -
     state = sweep_state(tiny, tasks=1, search_done=38, final_done=0, failed=2)
     assert state.seconds_left(workers=2) == 12 * 10 * 6.0 / 2
     assert clock(360.0) == "6:00"
+
+
+def test_time_left_counts_every_seed_of_a_search_trial(tiny: dict[str, Any]) -> None:
+    state = sweep_state(tiny, tasks=1, search_done=38, final_done=0)
+    studies = tuple(replace(study, search_seeds=3) for study in state.studies)
+    assert replace(state, studies=studies).seconds_left(workers=2) == 12 * (2 * 3 + 10) * 6.0 / 2
 
 
 def test_a_log_file_gets_each_phase_once(tiny: dict[str, Any]) -> None:

@@ -19,11 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.report.front import front_table
+from rnnlab.report.report import write_report
 from rnnlab.sweep import slots
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.storage import open_storage
+from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
 FOLDER = Path("runs/sweeps/tiny")
@@ -192,6 +195,28 @@ def test_tpe_and_the_median_pruner_settle_every_slot(workplace: Path, write_swee
     assert state.all_slots.done == 6 and not state.failures
     tried = [trial.params["optimizer.lr"] for trial in trials() if trial.user_attrs["phase"] == "search"]
     assert len(set(tried)) == 5
+
+
+def test_score_against_cost_on_two_seeds_with_three_workers(workplace: Path, write_sweep: WriteSweep) -> None:
+    """Every seed of every trial is one run, the best score on the front is trained again, and the report shows it."""
+    search = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "cell.hidden_size": {"choices": [2, 4, 8]}}
+    path = write_sweep(sampler="nsga2", search=search, trials=6, search_seeds=2, arms={"tanh": {}}, workers=3)
+    state = run_sweep(path)
+    assert (state.all_slots.planned, state.all_slots.done, state.unit) == (8, 8, "trials")
+    stored = Counter((*run_slot(run)[1:], run.data.tags["rnnlab.seed"]) for run in runs())
+    assert stored == Counter(
+        [*(("search", slot, seed) for slot in range(6) for seed in "01"), ("final", 0, "1000"), ("final", 1, "1001")]
+    )
+    study = optuna.load_study(study_name="adding-5/tanh", storage=journal())
+    best = min(study.best_trials, key=lambda trial: trial.values[0])
+    finals = optuna.load_study(study_name="adding-5/tanh/final", storage=journal()).trials
+    assert [trial.params for trial in finals] == [best.params] * 2
+
+    table = front_table(load_sweep("tiny"), load_sweep_definition(path).search)
+    assert sorted(table["trial"]) == sorted(trial.user_attrs["slot"] for trial in study.best_trials)
+    assert table["trial"].iloc[0] == best.user_attrs["slot"]
+    text = write_report("tiny", workplace / "report").with_suffix(".md").read_text()
+    assert "**What does a better score cost?**" in text and "6 trials an arm and task, each on 2 seeds" in text
 
 
 def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep) -> None:

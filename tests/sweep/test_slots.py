@@ -150,3 +150,15 @@ def test_best_is_the_lowest_completed(study: optuna.Study) -> None:
         study.tell(claimed[1], value, state)
     best = best_trial(study.trials)
     assert best is not None and best.user_attrs["slot"] == 1
+
+
+def test_of_score_and_cost_the_score_decides_and_then_the_cost(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_storage(tmp_path), directions=[optuna.study.StudyDirection.MINIMIZE] * 2)
+    fill_all(study, count=4)
+    for values in [(2.0, 1.0), (1.0, 9.0), (1.0, 5.0), (1.0, 5.0)]:
+        claimed = claim([study])
+        assert claimed is not None
+        study.tell(claimed[1], values)
+    best = best_trial(study.trials)
+    assert best is not None and best.user_attrs["slot"] == 2
+    assert best.number in {trial.number for trial in study.best_trials}

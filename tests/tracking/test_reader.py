@@ -17,7 +17,8 @@ from rnnlab.training.loop import run
 
 DOCUMENTED = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome", "score_name"),
-    *("score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds", "decay_rate"),
+    *("score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
+    *("objective", "cost", "decay_rate"),
     *("decay_rate_stderr", "decay_rate_init", "half_life", "clipped_fraction", "vanished", "exploded"),
     *("config_hash", "git_commit", "command"),
 ]

@@ -18,7 +18,7 @@ CONFIG = Config.parse({"task": {"kind": "adding", "length": T}, "cell": {"kind":
 
 def result(profile: Any = None, outcome: Outcome = "finished", loss: float = 0.1, steps: int = 2000) -> Result:
     history = {"val/loss": Curve([100, 200], [0.2, loss]), "val/mse": Curve([100, 200], [0.2, loss])}
-    return Result(CONFIG, outcome, steps, None, loss, loss, 1.0, history, profile)
+    return Result(CONFIG, outcome, steps, None, loss, loss, 1.0, 7, history, profile)
 
 
 def profile_of(norms: np.ndarray, zero: np.ndarray | None = None) -> Any:
