@@ -1,7 +1,7 @@
 """What one training run leaves behind."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from rnnlab.probes.decay import Decay, fit_decay
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from rnnlab.models import Model
 
 Outcome = Literal["solved", "finished", "diverged"]
 
@@ -40,6 +42,7 @@ class Result:
         history: curves by name, such as `train/loss`.
         profile: total gradient norms at every time step of every recorded training step.
         probes: what the probes measured at every probed training step.
+        model: the trained network, in evaluation mode; not stored with the run.
     """
 
     config: Config
@@ -52,6 +55,7 @@ class Result:
     history: dict[str, Curve]
     profile: "xr.Dataset | None"
     probes: "xr.Dataset | None" = None
+    model: "Model | None" = field(default=None, repr=False, compare=False)
 
     @property
     def objective(self) -> float:
