@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import xarray as xr
 from rich.console import Console
+from torch import Tensor
 
 import rnnlab
 from rnnlab.config import Config
@@ -18,14 +19,31 @@ from rnnlab.report.health import early_decay
 from rnnlab.seeding import make_generator
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.tasks import Batch
-from rnnlab.tasks.agreement import ANSWERS, PLURAL, SINGULAR, VOCABULARY
+from rnnlab.tasks.agreement import PLURAL, SINGULAR, VOCABULARY
 from rnnlab.tracking.store import tracking_uri
 from rnnlab.training.result import Result
 from rnnlab.training.truncation import backpropagate
 
 SWEEP = Path(__file__).with_name("sweep.yaml").absolute()
 SEEDS = 8
-SENTENCES = 16
+RECALL = Config.parse(
+    {
+        "task": {"kind": "delayed_recall", "length": 20},
+        "cell": {"kind": "gru", "hidden_size": 16},
+        "init": {"bias": "chrono"},
+        "optimizer": {"kind": "adam", "lr": 1e-2},
+        "recording": {"points": 0},
+    }
+)
+AGREEMENT = Config.parse(
+    {
+        "task": {"kind": "agreement", "distance": 8, "distractors": 1},
+        "cell": {"kind": "gru", "hidden_size": 32},
+        "model": {"input": "embedding", "embedding_size": 16},
+        "optimizer": {"kind": "adam", "lr": 1e-2},
+        "recording": {"points": 0},
+    }
+)
 
 T = TypeVar("T")
 
@@ -34,32 +52,31 @@ class Data:
     """One property a name that figures use; its docstring stands in the gallery."""
 
     @cached_property
-    def lstm(self) -> Result:
-        """`rnnlab.run(config)`: an LSTM of two layers that learns to add two of 50 numbers, probed at five steps"""
-        two = {"model": {"num_layers": 2}, "recording": {"probes": "standard"}}
-        return rnnlab.run(adding({"kind": "lstm"}, **two))
-
-    @cached_property
-    def tanh(self) -> Result:
-        """the same by a tanh network of one layer"""
-        return rnnlab.run(adding({"kind": "vanilla"}, recording={"probes": "standard"}))
+    def gru(self) -> Result:
+        """`rnnlab.run(config)`: a GRU of two layers that learns to add two of 50 numbers, probed at five steps"""
+        return rnnlab.run(adding({"kind": "gru"}, model={"num_layers": 2}, recording={"probes": "standard"}))
 
     @cached_property
     def profile(self) -> xr.Dataset:
-        """`lstm.profile`; of a stored run, `rnnlab.load_profile(run_id)`"""
-        return present(self.lstm.profile)
+        """`gru.profile`; of a stored run, `rnnlab.load_profile(run_id)`"""
+        return present(self.gru.profile)
 
     @cached_property
     def probes(self) -> xr.Dataset:
-        """`lstm.probes`; of a stored run, `rnnlab.load_probes(run_id)`"""
-        return present(self.lstm.probes)
+        """`gru.probes`; of a stored run, `rnnlab.load_probes(run_id)`"""
+        return present(self.gru.probes)
+
+    @cached_property
+    def tanh(self) -> Result:
+        """the same task for a tanh network of one layer"""
+        return rnnlab.run(adding({"kind": "vanilla"}))
 
     @cached_property
     def profiles(self) -> dict[str, xr.Dataset]:
-        """profiles by name: the tanh network, the same truncated to windows of 25 steps, and the LSTM"""
-        window = {"training": {"steps": 600, "truncation": {"window": 25}}}
-        truncated = rnnlab.run(adding({"kind": "vanilla"}, **window)).profile
-        return {"tanh": present(self.tanh.profile), "truncated": present(truncated), "lstm": self.profile}
+        """profiles by name: the tanh network, the same truncated to windows of 25 steps, and the GRU"""
+        window = {**adding({"kind": "vanilla"}).training.model_dump(), "truncation": {"window": 25}}
+        truncated = rnnlab.run(adding({"kind": "vanilla"}, training=window))
+        return {"tanh": present(self.tanh.profile), "truncated": present(truncated.profile), "gru": self.profile}
 
     @cached_property
     def config(self) -> Config:
@@ -73,49 +90,44 @@ class Data:
 
     @cached_property
     def model(self) -> Model:
-        """`tanh.model`, the trained network"""
-        return present(self.tanh.model)
+        """`gru.model`, the trained network"""
+        return present(self.gru.model)
 
     @cached_property
     def batch(self) -> Batch:
         """64 fresh examples of its task"""
-        return self.tanh.config.task.sample(make_generator(0, "gallery"), 64)
-
-    @cached_property
-    def reader(self) -> Result:
-        """an LSTM that reads sentences through an embedding and learns whether *was* or *were* follows"""
-        config = {
-            "task": {"kind": "agreement", "distance": 12},
-            "cell": {"kind": "lstm", "hidden_size": 32},
-            "model": {"input": "embedding", "embedding_size": 16},
-            "optimizer": {"kind": "adam", "lr": 1e-2},
-            "training": {"steps": 800},
-            "recording": {"points": 0},
-        }
-        return rnnlab.run(Config.parse(config))
-
-    @cached_property
-    def sentences(self) -> Batch:
-        """16 fresh sentences"""
-        return self.reader.config.task.sample(make_generator(0, "gallery"), SENTENCES)
+        return self.gru.config.task.sample(make_generator(0, "gallery"), 64)
 
     @cached_property
     def states(self) -> xr.DataArray:
-        """`hidden_states(tape.traces[0])` of the reader on these sentences"""
-        model = present(self.reader.model)
-        assert isinstance(model, SequenceModel)
-        with rnnlab.trace(model) as tape:
-            backpropagate(model, self.reader.config.task, self.sentences, None)
+        """`hidden_states(tape.traces[0])` of a GRU that has learned to keep one bit for 20 steps, on 16 examples"""
+        with rnnlab.trace(self._keeper) as tape:
+            backpropagate(self._keeper, RECALL.task, self._kept, None)
         return hidden_states(tape.traces[0])
 
     @cached_property
-    def answers(self) -> list[str]:
-        """the right answer to each, *was* or *were*"""
-        return [ANSWERS[k] for k in self.sentences.targets[-1].tolist()]
+    def bits(self) -> list[str]:
+        """the bit that each of them has to keep"""
+        return [("-1", "+1")[k] for k in self._kept.targets[-1].tolist()]
+
+    @cached_property
+    def _keeper(self) -> SequenceModel:
+        model = rnnlab.run(RECALL).model
+        assert isinstance(model, SequenceModel)
+        return model
+
+    @cached_property
+    def _kept(self) -> Batch:
+        return RECALL.task.sample(make_generator(0, "gallery"), 16)
+
+    @cached_property
+    def embedding(self) -> Tensor:
+        """`model.get_parameter("encode.embedding.weight").detach()` of a GRU that has learned which verb a noun takes"""
+        return present(rnnlab.run(AGREEMENT).model).get_parameter("encode.embedding.weight").detach()
 
     @cached_property
     def words(self) -> list[str]:
-        """the reader's vocabulary"""
+        """its vocabulary"""
         return list(VOCABULARY)
 
     @cached_property
@@ -133,12 +145,12 @@ class Data:
 
 
 def adding(cell: dict[str, Any], **sections: Any) -> Config:
-    """The adding problem over 50 steps, 600 updates."""
+    """The adding problem over 50 steps, 400 updates."""
     basis = {
         "task": {"kind": "adding", "length": 50},
         "cell": {"hidden_size": 32, **cell},
         "optimizer": {"kind": "adam", "lr": 1e-2},
-        "training": {"steps": 600, "clip": {"kind": "norm", "threshold": 1.0}, "stop_when_solved": False},
+        "training": {"steps": 400, "clip": {"kind": "norm", "threshold": 1.0}, "stop_when_solved": False},
     }
     return Config.parse(basis | sections)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from rnnlab import plots
 from rnnlab.config import Config
@@ -71,16 +72,16 @@ def saturation_map(probes: xr.Dataset) -> Drawn:
     return plots.saturation_map(probes)
 
 
-def spectrum(model: Model) -> Drawn:
+def spectrum(tanh: Result) -> Drawn:
     """Eigenvalues of the recurrent matrix beside the unit circle, singular values as ticks on the real axis: inside
     the circle gradients shrink, outside they may grow."""
-    return plots.spectrum(model)
+    return plots.spectrum(tanh.model)
 
 
-def trajectories_pca(states: xr.DataArray, answers: Sequence[str]) -> Drawn:
-    """How the hidden state moves while the network reads, in its two principal components: the paths part once the
-    network has read what it has to remember."""
-    return plots.trajectories(states, groups=answers)
+def trajectories_pca(states: xr.DataArray, bits: Sequence[str]) -> Drawn:
+    """How the hidden state moves through time, in its two principal components: the paths part once the network has
+    read the bit that it has to keep, and stay apart as long as it does."""
+    return plots.trajectories(states, groups=bits)
 
 
 def trajectories_tsne(states: xr.DataArray) -> Drawn:
@@ -88,16 +89,15 @@ def trajectories_tsne(states: xr.DataArray) -> Drawn:
     return plots.trajectories(states, method="tsne")
 
 
-def embeddings(reader: Result, words: Sequence[str], kinds: Sequence[str]) -> Drawn:
+def embeddings(embedding: Tensor, words: Sequence[str], kinds: Sequence[str]) -> Drawn:
     """What the network has learned of every word, by t-SNE: words of one kind come to lie together where the task
     needs the kind."""
-    weight = reader.model.get_parameter("encode.embedding.weight").detach()
-    return plots.embeddings(weight, words, kinds)
+    return plots.embeddings(embedding, words, kinds)
 
 
-def bias_by_window(model: Model, tanh: Result, batch: Batch) -> Drawn:
+def bias_by_window(model: Model, gru: Result, batch: Batch) -> Drawn:
     """How wrong the gradient is that truncated back-propagation uses: with the full window bias is 0, cosine 1."""
-    bias = compare_windows(model, tanh.config.task, batch, [1, 2, 5, 10, 20, 50])
+    bias = compare_windows(model, gru.config.task, batch, [1, 2, 5, 10, 20, 50])
     return plots.bias_by_window(bias)
 
 

@@ -17,7 +17,7 @@ from rnnlab.plots.style import FAINT, INK, axes, dress, figure_of, legend_below
 COLUMNS = 10
 """Time steps shown at most, evenly spread."""
 THIN, THICK = 0.7, 7.0  # points
-BOX, GAP = 26, 15  # points: a box, and from its centre to the end of an arrow
+BOX, GAP = 22, 13  # points: a box, and from its centre to the end of an arrow
 NOT_MEASURED, ZERO = "not measured", "exactly zero"
 
 
@@ -78,15 +78,15 @@ def _colors(norms: np.ndarray) -> ScalarMappable:
 def _network(ax: Axes, L: int, time: np.ndarray, state: str) -> None:
     """Boxes of the states, and the connections along which they are computed."""
     for column, t in enumerate(time):
-        ax.plot([column, column], [-0.85, L - 1], color="#d5d5d5", linewidth=1, zorder=1)
-        ax.annotate(rf"$x_{{{t}}}$", (column, -0.9), ha="center", va="top", fontsize=10, color=FAINT)
+        ax.plot([column, column], [-0.6, L - 1], color="#d5d5d5", linewidth=1, zorder=1)
+        ax.annotate(rf"$x_{{{t}}}$", (column, -0.65), ha="center", va="top", fontsize=10, color=FAINT)
         for layer in range(L):
             ax.plot(column, layer, marker="s", markersize=BOX, color="white", markeredgecolor=INK, zorder=3)
             ax.annotate(
-                rf"${state}_{{{t}}}$", (column, layer), ha="center", va="center", fontsize=10, color=INK, zorder=4
+                rf"${state}_{{{t}}}$", (column, layer), ha="center", va="center", fontsize=9, color=INK, zorder=4
             )
-    ax.set_xlim(-0.9, len(time) - 0.1)
-    ax.set_ylim(-1.35, L - 0.45)
+    ax.set_xlim(-0.6, len(time) - 0.4)
+    ax.set_ylim(-1.05, L - 0.45)
     ax.set_xticks(range(len(time)), [str(t) for t in time])
     ax.set_yticks(range(L), [str(layer) for layer in range(L)])
     ax.tick_params(length=0)
@@ -109,7 +109,7 @@ def _arrow(
         return
     width = THIN + (THICK - THIN) * float(colors.norm(norm))
     arrow = FancyArrowPatch(
-        tail, head, arrowstyle=f"-|>,head_length={0.3 + 0.05 * width},head_width={0.16 + 0.045 * width}",
+        tail, head, arrowstyle=f"-|>,head_length={0.25 + 0.03 * width},head_width={0.14 + 0.04 * width}",
         mutation_scale=14, shrinkA=GAP, shrinkB=GAP, linewidth=width, color=colors.to_rgba(norm), zorder=2,
         joinstyle="miter",
     )  # fmt: skip
@@ -118,9 +118,9 @@ def _arrow(
 
 def _loss(ax: Axes, top: int, column: int, back: int, norms: np.ndarray, colors: ScalarMappable) -> None:
     """Where the gradient enters at the end of the scan: an arrow into the last state of the top layer."""
-    start = column - back * 0.8
+    start = column - back
     ax.annotate("loss", (start, top), ha="center", va="center", fontsize=10, color=INK)
-    ax.set_xlim(min(ax.get_xlim()[0], start - 0.4), max(ax.get_xlim()[1], start + 0.4))
+    ax.set_xlim(min(-0.6, start - 0.4), max(ax.get_xlim()[1], start + 0.4))
     if math.isfinite(norms[top, column]):
         _arrow(ax, (start, top), (column, top), norms[top, column], False, colors)
 

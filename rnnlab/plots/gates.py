@@ -90,7 +90,7 @@ def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) 
         ax.axhline(border * S - 0.5, color="white", linewidth=3)
     if S == 1:
         ax.set_yticks(range(N), names[::-1])
-        rows = ""
+        rows, room = "", 4
     else:
         steps = [f"{step:,}" for step in train_steps(probes)]
         ax.set_yticks(range(N * S), (steps * N)[::-1])
@@ -100,8 +100,9 @@ def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) 
                 -0.115, middle, name, transform=ax.get_yaxis_transform(), rotation=90, ha="center", va="center",
                 fontsize=9, color=FAINT, fontweight="bold",
             )  # fmt: skip
-        rows = "probed training step\n\n"
+        rows, room = "probed training step", 24
     dress(ax, title, "time step", rows, grid=None)
+    ax.yaxis.labelpad = room  # for the names
     ax.tick_params(axis="y", labelsize=9 if S == 1 else 7.5)
     explain(ax, missing=bool(np.isnan(values).any()))
     color_bar(ax, image, str(chosen.attrs.get("long_name", chosen.name)))

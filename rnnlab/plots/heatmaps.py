@@ -93,7 +93,8 @@ def heatmaps(
     for k, bar in enumerate(bars, start=1):
         if k % COLUMNS and k < len(bars):
             bar.set_ylabel("")  # the last of each row speaks for all: the colours are the same
-    canvas.suptitle("Total gradient norm over time and training", x=0.01, ha="left", fontsize=13)
+    limits = f"colours from {low} to {high} in all panels".replace("-", "\N{MINUS SIGN}")
+    canvas.suptitle(f"Total gradient norm over time and training, {limits}", x=0.01, ha="left", fontsize=12)
     return drawn
 
 

@@ -39,7 +39,7 @@ def color_bar(ax: Axes, image: AxesImage, label: str, extend: str = "neither") -
     bar = figure_of(ax).colorbar(image, ax=ax, extend=extend, pad=0.02)
     bar.set_label(label.replace("-", "\N{MINUS SIGN}"))
     low, high = image.get_clim()
-    bar.locator = MaxNLocator(7, integer=high - low > 2)
+    bar.locator = MaxNLocator(7, steps=[1, 2, 5, 10], integer=high - low > 2)
     bar.ax.tick_params(labelsize=9)
     bar.outline.set_visible(False)  # type: ignore[operator]
 

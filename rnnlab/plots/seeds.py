@@ -105,6 +105,6 @@ def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _slope(value: float, half: float) -> str:
     if not math.isfinite(value):
         return "too few measured steps"
-    digits = max(3, 1 - math.floor(math.log10(half))) if half > 0 else 3
+    digits = max(4, 1 - math.floor(math.log10(half))) if half > 0 else 4
     spread = f" ± {half:.{digits}f}" if half > 0 else ""
     return f"{value:+.{digits}f}{spread} decades/step".replace("-", "\N{MINUS SIGN}")

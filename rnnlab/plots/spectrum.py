@@ -34,19 +34,31 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
     """
     blocks = _blocks(model, layer, direction)
     ax = ax or axes(6.4, 6.3 + 0.2 * len(blocks))
-    ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2, label="unit circle"))
+    ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2))
     reach = 1.0
     for (name, matrix), look in zip(blocks.items(), looks(blocks).values(), strict=True):
         values, gains = np.linalg.eigvals(matrix), np.linalg.svd(matrix, compute_uv=False)
         radius, norm = float(abs(values).max()), float(gains.max())
         reach = max(reach, norm)
         if len(blocks) == 1 and gains.min() < gains.max():
-            ax.add_patch(Annulus((0, 0), norm, norm - float(gains.min()), color=look.color, alpha=0.08, linewidth=0))
+            ring = norm - float(gains.min())
+            label = "from the smallest to the largest singular value"
+            ax.add_patch(Annulus((0, 0), norm, ring, color=look.color, alpha=0.09, linewidth=0, label=label))
         label = f"{name}: largest |eigenvalue| {radius:.2f}, largest singular value {norm:.2f}"
         ax.plot(
             values.real, values.imag, color=look.color, marker=look.marker, linestyle="none", markersize=5, label=label
         )
         ax.plot(gains, np.zeros_like(gains), color=look.color, marker="|", linestyle="none", markersize=13, alpha=0.8)
+    ax.plot(
+        [],
+        [],
+        marker="o",
+        markerfacecolor="none",
+        markeredgecolor=INK,
+        linestyle="none",
+        markersize=10,
+        label="unit circle",
+    )
     ax.plot([], [], color=FAINT, marker="|", linestyle="none", markersize=11, label="singular values, on the real axis")
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
     ax.set_ylim(-1.08 * reach, 1.08 * reach)
@@ -69,7 +81,7 @@ def _blocks(model: nn.Module, layer: int, direction: str) -> dict[str, np.ndarra
     matrix = getattr(weights, "weight_hh", torch.zeros(0)).detach().cpu().double()
     H = cell.hidden_size
     if matrix.shape == (H, H):
-        return {"W_hh": matrix.numpy()}
+        return {"$W_{hh}$": matrix.numpy()}
     if matrix.shape == (len(cell.gates) * H, H):
         return {gate: block.numpy() for gate, block in zip(cell.gates, matrix.split(H), strict=True)}
     raise UserError(f"cell '{cell.kind}' has no square recurrent matrix, so that there are no eigenvalues to draw")

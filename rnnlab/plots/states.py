@@ -27,8 +27,9 @@ def trajectories(
 ) -> Axes:
     """Draw the path of every example's hidden state through time, in two dimensions.
 
-    Hollow marks are first states, filled ones last states. PCA keeps distances, as far as the two components go; t-SNE
-    keeps neighbourhoods and nothing else. t-SNE of a thousand states takes a few seconds: choose some examples.
+    With groups, hollow marks are first states and filled ones last states; without, every state has a point. PCA keeps
+    distances, as far as the two components go; t-SNE keeps neighbourhoods and nothing else, so that its points are not
+    joined to paths. t-SNE of a thousand states takes a few seconds: choose some examples.
 
     Args:
         states: (time, example, unit), from `rnnlab.probes.states.hidden_states`; NaN where there is none.
@@ -52,7 +53,7 @@ def trajectories(
     points[known], names = flatten(values[known], method, seed)
     ax = ax or axes(7.2, 5.4)
     if groups is None:
-        _by_time(ax, points, states["time"].values)
+        _by_time(ax, points, states["time"].values, joined=method == "pca")
     else:
         _by_group(ax, points, groups)
     dress(ax, f"Trajectories of the state {states.name or ''}".rstrip(), *names)
@@ -120,9 +121,9 @@ def flatten(values: np.ndarray, method: Method, seed: int) -> tuple[np.ndarray, 
     raise UserError(f"method = '{method}' is unknown: choose from pca, tsne")
 
 
-def _by_time(ax: Axes, points: np.ndarray, time: np.ndarray) -> None:
-    """Grey paths with a point a step, coloured by time."""
-    for path in points.swapaxes(0, 1):
+def _by_time(ax: Axes, points: np.ndarray, time: np.ndarray, joined: bool) -> None:
+    """A point a step, coloured by time, with a grey path where distances mean something."""
+    for path in points.swapaxes(0, 1) if joined else ():
         ax.plot(*path.T, color=FAINT, linewidth=0.6, alpha=0.5)
     when = np.broadcast_to(time[:, None], points.shape[:2])
     marks = ax.scatter(*points.reshape(-1, 2).T, c=when.ravel(), cmap="viridis", s=9, zorder=3)
