@@ -19,7 +19,7 @@ from .figures import FIGURES, Drawn
 INTRO = """# Gallery
 
 Every figure of `rnnlab.plots`, drawn from real runs by `make figures`. A figure is a function: data first, `ax=` to
-draw on axes of your own, and it returns the axes; `ax.figure` shows it in a notebook and `plots.save(ax, path)` writes it.
+draw on axes of your own, and it returns the axes; `ax.figure` shows it in a notebook, `plots.save(ax, path)` writes it.
 
 ```python
 import rnnlab

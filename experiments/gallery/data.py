@@ -108,7 +108,7 @@ class Data:
     @cached_property
     def bits(self) -> list[str]:
         """the bit that each of them has to keep"""
-        return [("-1", "+1")[k] for k in self._kept.targets[-1].tolist()]
+        return [("\N{MINUS SIGN}1", "+1")[k] for k in self._kept.targets[-1].tolist()]
 
     @cached_property
     def _keeper(self) -> SequenceModel:
@@ -122,7 +122,7 @@ class Data:
 
     @cached_property
     def embedding(self) -> Tensor:
-        """`model.get_parameter("encode.embedding.weight").detach()` of a GRU that has learned which verb a noun takes"""
+        """`model.get_parameter("encode.embedding.weight").detach()` of a GRU that knows which verb a noun takes"""
         return present(rnnlab.run(AGREEMENT).model).get_parameter("encode.embedding.weight").detach()
 
     @cached_property
@@ -139,7 +139,8 @@ class Data:
     def runs(self) -> pd.DataFrame:
         """`rnnlab.load_sweep(name)` of the sweep `experiments/gallery/sweep.yaml`"""
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            run_sweep(SWEEP, console=Console(quiet=True))
+            if run_sweep(SWEEP, console=Console(quiet=True)).exit_code:
+                raise SystemExit("the sweep of the gallery was stopped: run `make figures` again")
             runs = rnnlab.load_sweep("gallery")
             return runs.assign(decay_rate_early=early_decay(runs, tracking_uri()))
 

@@ -121,13 +121,13 @@ def lr_sensitivity(runs: pd.DataFrame) -> Drawn:
 def solve_curves(runs: pd.DataFrame) -> Drawn:
     """The share of runs that have solved the task after so many updates, with 95% bounds."""
     table = solve_table(runs.query("task == @TASK"))
-    return plots.solve_curves(table, end=300)
+    return plots.solve_curves(table, end=200)
 
 
 def win_matrix(runs: pd.DataFrame) -> Drawn:
     """The chance that a run of one arm beats a run of another; a star marks what is clear after correction."""
     contests = comparison_table(runs.query("task == @TASK"), "tanh")
-    return plots.win_matrix(contests, ["lstm", "gru", "identity", "tanh"], significant=0.05)
+    return plots.win_matrix(contests, ["gru", "identity", "tanh"], significant=0.05)
 
 
 def decay_by_arm(runs: pd.DataFrame) -> Drawn:

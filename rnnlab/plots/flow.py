@@ -119,8 +119,9 @@ def _arrow(
 def _loss(ax: Axes, top: int, column: int, back: int, norms: np.ndarray, colors: ScalarMappable) -> None:
     """Where the gradient enters at the end of the scan: an arrow into the last state of the top layer."""
     start = column - back
-    ax.annotate("loss", (start, top), ha="center", va="center", fontsize=10, color=INK)
-    ax.set_xlim(min(-0.6, start - 0.4), max(ax.get_xlim()[1], start + 0.4))
+    side = "left" if back < 0 else "right"
+    ax.annotate("loss", (start, top), (8 * back, 0), textcoords="offset points", ha=side, va="center", color=INK)
+    ax.set_xlim(min(-0.6, start - 0.5), max(ax.get_xlim()[1], start + 0.5))
     if math.isfinite(norms[top, column]):
         _arrow(ax, (start, top), (column, top), norms[top, column], False, colors)
 

@@ -10,6 +10,8 @@ from rnnlab.plots.raster import color_bar, explain, raster
 from rnnlab.plots.style import FAINT, axes, dress
 
 GATES = ("gate_mean", "gate_open_fraction", "gate_closed_fraction")
+NAMES = -38
+"""Points from the axes to the names of blocks: beyond the training steps, before the label."""
 SATURATION = ("saturated_fraction", "outside_fraction", "mean_slope")
 
 
@@ -90,17 +92,17 @@ def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) 
         ax.axhline(border * S - 0.5, color="white", linewidth=3)
     if S == 1:
         ax.set_yticks(range(N), names[::-1])
-        rows, room = "", 4
+        rows, room = {"gate": "gate", "nonlinearity": "non-linearity"}[str(chosen.dims[1])], 4
     else:
         steps = [f"{step:,}" for step in train_steps(probes)]
         ax.set_yticks(range(N * S), (steps * N)[::-1])
         for place, name in enumerate(names[::-1]):
             middle = place * S + (S - 1) / 2
-            ax.text(
-                -0.115, middle, name, transform=ax.get_yaxis_transform(), rotation=90, ha="center", va="center",
-                fontsize=9, color=FAINT, fontweight="bold",
+            ax.annotate(
+                name, (0, middle), (NAMES, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
+                rotation=90, ha="center", va="center", fontsize=9, color=FAINT, fontweight="bold",
             )  # fmt: skip
-        rows, room = "probed training step", 24
+        rows, room = "probed training step", 18
     dress(ax, title, "time step", rows, grid=None)
     ax.yaxis.labelpad = room  # for the names
     ax.tick_params(axis="y", labelsize=9 if S == 1 else 7.5)

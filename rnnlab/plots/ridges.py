@@ -73,6 +73,6 @@ def _scale(ax: Axes, low: float, high: float, label: str) -> None:
     at, along = 1.025, ax.get_yaxis_transform()
     ax.plot([at, at], [0, OVERLAP], color=INK, linewidth=1.2, transform=along, clip_on=False, label="scale")
     for height, value in ((0, low), (OVERLAP, high)):
-        text = f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+        text = f"{round(value, 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}")
         ax.text(at + 0.012, height, text, transform=along, va="center", fontsize=9, color=INK)
     ax.text(at + 0.012, OVERLAP / 2, label, transform=along, va="center", fontsize=9, color=INK)

@@ -35,6 +35,7 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
     blocks = _blocks(model, layer, direction)
     ax = ax or axes(6.4, 6.3 + 0.2 * len(blocks))
     ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2))
+    ax.plot([], [], "o", markerfacecolor="none", markeredgecolor=INK, markersize=10, label="unit circle")
     reach = 1.0
     for (name, matrix), look in zip(blocks.items(), looks(blocks).values(), strict=True):
         values, gains = np.linalg.eigvals(matrix), np.linalg.svd(matrix, compute_uv=False)
@@ -49,16 +50,6 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
             values.real, values.imag, color=look.color, marker=look.marker, linestyle="none", markersize=5, label=label
         )
         ax.plot(gains, np.zeros_like(gains), color=look.color, marker="|", linestyle="none", markersize=13, alpha=0.8)
-    ax.plot(
-        [],
-        [],
-        marker="o",
-        markerfacecolor="none",
-        markeredgecolor=INK,
-        linestyle="none",
-        markersize=10,
-        label="unit circle",
-    )
     ax.plot([], [], color=FAINT, marker="|", linestyle="none", markersize=11, label="singular values, on the real axis")
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
     ax.set_ylim(-1.08 * reach, 1.08 * reach)
