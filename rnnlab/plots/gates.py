@@ -10,7 +10,7 @@ from rnnlab.plots.raster import color_bar, explain, raster
 from rnnlab.plots.style import FAINT, axes, dress
 
 GATES = ("gate_mean", "gate_open_fraction", "gate_closed_fraction")
-NAMES = -38
+NAMES = -34
 """Points from the axes to the names of blocks: beyond the training steps, before the label."""
 SATURATION = ("saturated_fraction", "outside_fraction", "mean_slope")
 
@@ -102,7 +102,7 @@ def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) 
                 name, (0, middle), (NAMES, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points",
                 rotation=90, ha="center", va="center", fontsize=9, color=FAINT, fontweight="bold",
             )  # fmt: skip
-        rows, room = "probed training step", 18
+        rows, room = "probed training step", 27
     dress(ax, title, "time step", rows, grid=None)
     ax.yaxis.labelpad = room  # for the names
     ax.tick_params(axis="y", labelsize=9 if S == 1 else 7.5)
