@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
+from matplotlib.axes import Axes
 
 from rnnlab.plots import save
 
@@ -49,7 +49,7 @@ def main() -> None:
             began = time.monotonic()
             drawn = draw(**{name: getattr(data, name) for name in inspect.signature(draw).parameters})
             path = options.out / f"{draw.__name__}.png"
-            save(np.ravel(drawn)[0], path)
+            save(drawn if isinstance(drawn, Axes) else drawn[0], path)
             size, seconds = path.stat().st_size / 1000, time.monotonic() - began
             print(f"{path}  {size:.0f} kB  {seconds:.0f} s", flush=True)
     if not options.names:

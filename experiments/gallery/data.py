@@ -13,7 +13,7 @@ from torch import Tensor
 
 import rnnlab
 from rnnlab.config import Config
-from rnnlab.models import Model, SequenceModel
+from rnnlab.models import EncoderDecoder, SequenceModel
 from rnnlab.probes.states import hidden_states
 from rnnlab.report.health import early_decay
 from rnnlab.seeding import make_generator
@@ -89,9 +89,14 @@ class Data:
         return [present(rnnlab.run(wide(seed)).profile) for seed in range(SEEDS)]
 
     @cached_property
-    def model(self) -> Model:
+    def model(self) -> SequenceModel | EncoderDecoder:
         """`gru.model`, the trained network"""
         return present(self.gru.model)
+
+    @cached_property
+    def network(self) -> SequenceModel | EncoderDecoder:
+        """`tanh.model`, likewise"""
+        return present(self.tanh.model)
 
     @cached_property
     def batch(self) -> Batch:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rnnlab import plots
 from rnnlab.config import Config
-from rnnlab.models import Model
+from rnnlab.models import SequenceModel
 from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.report.success import success_table
 from rnnlab.tasks import Batch
@@ -72,10 +72,10 @@ def saturation_map(probes: xr.Dataset) -> Drawn:
     return plots.saturation_map(probes)
 
 
-def spectrum(tanh: Result) -> Drawn:
+def spectrum(network: SequenceModel) -> Drawn:
     """Eigenvalues of the recurrent matrix beside the unit circle, singular values as ticks on the real axis: inside
     the circle gradients shrink, outside they may grow."""
-    return plots.spectrum(tanh.model)
+    return plots.spectrum(network)
 
 
 def trajectories_pca(states: xr.DataArray, bits: Sequence[str]) -> Drawn:
@@ -95,7 +95,7 @@ def embeddings(embedding: Tensor, words: Sequence[str], kinds: Sequence[str]) ->
     return plots.embeddings(embedding, words, kinds)
 
 
-def bias_by_window(model: Model, gru: Result, batch: Batch) -> Drawn:
+def bias_by_window(model: SequenceModel, gru: Result, batch: Batch) -> Drawn:
     """How wrong the gradient is that truncated back-propagation uses: with the full window bias is 0, cosine 1."""
     bias = compare_windows(model, gru.config.task, batch, [1, 2, 5, 10, 20, 50])
     return plots.bias_by_window(bias)

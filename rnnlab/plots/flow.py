@@ -72,7 +72,7 @@ def _colors(norms: np.ndarray) -> ScalarMappable:
     seen = norms[np.isfinite(norms)]
     high = math.ceil(seen.max()) if seen.size else 1
     low = max(math.floor(seen.min()), high - DECADES) if seen.size else 0
-    return ScalarMappable(Normalize(min(low, high - 1), high, clip=True), sns.color_palette("crest", as_cmap=True))
+    return ScalarMappable(Normalize(min(low, high - 1), high), sns.color_palette("crest", as_cmap=True))
 
 
 def _network(ax: Axes, L: int, time: np.ndarray, state: str) -> None:
@@ -107,10 +107,12 @@ def _arrow(
             [tail[0], head[0]], [tail[1], head[1]], color=color, linestyle=":", linewidth=1.5, zorder=2, label=label
         )
         return
-    width = THIN + (THICK - THIN) * float(colors.norm(norm))
+    low, high = colors.get_clim()
+    share = min(max((norm - low) / (high - low), 0), 1)
+    width = THIN + (THICK - THIN) * share
     arrow = FancyArrowPatch(
         tail, head, arrowstyle=f"-|>,head_length={0.25 + 0.03 * width},head_width={0.14 + 0.04 * width}",
-        mutation_scale=14, shrinkA=GAP, shrinkB=GAP, linewidth=width, color=colors.to_rgba(norm), zorder=2,
+        mutation_scale=14, shrinkA=GAP, shrinkB=GAP, linewidth=width, color=colors.get_cmap()(share), zorder=2,
         joinstyle="miter",
     )  # fmt: skip
     ax.add_patch(arrow)

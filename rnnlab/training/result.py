@@ -12,7 +12,7 @@ from rnnlab.probes.decay import Decay, fit_decay
 if TYPE_CHECKING:
     import xarray as xr
 
-    from rnnlab.models import Model
+    from rnnlab.models import EncoderDecoder, SequenceModel
 
 Outcome = Literal["solved", "finished", "diverged"]
 
@@ -55,7 +55,7 @@ class Result:
     history: dict[str, Curve]
     profile: "xr.Dataset | None"
     probes: "xr.Dataset | None" = None
-    model: "Model | None" = field(default=None, repr=False, compare=False)
+    model: "SequenceModel | EncoderDecoder | None" = field(default=None, repr=False, compare=False)
 
     @property
     def objective(self) -> float:

@@ -9,7 +9,7 @@ from rnnlab import plots
 from rnnlab.plots.flow import COLUMNS, THICK, THIN
 
 
-def arrows(ax) -> dict[tuple[float, float], tuple[float, tuple]]:
+def arrows(ax) -> dict[tuple[float, float], tuple[tuple[float, float], float, tuple]]:
     """Tail of every arrow, its width and its colour, by its head."""
     found = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
     return {a._posA_posB[1]: (a._posA_posB[0], a.get_linewidth(), a.get_edgecolor()) for a in found}  # type: ignore

@@ -13,7 +13,7 @@ from rnnlab.errors import UserError
 
 def test_eigenvalues_and_singular_values_of_the_recurrent_matrix():
     net = rnnlab.RNN(2, 7)
-    W = net.weight_hh_l0.detach().double().numpy()
+    W = net.get_parameter("weight_hh_l0").detach().double().numpy()
     ax = plots.spectrum(net)
     points = next(line for label, line in lines(ax).items() if label.startswith("$W_{hh}$"))
     drawn = np.sort_complex(np.array(xs(points)) + 1j * np.array(ys(points)))
@@ -33,7 +33,13 @@ def test_eigenvalues_and_singular_values_of_the_recurrent_matrix():
 def test_every_gate_has_eigenvalues_of_its_own_in_the_chosen_layer_and_direction():
     net = rnnlab.LSTM(2, 4, num_layers=2, bidirectional=True)
     ax = plots.spectrum(net, layer=0, direction="reverse")
-    blocks = dict(zip(("input", "forget", "cell", "output"), net.weight_hh_l0_reverse.detach().split(4), strict=True))
+    blocks = dict(
+        zip(
+            ("input", "forget", "cell", "output"),
+            net.get_parameter("weight_hh_l0_reverse").detach().split(4),
+            strict=True,
+        )
+    )
     for name, block in blocks.items():
         line = next(line for label, line in lines(ax).items() if label.startswith(f"{name}:"))
         drawn = np.sort_complex(np.array(xs(line)) + 1j * np.array(ys(line)))
@@ -42,7 +48,7 @@ def test_every_gate_has_eigenvalues_of_its_own_in_the_chosen_layer_and_direction
 
 def test_layers_are_counted_through_the_whole_model():
     model = torch.nn.ModuleList([rnnlab.RNN(2, 3), rnnlab.GRU(3, 4)])
-    assert "$W_{hh}$" in legend(plots.spectrum(model, layer=0))[-2] + "".join(legend(plots.spectrum(model, layer=0)))
+    assert any(text.startswith("$W_{hh}$") for text in legend(plots.spectrum(model, layer=0)))
     assert any(text.startswith("update:") for text in legend(plots.spectrum(model, layer=1)))
 
 
