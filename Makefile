@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint ui mnist claims bench notebooks clean
+.PHONY: help sweep test lint ui mnist claims figures bench notebooks clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -37,6 +37,9 @@ mnist: .venv/.installed  ## run the sequential MNIST sweep (about 40 minutes) an
 
 claims: .venv/.installed  ## examine five claims about recurrent networks and write docs/claims.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.claims --out docs/claims.md
+
+figures: .venv/.installed  ## draw every figure from small runs and write docs/gallery (a few minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gallery
 
 bench: .venv/.installed  ## measure the speed against torch.nn and write docs/performance.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.layers --write

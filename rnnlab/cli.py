@@ -63,7 +63,9 @@ def sweep(
     state = run_sweep(definition, workers=workers)
     if state.complete:
         report = write_report(name, Path("runs/reports") / name)
-        typer.echo(f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/mitigations.ipynb")
+        typer.echo(
+            f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/02_mitigations.ipynb"
+        )
     raise typer.Exit(state.exit_code)
 
 

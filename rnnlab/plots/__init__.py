@@ -1,23 +1,44 @@
 """Every figure, once, for notebooks, reports and MLflow alike.
 
-Each function draws on the axes it is given, or on a figure of its own that pyplot knows nothing of, so that
-workers can draw too. In a notebook, `rnnlab.plots.heatmap(profile).figure` shows it.
+Each function takes its data first, draws on the axes it is given (`ax=`), or on a figure of its own that pyplot knows
+nothing of, so that workers can draw too, and returns the axes; `heatmaps`, which needs several, opens them itself and
+returns an array of them. In a notebook, `rnnlab.plots.heatmap(profile).figure` shows it.
 """
 
 from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
+from rnnlab.plots.bias import bias_by_window
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
-from rnnlab.plots.profiles import compare_lags, heatmap, lag_plot
+from rnnlab.plots.flow import gradient_flow
+from rnnlab.plots.gates import gate_map, saturation_map
+from rnnlab.plots.heatmaps import heatmap, heatmaps
+from rnnlab.plots.lag import compare_lags, lag_plot
+from rnnlab.plots.lengths import success_by_length
+from rnnlab.plots.ridges import ridges
+from rnnlab.plots.seeds import lag_over_seeds
+from rnnlab.plots.spectrum import spectrum
+from rnnlab.plots.states import embeddings, trajectories
 from rnnlab.plots.style import save
 
 __all__ = [
     "ablation_forest",
+    "bias_by_window",
     "compare_lags",
     "decay_by_arm",
+    "embeddings",
+    "gate_map",
+    "gradient_flow",
     "health_scatter",
     "heatmap",
+    "heatmaps",
+    "lag_over_seeds",
     "lag_plot",
     "lr_sensitivity",
+    "ridges",
+    "saturation_map",
     "save",
     "solve_curves",
+    "spectrum",
+    "success_by_length",
+    "trajectories",
     "win_matrix",
 ]

@@ -68,7 +68,7 @@ def win_matrix(table: pd.DataFrame, arms: Sequence[str], significant: float, ax:
         The axes.
     """
     n = len(arms)
-    ax = ax or axes(3.8 + 0.62 * n, 1.9 + 0.48 * n)
+    ax = ax or axes(4.0 + 0.62 * n, 1.9 + 0.48 * n)
     place = {name: k for k, name in enumerate(arms)}
     chance = np.full((n, n), np.nan)
     for row in table.to_dict("records"):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -49,6 +50,25 @@ def axes(width: float, height: float) -> Axes:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure.add_subplot()
+
+
+def panels(count: int, columns: int, width: float, height: float) -> np.ndarray:
+    """Open a figure of several axes.
+
+    Args:
+        count: how many.
+        columns: at most so many a row.
+        width: of one, in inches.
+        height: of one, in inches.
+
+    Returns:
+        (count,) the axes, row by row.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return np.array([figure.add_subplot(rows, columns, k + 1) for k in range(count)])
 
 
 def dress(ax: Axes, title: str, xlabel: str, ylabel: str, grid: Literal["both", "x", "y"] | None = "both") -> None:

@@ -1,6 +1,5 @@
 """The figures of a report: which runs and training steps each of them shows, and what its caption says."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from matplotlib.axes import Axes
 from rnnlab import plots
 from rnnlab.errors import UserError
 from rnnlab.plots import evidence
-from rnnlab.plots.profiles import DECADES
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.report.health import EARLY, MEASURES
@@ -200,43 +198,13 @@ def _decay(runs: pd.DataFrame, task: Task) -> Figure:
 def _heatmaps(profiles: dict[str, xr.Dataset], task: Task) -> Figure:
     """Gradient norm over time and training of several arms, in the same colours."""
     shown = dict(list(profiles.items())[:PANELS])
-    columns = min(3, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    low, high = _limits(shown)
-    canvas = figure_of(axes(3.9 * columns, 3.1 * rows))
-    canvas.clear()
-    grid = canvas.subplots(rows, columns, squeeze=False).ravel()
-    for ax, (arm, profile) in zip(grid, shown.items(), strict=False):
-        plots.heatmap(profile, ax=ax, vmin=low, vmax=high)
-        ax.set_title(arm, loc="left", fontsize=11)
-    bars = [ax for ax in canvas.axes if ax not in grid]  # one a panel, in their order
-    for k, bar in enumerate(bars, start=1):
-        if k % columns:
-            bar.set_ylabel("")  # the last of each row speaks for all: the colours are the same
-    for ax in grid[len(shown) :]:
-        ax.remove()
+    drawn = plots.heatmaps(shown)
+    low, high = drawn[0].images[0].get_clim()
     rest = f" The {PANELS} best arms of {len(profiles)}." if len(profiles) > PANELS else ""
-    canvas.suptitle("Total gradient norm over time and training", x=0.01, ha="left", fontsize=13)
     return Figure(
         f"heatmaps-{task.label}",
         "Gradient norm over time and training",
-        f"One fresh seed an arm, best arm first, colours alike in all panels (log10 from {low} to {high}; "
+        f"One fresh seed an arm, best arm first, colours alike in all panels (log10 from {low:g} to {high:g}; "
         f"what lies outside takes the end colour).{rest}",
-        grid[0],
+        drawn[0],
     )
-
-
-def _limits(profiles: Mapping[str, xr.Dataset]) -> tuple[int, int]:
-    """Whole decades, the same for all panels: down from the typical arm's largest norm of the top hidden state.
-
-    Typical, since one arm that explodes would leave all others in the colour of the floor.
-    """
-    norms = [
-        p["log10_grad_norm"].isel(layer=-1).sel(state="h", direction="forward").values.ravel()
-        for p in profiles.values()
-    ]
-    finite = [values[np.isfinite(values)] for values in norms if np.isfinite(values).any()]
-    if not finite:
-        return -1, 0
-    high = math.ceil(np.median([values.max() for values in finite]))
-    return max(math.floor(min(values.min() for values in finite)), high - DECADES), high

@@ -1,5 +1,6 @@
 """Bias of the gradient: what truncation and clipping change about it."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,28 @@ def gradient_bias(
         {name: ("parameter", np.array(column), {"long_name": TITLES[name]})
          for name, column in zip(TITLES, zip(*rows, strict=True), strict=True)}, coords
     )  # fmt: skip
+
+
+def bias_by_window(
+    model: SequenceModel | EncoderDecoder, task: Task, batch: Batch, windows: Iterable[int]
+) -> "xr.Dataset":
+    """Compare the truncated gradients of one batch with the full one, window by window.
+
+    Args:
+        model: the network, in the phase that it is in.
+        task: gives the loss.
+        batch: one batch of whole sequences.
+        windows: numbers of time steps that gradients go back.
+
+    Returns:
+        What `gradient_bias` gives for each, with a leading dim `window`.
+    """
+    import pandas as pd
+    import xarray as xr
+
+    kept = list(windows)
+    each = [gradient_bias(model, task, batch, Truncation(window=window)) for window in kept]
+    return xr.concat(each, pd.Index(kept, name="window"))
 
 
 def _gradients(

@@ -202,6 +202,7 @@ class _Run:
             history=self.history.curves,
             profile=self.recorder.dataset() if self.recorder.steps else None,
             probes=self.prober.dataset(),
+            model=self.model,
         )
 
     def _state(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What one training run leaves behind."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from rnnlab.probes.decay import Decay, fit_decay
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from rnnlab.models import EncoderDecoder, SequenceModel
 
 Outcome = Literal["solved", "finished", "diverged"]
 
@@ -41,6 +43,7 @@ class Result:
         history: curves by name, such as `train/loss`.
         profile: total gradient norms at every time step of every recorded training step.
         probes: what the probes measured at every probed training step.
+        model: the trained network, in evaluation mode; not stored with the run.
     """
 
     config: Config
@@ -54,6 +57,7 @@ class Result:
     history: dict[str, Curve]
     profile: "xr.Dataset | None"
     probes: "xr.Dataset | None" = None
+    model: "SequenceModel | EncoderDecoder | None" = field(default=None, repr=False, compare=False)
 
     @property
     def objective(self) -> float:

@@ -3,31 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
+from drawn import legend, rows, xs, ys
 from matplotlib.collections import PathCollection
-from matplotlib.lines import Line2D
 
 from rnnlab import plots
 from rnnlab.errors import UserError
 from rnnlab.plots.arms import ABOVE
-
-
-def legend(ax: Axes) -> list[str]:
-    shown = ax.get_legend()
-    return [text.get_text() for text in shown.get_texts()] if shown else []
-
-
-def rows(ax: Axes) -> list[str]:
-    """Labels of the rows, top to bottom."""
-    return [text.get_text() for text in ax.get_yticklabels()][::-1]
-
-
-def xs(line: Line2D) -> list[float]:
-    return np.asarray(line.get_xdata(), float).tolist()
-
-
-def ys(line: Line2D) -> list[float]:
-    return np.asarray(line.get_ydata(), float).tolist()
 
 
 def run_frame(**columns) -> pd.DataFrame:

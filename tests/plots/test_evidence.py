@@ -2,20 +2,11 @@
 
 import numpy as np
 import pandas as pd
-import pytest
-from matplotlib.axes import Axes
+from drawn import LONG, legend
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
-from rnnlab.plots.style import figure_of
-
-LONG = "chrono LSTM with a rather long name"
-
-
-def legend(ax: Axes) -> list[str]:
-    shown = ax.get_legend()
-    return [text.get_text() for text in shown.get_texts()] if shown else []
 
 
 def xy(line: Line2D) -> list[list[float]]:
@@ -35,29 +26,6 @@ def contests() -> pd.DataFrame:
 def runs() -> pd.DataFrame:
     columns = {"arm": ["a", "a", LONG], "phase": ["search", "final", "final"], "score": [0.2, 0.001, 0.1]}
     return pd.DataFrame(columns).assign(task="adding-30", score_name="mse", decay_rate_init=[-0.3, 0.1, -0.2])
-
-
-FIGURES = {
-    "solve": lambda ax=None: solve_curves(pd.concat([staircase("a", (5, 1)), staircase(LONG)]), 9, ax=ax),
-    "wins": lambda ax=None: win_matrix(contests(), ["a", LONG, "c"], 0.05, ax=ax),
-    "health": lambda ax=None: health_scatter(runs(), ax=ax),
-}
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_axes_are_named_and_no_text_is_cut_off(name):
-    ax = FIGURES[name]()
-    figure_of(ax).draw_without_rendering()
-    drawn, (width, height) = figure_of(ax).get_tightbbox(), figure_of(ax).get_size_inches()
-    assert ax.get_xlabel() and ax.get_ylabel() and ax.get_title(loc="left")
-    assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_given_axes_are_drawn_on_and_returned(name):
-    ax = FIGURES["wins"]()
-    other = figure_of(ax).add_subplot()
-    assert FIGURES[name](other) is other
 
 
 def test_a_staircase_holds_each_share_until_the_next_and_the_last_to_the_end():

@@ -1,0 +1,122 @@
+"""Heat maps: where in time, and when in training, the gradient lives."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from rnnlab.errors import UserError
+from rnnlab.plots.profiles import DECADES, finite, norm_label, select, title, train_steps, vanished
+from rnnlab.plots.raster import blacken, color_bar, explain, raster
+from rnnlab.plots.style import axes, dress, figure_of, panels
+
+ROW_LABELS = 8
+COLUMNS = 3
+
+
+def heatmap(
+    profile: xr.Dataset,
+    state: str = "h",
+    layer: int = -1,
+    direction: str = "forward",
+    ax: Axes | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Axes:
+    """Draw the total gradient norm over time steps and training steps.
+
+    Rows are recorded training steps, of equal height whatever lies between them, the first one lowest. Hatched
+    is what was not measured, black what was exactly zero for every example.
+
+    Args:
+        profile: gradient profile of one run.
+        state: which state, `h` or `c`.
+        layer: index of the layer, -1 the last.
+        direction: `forward` or `reverse`.
+        ax: where to draw.
+        vmin: floor of the colours, log10; if not given the lowest norm, but at most twelve decades below `vmax`.
+        vmax: upper end of the colours, log10; if not given the largest norm.
+
+    Returns:
+        The axes; a floor that norms lie below is stated beside the colour bar.
+
+    Raises:
+        UserError: if the profile has no such state, layer or direction.
+    """
+    chosen = select(profile, state, layer, direction)
+    norms, zero = finite(chosen), vanished(chosen)  # (S, T)
+    low, high = _color_range(norms[~np.isnan(norms)], vmin, vmax)
+    ax = ax or axes(7.2, 4.4)
+    image = raster(ax, norms, low, high)
+    blacken(ax, zero)
+    S = norms.shape[0]
+    rows = np.unique(np.linspace(0, S - 1, min(S, ROW_LABELS)).round().astype(int))
+    ax.set_yticks(rows, [f"{step:,}" for step in train_steps(chosen)[rows]])
+    dress(ax, title(profile, layer, direction, state), "time step", "recorded training step", grid=None)
+    missing = np.isnan(chosen["log10_grad_norm"].values) & ~zero
+    explain(ax, missing=bool(missing.any()), zero=bool(zero.any()))
+    below, above = bool((norms < low).any()), bool((norms > high).any())
+    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    floor = f"\nfloor {low:g}, lowest {np.nanmin(norms):.0f}" if below else ""
+    color_bar(ax, image, norm_label(state) + floor, extend[below, above])
+    return ax
+
+
+def heatmaps(
+    profiles: Mapping[str, xr.Dataset], state: str = "h", layer: int = -1, direction: str = "forward"
+) -> np.ndarray:
+    """Draw the heat maps of several arms in the same colours, three a row.
+
+    Args:
+        profiles: gradient profile by name of the arm.
+        state: which state, `h` or `c`.
+        layer: index of the layer, -1 the last.
+        direction: `forward` or `reverse`.
+
+    Returns:
+        (n,) the axes, in the order of `profiles`. What lies outside the limits of the colours takes the end colour.
+
+    Raises:
+        UserError: if there is no profile, or one has no such state, layer or direction.
+    """
+    if not profiles:
+        raise UserError("profiles is empty: give at least one profile by name")
+    low, high = shared_limits([select(profile, state, layer, direction) for profile in profiles.values()])
+    drawn = panels(len(profiles), COLUMNS, width=3.9, height=3.1)
+    for ax, (arm, profile) in zip(drawn, profiles.items(), strict=True):
+        heatmap(profile, state, layer, direction, ax, low, high)
+        ax.set_title(arm, loc="left", fontsize=11)
+    canvas = figure_of(drawn[0])
+    bars = [ax for ax in canvas.axes if ax not in drawn]  # one a panel, in their order
+    for k, bar in enumerate(bars, start=1):
+        if k % COLUMNS and k < len(bars):
+            bar.set_ylabel("")  # the last of each row speaks for all: the colours are the same
+    limits = f"colours from {low} to {high} in all panels".replace("-", "\N{MINUS SIGN}")
+    canvas.suptitle(f"Total gradient norm over time and training, {limits}", x=0.01, ha="left", fontsize=12)
+    return drawn
+
+
+def shared_limits(profiles: list[xr.Dataset]) -> tuple[int, int]:
+    """Whole decades for the colours of all arms: at most twelve, down from the typical arm's largest norm.
+
+    Typical, since one arm that explodes would leave all others in the colour of the floor.
+
+    Args:
+        profiles: one state of one layer in one direction each.
+    """
+    found = [norms[~np.isnan(norms)] for norms in map(finite, profiles)]
+    found = [norms for norms in found if norms.size]
+    if not found:
+        return -1, 0
+    high = math.ceil(np.median([norms.max() for norms in found]))
+    return min(high - 1, max(math.floor(min(norms.min() for norms in found)), high - DECADES)), high
+
+
+def _color_range(norms: np.ndarray, vmin: float | None, vmax: float | None) -> tuple[float, float]:
+    if not norms.size:
+        return (0.0 if vmin is None else vmin), (1.0 if vmax is None else vmax)
+    high = math.ceil(norms.max()) if vmax is None else vmax
+    low = max(math.floor(norms.min()), high - DECADES) if vmin is None else vmin
+    return low, max(high, low + 1)

@@ -1,0 +1,44 @@
+"""Success against the length of the task."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from rnnlab.plots.style import axes, dress, legend_below, looks
+
+ASIDE = 0.012
+"""Decades between the points of neighbouring arms, so that equal ones stay visible."""
+
+
+def success_by_length(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the share of runs that solve a task against its length, one line per arm, with intervals.
+
+    Points of different arms at one length stand slightly beside each other.
+
+    Args:
+        table: lengths of one kind of task; columns arm, length (time steps), solved, low, high (share of runs and the
+            bounds of its interval), as `rnnlab.report.success.success_table` gives them.
+        ax: where to draw.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or axes(7.2, 4.4)
+    arms = looks(sorted(table["arm"].unique()))
+    for place, (name, look) in enumerate(arms.items()):
+        rows = table.loc[table["arm"] == name].sort_values("length")
+        beside = rows["length"].to_numpy(float) * 10 ** (ASIDE * (place - (len(arms) - 1) / 2))
+        share, low, high = (rows[column].to_numpy(float) for column in ("solved", "low", "high"))
+        ax.vlines(beside, low, high, color=look.color, linewidth=1.6, alpha=0.55)
+        ax.plot(
+            beside, share,
+            color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.6, label=name,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    lengths = np.unique(table["length"].to_numpy())
+    ax.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    ax.minorticks_off()
+    ax.set_ylim(-0.04, 1.04)
+    dress(ax, "Runs that solve the task, by its length", "length of the task (time steps)", "share of runs solved")
+    legend_below(ax, ax.get_legend_handles_labels()[0], columns=4)
+    return ax

@@ -1,0 +1,53 @@
+"""Norm against lag: drawn are the measured numbers, and the fit beside them is that of `fit_decay`."""
+
+import numpy as np
+import pytest
+from drawn import T, legend, profile, xs, ys
+from matplotlib.collections import FillBetweenPolyCollection
+
+from rnnlab import plots
+from rnnlab.probes.decay import fit_decay
+
+
+def test_lag_plot_draws_first_middle_and_last_step_with_bands_and_fit():
+    data = profile()
+    ax = plots.lag_plot(data)
+    solid, fits = ax.lines[::2], ax.lines[1::2]
+    for line, fit, step in zip(solid, fits, (0, 2, 4), strict=True):
+        one = data.isel(step=step, layer=0, direction=0, state=0)
+        np.testing.assert_array_equal(xs(line), one["lag"])
+        np.testing.assert_array_equal(ys(line), one["log10_grad_norm"])
+        np.testing.assert_allclose(ys(fit), [-step, -step - 0.05 * (T - 1)], atol=1e-12)
+    bands = [band for band in ax.collections if isinstance(band, FillBetweenPolyCollection)]
+    edges = [np.concatenate([path.vertices for path in band.get_paths()]) for band in bands]
+    assert [(edge[:, 1].min(), edge[:, 1].max()) for edge in edges] == [
+        pytest.approx((-step - 0.05 * (T - 1) - 0.5, -step + 0.25)) for step in (0, 2, 4)
+    ]
+
+
+def test_lag_plot_gives_slope_and_half_life_of_the_fit():
+    data = profile()
+    data["log10_grad_norm"] += np.random.default_rng(0).normal(0, 0.1, data["log10_grad_norm"].shape)
+    norms = data["log10_grad_norm"].isel(step=4, layer=0, direction=0, state=0).values
+    decay = fit_decay(norms, data["lag"].values)
+    text = legend(plots.lag_plot(data))[2].replace("−", "-")
+    assert text.startswith("step 1,000: ")
+    slope, stderr = text.removeprefix("step 1,000: ").split(" decades")[0].split(" ± ")
+    assert float(slope) == pytest.approx(decay.slope, abs=decay.stderr)
+    assert float(stderr) == pytest.approx(decay.stderr, rel=0.5)
+    assert f"halves every {decay.half_life:.3g} steps" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [(0.1, "doubles every 3.01 steps"), (-1e-4, "halves every 3,010 steps"), (0.0, "does not decay")]
+)
+def test_growth_slow_decay_and_none_are_put_into_words(rate, words):
+    assert legend(plots.compare_lags({"a": profile(rate)}))[0].endswith(words)
+
+
+def test_compare_lags_draws_every_arm_and_lists_the_slowest_decay_first():
+    arms = {"tanh": profile(-0.3), "lstm": profile(-0.01), "relu": profile(0.02)}
+    ax = plots.compare_lags(arms, step=1)
+    for line, data in zip(ax.lines, arms.values(), strict=True):
+        np.testing.assert_array_equal(ys(line), data["log10_grad_norm"].isel(step=1).values.ravel())
+    assert [label.split(":")[0] for label in legend(ax)] == ["relu", "lstm", "tanh"]
