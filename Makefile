@@ -44,9 +44,10 @@ bench: .venv/.installed  ## measure the speed against torch.nn and write docs/pe
 notebooks: .venv/.installed  ## open the notebooks
 	@$(BIN)/jupyter lab analysis
 
-docs: .venv/.installed  ## build the documentation into site/; open site/index.html
+docs: .venv/.installed  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "site/index.html"
+	@echo "Open site/index.html. Its search needs a server:"
+	@echo "$(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
 
 clean:  ## remove the environment and caches, keep the results in runs/
 	@rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache
