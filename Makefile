@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint ui mnist claims figures bench notebooks clean
+.PHONY: help sweep test lint ui mnist claims figures bench notebooks docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -16,7 +16,7 @@ help:  ## show this list
 	@echo "Setting up .venv (once, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt torch==2.13.0 --editable '.[dev,notebooks]'
+		--constraint constraints.txt torch==2.13.0 --editable '.[dev,notebooks,docs]'
 	@touch $@
 
 sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml) and write its report
@@ -47,5 +47,10 @@ bench: .venv/.installed  ## measure the speed against torch.nn and write docs/pe
 notebooks: .venv/.installed  ## open the notebooks
 	@$(BIN)/jupyter lab analysis
 
+docs: .venv/.installed  ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html. Its search needs a server:"
+	@echo "$(BIN)/python -m http.server --bind 127.0.0.1 --directory site"
+
 clean:  ## remove the environment and caches, keep the results in runs/
-	@rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	@rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache

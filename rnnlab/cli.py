@@ -8,6 +8,11 @@ import typer
 
 from rnnlab.errors import UserError
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
+
+REPORTS = Path("runs/reports")
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -23,18 +28,22 @@ def run(
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Train once, show the progress, and store the run in MLflow.
 
     An interrupted run is taken up where it stopped by the same command.
     """
     from rnnlab import experiment
+    from rnnlab.output import Output
 
+    _for_people(print_config and "--print-config", quiet, json)
     resolved = experiment.resolve(config, overrides or [], task, arm)
     if print_config:
         experiment.print_config(resolved)
     else:
-        experiment.run_and_store(resolved, config.stem)
+        experiment.run_and_store(resolved, config.stem, Output(quiet, json))
 
 
 @app.command()
@@ -42,6 +51,8 @@ def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Tune every arm, train its best point on fresh seeds, and write the report.
 
@@ -49,6 +60,7 @@ def sweep(
     """
     from rnnlab.sweep.definition import load_sweep_definition
 
+    _for_people(dry_run and "--dry-run", quiet, json)
     if dry_run:
         from rich.console import Console
 
@@ -56,31 +68,36 @@ def sweep(
 
         print_forecast(load_sweep_definition(definition), workers, Console())
         return
+    from rnnlab.output import Output
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
-    name = load_sweep_definition(definition).name
-    state = run_sweep(definition, workers=workers)
-    if state.complete:
-        report = write_report(name, Path("runs/reports") / name)
+    output = Output(quiet, json)
+    state = run_sweep(definition, workers=workers, console=output.console())
+    report = write_report(state.name, REPORTS / state.name) if state.complete else None
+    if report and output.plain:
         typer.echo(
             f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/02_mitigations.ipynb"
         )
+    for failure in state.failures if quiet else []:
+        typer.echo(f"failed: {failure}", err=True)
+    output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))
     raise typer.Exit(state.exit_code)
 
 
 @app.command()
-def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")]) -> None:
+def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")], json: Json = False) -> None:
     """Show how far a sweep is, while it runs or after it was stopped; touch nothing.
 
     The exit code is 0 while it runs and once it is complete, and 3 where it was stopped before its end.
     """
-    from rich.console import Console
-
+    from rnnlab.output import Output
     from rnnlab.sweep.status import print_status, read_status
 
-    found = read_status(name)
-    print_status(found, Console())
+    found, output = read_status(name), Output(json=json)
+    if output.plain:
+        print_status(found, output.console())
+    output.finish(found.record())
     raise typer.Exit(found.exit_code)
 
 
@@ -88,11 +105,17 @@ def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")]) -> Non
 def report(
     name: Annotated[str, typer.Argument(help="Name of a sweep.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Write the ablation report of a sweep as Markdown, HTML and CSV."""
+    from rnnlab.output import Output
     from rnnlab.report.report import write_report
 
-    typer.echo(f"Report  {write_report(name, out or Path('runs/reports') / name)}")
+    output, path = Output(quiet, json), str(write_report(name, out or REPORTS / name))
+    if output.plain:
+        typer.echo(f"Report  {path}")
+    output.finish({"name": name, "report": path}, word=path)
 
 
 @app.command()
@@ -104,16 +127,24 @@ def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0
 
 
 @app.command()
-def doctor() -> None:
+def doctor(json: Json = False) -> None:
     """Check the installation, line by line, and say how to mend what is wrong.
 
     The exit code is 1 where there is a problem; warnings do not count.
     """
-    from rich.console import Console
+    from rnnlab.doctor import fit, print_findings
+    from rnnlab.output import Output
 
-    from rnnlab.doctor import print_findings
+    output = Output(json=json)
+    findings = print_findings(output.console())
+    output.finish({"fit": fit(findings), "findings": [finding._asdict() for finding in findings]})
+    raise typer.Exit(0 if fit(findings) else 1)
 
-    raise typer.Exit(0 if print_findings(Console()) else 1)
+
+def _for_people(option: str | bool, quiet: bool, json: bool) -> None:
+    """Refuse --quiet and --json beside an option whose text is all there is."""
+    if option and (quiet or json):
+        raise UserError(f"{option} shows text alone: leave out {'--json' if json else '--quiet'}")
 
 
 def main() -> None:

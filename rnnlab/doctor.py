@@ -59,15 +59,11 @@ def examine() -> Iterator[Finding]:
             yield Finding("problem", check.__name__[1:], f"{type(error).__name__}: {error}; {mend}")
 
 
-def print_findings(console: "Console") -> bool:
-    """Print a line for each check.
-
-    Returns:
-        Whether rnnlab can work: no finding is a problem.
-    """
+def print_findings(console: "Console") -> list[Finding]:
+    """Print a line for each check, as it is done."""
     from rich.text import Text
 
-    levels = []
+    findings = []
     for finding in examine():
         head = f"{finding.level:<9}{finding.subject:<10}"
         width = console.width if console.is_terminal else len(head) + len(finding.text) + 1
@@ -82,8 +78,13 @@ def print_findings(console: "Console") -> bool:
         )
         text.stylize(STYLES[finding.level], 0, len(finding.level))
         console.print(text, soft_wrap=True)
-        levels.append(finding.level)
-    return "problem" not in levels
+        findings.append(finding)
+    return findings
+
+
+def fit(findings: list[Finding]) -> bool:
+    """Whether rnnlab can work: no finding is a problem."""
+    return all(finding.level != "problem" for finding in findings)
 
 
 def usable_cores() -> int:

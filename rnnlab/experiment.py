@@ -1,7 +1,6 @@
 """One experiment from the command line: resolve it, train it, show it, store it."""
 
 import json
-import math
 import os
 import shlex
 import signal
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
 
 from rnnlab.config import Config, load_config, override, parse_overrides, read_yaml
 from rnnlab.errors import UserError, nearest
+from rnnlab.live import RunDisplay, print_result
+from rnnlab.output import Output
 from rnnlab.seeding import make_generator
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve, Result
@@ -66,12 +63,13 @@ def print_config(config: Config) -> None:
     print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
 
 
-def run_and_store(config: Config, name: str) -> Result:
+def run_and_store(config: Config, name: str, output: Output) -> Result:
     """Train, show progress, and store the run in MLflow.
 
     Args:
         config: the experiment.
         name: name of the run in the dashboard.
+        output: how much to say.
 
     Returns:
         The result.
@@ -92,16 +90,21 @@ def run_and_store(config: Config, name: str) -> Result:
     writer = RunWriter.start(uri, EXPERIMENT, name, tags, config_params(config), run_id=run_id)
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"run_id": writer.run_id}))
-    console = Console()
+    console = output.console()
     try:
-        with _Progress(config, console) as progress, _stop_on_signal() as stopped:
+        with RunDisplay(config, console) as display, _stop_on_signal() as stopped:
 
             def follow(step: int, curves: dict[str, Curve]) -> None:
-                progress.update(step, curves)
+                display.evaluated(step, curves)
                 writer.follow(curves)
 
-            checkpoint = folder / "checkpoint.pt"
-            result = run(config, checkpoint=checkpoint, on_evaluation=follow, should_stop=lambda: bool(stopped))
+            result = run(
+                config,
+                checkpoint=folder / "checkpoint.pt",
+                on_evaluation=follow,
+                on_profile=display.recorded,
+                should_stop=lambda: bool(stopped),
+            )
     except Interrupted as interruption:
         console.print(f"{interruption}; the same command continues from there")
         raise SystemExit(130) from None
@@ -112,8 +115,29 @@ def run_and_store(config: Config, name: str) -> Result:
     for leftover in (folder / "checkpoint.pt", note):
         leftover.unlink(missing_ok=True)
     folder.rmdir()
-    _print_result(console, result, writer.run_id)
+    if output.plain:
+        print_result(console, result, writer.run_id)
+    output.finish(_record(result, writer.run_id), word=writer.run_id)
     return result
+
+
+def _record(result: Result, run_id: str) -> dict[str, Any]:
+    """What a program wants to know of a run that is over."""
+    task = result.config.task
+    return {
+        "run_id": run_id,
+        "config_hash": result.config.hash,
+        "task": task.label,
+        "cell": result.config.cell.kind,
+        "outcome": result.outcome,
+        "score": {
+            "name": task.score_name,
+            "test": result.test_score,
+            "baseline": task.baseline.score,
+            "solved_at": task.solved_at,
+        },
+        "summary": result.summary(),
+    }
 
 
 @contextmanager
@@ -132,65 +156,3 @@ def _stop_on_signal() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Progress:
-    """A table that follows the run in a terminal, a line an evaluation in a pipe."""
-
-    def __init__(self, config: Config, console: Console) -> None:
-        self.config, self.console = config, console
-        self.shown: dict[str, str] = {}
-        self.spinner = Spinner("dots", "training")
-        self.live = Live(console=console, transient=True, get_renderable=self._render) if console.is_terminal else None
-
-    def __enter__(self) -> "_Progress":
-        task, cell = self.config.task, self.config.cell
-        self.console.print(f"{task.label} ({task.variant}), {cell.kind}, config {self.config.hash}", highlight=False)
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
-
-    def update(self, step: int, curves: dict[str, Curve]) -> None:
-        """Take the newest numbers."""
-        newest = {name: curve.values[-1] for name, curve in curves.items() if curve.values}
-        score = self.config.task.score_name
-        self.shown = {
-            "step": f"{step}/{self.config.training.steps}",
-            "train loss": f"{newest['train/loss']:.4g}",
-            f"val {score}": f"{newest[f'val/{score}']:.4g}",
-        }
-        if not math.isnan(newest.get("grad/decay_rate", math.nan)):
-            self.shown["decay rate"] = f"{newest['grad/decay_rate']:+.3g} decades/step"
-        if self.live is None:
-            print("  ".join(f"{name} {value}" for name, value in self.shown.items()), flush=True)
-
-    def _render(self) -> RenderableType:
-        if not self.shown:
-            return self.spinner
-        table = Table(*self.shown)
-        table.add_row(*self.shown.values())
-        return Group(table, self.spinner)
-
-
-def _print_result(console: Console, result: Result, run_id: str) -> None:
-    task, summary = result.config.task, result.summary()
-    table = Table(show_header=False, box=None, pad_edge=False)
-    solved = f" after {result.steps_to_solve} updates" if result.outcome == "solved" else ""
-    table.add_row("outcome", f"{result.outcome}{solved}")
-    table.add_row(
-        f"test {task.score_name}",
-        f"{result.test_score:.4g}   (trivial baseline {task.baseline.score:.4g}, solved at {task.solved_at:g})",
-    )
-    if summary["grad/decay_rate"] == summary["grad/decay_rate"]:
-        table.add_row(
-            "gradient",
-            f"{summary['grad/decay_rate']:+.3g} ± {summary['grad/decay_rate_stderr']:.1g} decades a step of lag "
-            f"(at the start {summary['grad/decay_rate_init']:+.3g}), half-life {summary['grad/half_life']:.3g} steps",
-        )
-    table.add_row("time", f"{result.seconds:.1f} s for {result.steps} updates")
-    table.add_row("MLflow run", f"{run_id}   (see it: rnnlab ui)")
-    console.print(table, highlight=False)

@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, real files."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from rnnlab.cli import app
 from rnnlab.config import Config, load_config
 from rnnlab.tracking.reader import load_profile
 from rnnlab.tracking.store import connect, tracking_uri
@@ -52,6 +55,37 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
     assert run.data.params["optimizer.lr"] == "0.003"
     assert load_profile(run.info.run_id).sizes["time"] == 6
     assert not any(Path("runs/checkpoints").iterdir())
+
+
+def test_a_program_reads_one_object_or_one_word(experiment):
+    done = rnnlab("run", experiment, "--json")
+    assert done.returncode == 0, done.stderr
+    record, (run,) = json.loads(done.stdout), stored_runs()
+    assert record["run_id"] == run.info.run_id
+    assert record["summary"]["steps_to_solve"] is None  # NaN is no JSON
+    stored = {name.removeprefix("summary/"): value for name, value in run.data.metrics.items()}
+    assert record["summary"]["test/mse"] == stored["test/mse"] == record["score"]["test"]
+    assert "step 20/20" in done.stderr
+    done = rnnlab("run", experiment, "--quiet")
+    newest = stored_runs()[0].info.run_id
+    assert (done.stdout, done.stderr) == (f"{newest}\n", "")
+
+
+def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
+    path = write_sweep(arms={"tanh": {}}, trials=1, seeds=1, workers=1)
+    done = rnnlab("sweep", path, "--json", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads(done.stdout)
+    assert (record["state"], record["runs"]) == ("complete", {"planned": 2, "done": 2, "failed": 0})
+    assert record["failures"] == [] and Path(record["report"]).is_file()
+
+    def told(*arguments: str) -> str:  # in this process, as nothing is left to run
+        return CliRunner().invoke(app, arguments, catch_exceptions=False).stdout
+
+    assert told("sweep", str(path), "--quiet") == told("report", "tiny", "--quiet") == f"{record['report']}\n"
+    assert json.loads(told("report", "tiny", "--json")) == {"name": "tiny", "report": record["report"]}
+    found = json.loads(told("status", "tiny", "--json"))
+    assert found["studies"] == record["studies"] and (found["state"], found["workers"]) == ("complete", [])
 
 
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
@@ -131,6 +165,10 @@ def test_the_doctor_fails_on_a_problem_alone(workplace):
     done = rnnlab("doctor")
     assert done.returncode == 1
     assert "problem  tracking" in done.stdout
+    done = rnnlab("doctor", "--json")
+    record = json.loads(done.stdout)
+    assert (done.returncode, record["fit"]) == (1, False)
+    assert {finding["subject"]: finding["level"] for finding in record["findings"]}["tracking"] == "problem"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +180,8 @@ def test_the_doctor_fails_on_a_problem_alone(workplace):
         (["run", "small.yaml", "training.clip.threshold=0"], "greater than 0"),
         (["run", "small.yaml", "init.bias=chrono"], "needs gates"),
         (["run", "small.yaml", "--arm", "lstm"], "single experiment"),
+        (["run", "small.yaml", "--print-config", "--json"], "leave out --json"),
+        (["sweep", "small.yaml", "--dry-run", "--quiet"], "leave out --quiet"),
         (["sweep", "none.yaml"], "none.yaml"),
         (["sweep", "small.yaml"], "no field"),
         (["sweep", "none.yaml", "--dry-run"], "none.yaml"),

@@ -1,6 +1,6 @@
 """What README and docs say is so: Python blocks run, links lead somewhere, tables agree with the code.
 
-Blocks of one file run in order in one process.
+Blocks of one file run in order in one process; for commands see `test_document_commands.py`.
 """
 
 import math
@@ -37,14 +37,44 @@ def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def paired(path: Path) -> list[tuple[str, str | None]]:
+    """Python blocks, each with the text block right beneath it: what it prints."""
+    pattern = r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```)?"
+    found = re.findall(pattern, path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [(code, printed or None) for code, printed in found]
+
+
+def assert_printed(printed: str, stated: str):
+    """The same words, and numbers that agree to one unit of the last digit that is stated."""
+    number = r"[-+]?\d+\.?\d*"
+    assert re.split(number, printed) == re.split(number, stated)
+    for got, said in zip(re.findall(number, printed), re.findall(number, stated), strict=True):
+        unit = 10.0 ** -len(said.partition(".")[2])
+        assert abs(float(got) - float(said)) <= 1.001 * unit, f"{got} is printed and {said} stated in:\n{stated}"
+
+
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "python")], ids=lambda p: p.name)
-def test_python_blocks_run(path, tmp_path):
+def test_python_blocks_run_and_print_what_stands_beneath_them(path, tmp_path):
     # A document shows files to be added and then uses them, so registering comes before configuration is built.
+    mark, pairs = "-- end of a block --", paired(path)
     script = tmp_path / "document.py"
-    script.write_text("\n".join(blocks(path, "python")), encoding="utf-8")
+    script.write_text("".join(f"{code}\nprint({mark!r})\n" for code, _ in pairs), encoding="utf-8")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+    assert done.stdout.replace(mark, "").strip()
+    for (_, stated), printed in zip(pairs, done.stdout.split(f"{mark}\n")[:-1], strict=True):
+        if stated is not None:
+            assert_printed(printed, stated)
+    # Pictures in a folder named like the page are those that its blocks draw.
+    drawn = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.png")}
+    assert drawn == set(re.findall(rf"\]\(({path.stem}/[^)]+)\)", path.read_text(encoding="utf-8")))
+
+
+def test_every_block_is_of_a_kind_that_is_checked():
+    for path in DOCUMENTS:
+        fences = re.findall(r"^```(.*)\n(?:.*\n)*?```$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(fences) <= {"python", "text", "sh", "yaml", ""}, path.name
+        assert fences.count("text") == sum(stated is not None for _, stated in paired(path)), path.name
 
 
 def test_the_sweep_in_the_readme_is_valid():

@@ -81,6 +81,18 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def clock(seconds: float) -> str:
+    """Write a time span as a clock does.
+
+    Example:
+        >>> clock(7.4), clock(750), clock(11045)
+        ('0:07', '12:30', '3:04:05')
+    """
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
 def listing(names: Sequence[str]) -> str:
     """Join names as a sentence does.
 

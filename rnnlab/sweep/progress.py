@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import Counts, StudyState, SweepState, total
 
 MOST_SCORE_COLUMNS = 2
@@ -38,7 +39,7 @@ class Display(Protocol):
 
 def make_display(console: Console, workers: int) -> Display:
     """The display that suits the console."""
-    return LiveDisplay(console, workers) if console.is_terminal else LineDisplay(console, workers)
+    return LiveDisplay(console, workers) if console.is_terminal and not console.quiet else LineDisplay(console, workers)
 
 
 class LiveDisplay:
@@ -128,13 +129,6 @@ def arms_table(state: SweepState) -> Table:
         failed = str(search.failed + final.failed or "")
         table.add_row(arm, _counts(search), _counts(final), failed, *(best[task] for task in scored), _word(studies))
     return table
-
-
-def clock(seconds: float) -> str:
-    """Seconds as 0:07, 12:30 or 3:04:05."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _summary(state: SweepState, elapsed: float, workers: int) -> RenderableType:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -32,6 +33,10 @@ class Counts:
     @property
     def open(self) -> int:
         return self.planned - self.done - self.failed
+
+    def record(self) -> dict[str, int]:
+        """The numbers by name."""
+        return {"planned": self.planned, "done": self.done, "failed": self.failed}
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -124,6 +129,27 @@ class SweepState:
     def exit_code(self) -> int:
         """0, or what shells expect of a process ended by a signal."""
         return 0 if self.stopped_by is None else 128 + self.stopped_by
+
+    def record(self) -> dict[str, Any]:
+        """The state as primitives: counts of the whole and of every study, and what failed."""
+        studies = [
+            {
+                "task": study.plan.task,
+                "arm": study.plan.arm,
+                "state": study.word,
+                "search": study.search.record(),
+                "final": study.final.record(),
+                "best": study.best,
+            }
+            for study in self.studies
+        ]
+        return {
+            "name": self.name,
+            "state": "complete" if self.complete else "stopped",
+            "runs": self.all_slots.record(),
+            "studies": studies,
+            "failures": self.failures,
+        }
 
     def seconds_left(self, workers: int) -> float | None:
         """Expected wall time to the end; None before the first trial is over."""

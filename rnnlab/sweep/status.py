@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from rich import box
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from rnnlab.errors import UserError, nearest
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.progress import clock
+from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import StudyState, SweepState, read_state
 from rnnlab.sweep.storage import open_storage
 
@@ -54,6 +55,16 @@ class Status:
     @property
     def exit_code(self) -> int:
         return 0 if self.word in ("complete", "running") else INCOMPLETE
+
+    def record(self) -> dict[str, Any]:
+        """The status as primitives: the state's, with the runs and processes that are alive."""
+        return {
+            **self.state.record(),
+            "state": self.word,
+            "running": self.running,
+            "workers": list(self.workers),
+            "command": self.command,
+        }
 
 
 def read_status(name: str, root: str | Path = "runs") -> Status:

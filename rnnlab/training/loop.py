@@ -30,6 +30,7 @@ CHECKPOINT_SECONDS = 10.0
 EVALUATION_CHUNK = 250
 
 OnEvaluation = Callable[[int, dict[str, Curve]], None]
+OnProfile = Callable[[int, Norms], None]
 
 
 class Interrupted(Exception):
@@ -41,6 +42,7 @@ def run(
     *,
     checkpoint: Path | None = None,
     on_evaluation: OnEvaluation | None = None,
+    on_profile: OnProfile | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Result:
     """Train once, exactly as the configuration says.
@@ -49,6 +51,8 @@ def run(
         config: the experiment; the same one gives the same result on the same machine.
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
         on_evaluation: called after each look at the validation set with the step and all curves so far.
+        on_profile: called after each recorded training step with the step and the norms of the hidden state in the
+            topmost layer, (T,) each; they were computed anyway.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -66,14 +70,14 @@ def run(
         10
     """
     with runtime(config.threads):
-        return _Run(config, checkpoint).train(on_evaluation, should_stop)
+        return _Run(config, checkpoint, on_profile).train(on_evaluation, should_stop)
 
 
 class _Run:
     """The state of one run: everything a checkpoint has to hold."""
 
-    def __init__(self, config: Config, checkpoint: Path | None) -> None:
-        self.config, self.checkpoint = config, checkpoint
+    def __init__(self, config: Config, checkpoint: Path | None, on_profile: OnProfile | None) -> None:
+        self.config, self.checkpoint, self.on_profile = config, checkpoint, on_profile
         self.model = build_model(config)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = config.optimizer.build(self.parameters)
@@ -186,6 +190,8 @@ class _Run:
         )
         for k in self.config.task.lags:
             self.history.add(self.step, f"grad/lag_{k}", float(top.mean[len(top.mean) - 1 - k]))
+        if self.on_profile is not None:
+            self.on_profile(self.step, top)
 
     def _result(self, test_loss: float, test_score: float) -> Result:
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rnnlab.sweep.numbers import chance, count, duration, interval, listing, median, number, whole
+from rnnlab.sweep.numbers import chance, clock, count, duration, interval, listing, median, number, whole
 
 
 @pytest.mark.parametrize("value", [0.00123456, 0.1, 1 / 6, 9.999, 123.456, 98765.4, -0.0314, 3e-9, 4.5e7])
@@ -38,6 +38,11 @@ def test_a_p_value_is_never_zero():
 
 def test_time_is_told_in_the_unit_that_suits_it():
     assert [duration(s) for s in (3.217, 150, 9000)] == ["3.22 s", "2.5 min", "2.5 h"]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (11045, "3:04:05")])
+def test_a_clock_rounds_to_seconds(seconds, text):
+    assert clock(seconds) == text
 
 
 def test_words():

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.progress import LineDisplay, LiveDisplay, clock, make_display
+from rnnlab.sweep.progress import LineDisplay, LiveDisplay, make_display
 from rnnlab.sweep.state import Counts, StudyState, SweepState
 
 ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
@@ -53,7 +53,6 @@ def test_twelve_arms_fit_a_small_terminal(tiny: dict[str, Any], tasks: int) -> N
 def test_time_left_is_what_is_open_shared_by_the_workers(tiny: dict[str, Any]) -> None:
     state = sweep_state(tiny, tasks=1, search_done=38, final_done=0, failed=2)
     assert state.seconds_left(workers=2) == 12 * 10 * 6.0 / 2
-    assert clock(360.0) == "6:00"
 
 
 def test_time_left_counts_every_seed_of_a_search_trial(tiny: dict[str, Any]) -> None:
@@ -71,8 +70,3 @@ def test_a_log_file_gets_each_phase_once(tiny: dict[str, Any]) -> None:
     lines = [line for line in shown(on) if line.startswith("adding-100/tanh:")]
     assert lines == ["adding-100/tanh: retraining, best 0.01235", "adding-100/tanh: done, best 0.01235"]
     assert shown(on)[-1].startswith("600/600 done") and "\x1b" not in "".join(shown(on))
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(7.4, "0:07"), (59.6, "1:00"), (750, "12:30"), (11045, "3:04:05")])
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text

@@ -119,6 +119,16 @@ def test_the_curve_of_evaluations_is_reported_as_it_grows():
     assert [value for _, value in seen] == result.history["val/mse"].values
 
 
+def test_following_profiles_and_evaluations_changes_no_bit():
+    profiles, plain = [], run(config())
+    followed = run(
+        config(), on_evaluation=lambda step, curves: None, on_profile=lambda *profile: profiles.append(profile)
+    )
+    assert_identical(followed, plain)
+    assert followed.profile is not None
+    assert [step for step, _ in profiles] == followed.profile["train_step"].values.tolist()
+
+
 def test_learning_rate_schedules():
     steps = 100
     for kind, middle in (("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)):
