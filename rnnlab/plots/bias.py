@@ -37,6 +37,7 @@ def bias_by_window(bias: xr.Dataset, ax: Axes | None = None) -> Axes:
     windows = np.unique(bias["window"].values)
     ax.set_xticks(windows, [f"{window:,}" for window in windows])
     ax.minorticks_off()
-    dress(ax, "Truncated against full gradient, all weights", "window (time steps kept)", "no unit")
+    title = "Truncated against full gradient, all weights"
+    dress(ax, title, "window (time steps kept)", "bias, ratio, cosine (no unit)")
     legend_below(ax, ax.get_legend_handles_labels()[0][:3], columns=3)
     return ax
