@@ -17,7 +17,7 @@ import yaml
 from rnnlab.cells import CELLS
 from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.normalized import NormalizedCell
-from rnnlab.config import ModelOptions
+from rnnlab.config import Config, ModelOptions
 from rnnlab.layers import Recurrent
 from rnnlab.options import Options
 from rnnlab.sweep.definition import SweepDefinition
@@ -81,6 +81,17 @@ def test_the_sweep_in_the_readme_is_valid():
     (text,) = blocks(ROOT / "README.md", "yaml")
     definition = SweepDefinition.parse(yaml.safe_load(text))
     assert [plan.arm for plan in definition.plan()] == ["zero", "one"]
+
+
+@pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "yaml")], ids=lambda p: p.name)
+def test_yaml_blocks_are_valid(path):
+    (whole,) = blocks(ROOT / "README.md", "yaml")
+    for text in blocks(path, "yaml"):
+        shown = yaml.safe_load(text)
+        if "task" in shown:
+            Config.parse(shown)
+        else:  # some fields of a sweep, laid over those of the README's
+            SweepDefinition.parse({**yaml.safe_load(whole), **shown})
 
 
 def test_links_and_pictures_exist():
