@@ -22,6 +22,7 @@ def run(
     overrides: Annotated[list[str] | None, typer.Argument(help="Fields to change: optimizer.lr=3e-3 ...")] = None,
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the sweep declares, such as smoke.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
 ) -> None:
     """Train once, show the progress, and store the run in MLflow.
@@ -30,7 +31,7 @@ def run(
     """
     from rnnlab import experiment
 
-    resolved = experiment.resolve(config, overrides or [], task, arm)
+    resolved = experiment.resolve(config, overrides or [], task, arm, budget)
     if print_config:
         experiment.print_config(resolved)
     else:
@@ -41,6 +42,7 @@ def run(
 def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
 ) -> None:
     """Tune every arm, train its best point on fresh seeds, and write the report.
@@ -52,17 +54,16 @@ def sweep(
     if dry_run:
         from rich.console import Console
 
-        from rnnlab.sweep.forecast import print_forecast
+        from rnnlab.sweep.dry_run import print_forecast
 
-        print_forecast(load_sweep_definition(definition), workers, Console())
+        print_forecast(load_sweep_definition(definition, budget), workers, Console())
         return
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
-    name = load_sweep_definition(definition).name
-    state = run_sweep(definition, workers=workers)
+    state = run_sweep(definition, workers=workers, budget=budget)
     if state.complete:
-        report = write_report(name, Path("runs/reports") / name)
+        report = write_report(state.name, Path("runs/reports") / state.name)
         typer.echo(f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/mitigations.ipynb")
     raise typer.Exit(state.exit_code)
 
