@@ -19,8 +19,8 @@ help:  ## show this list
 		--constraint constraints.txt torch==2.13.0 --editable '.[dev,notebooks,docs]'
 	@touch $@
 
-sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml) and write its report
-	@$(BIN)/rnnlab sweep $(SWEEP)
+sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report
+	@$(BIN)/rnnlab sweep $(SWEEP) $(if $(BUDGET),--budget $(BUDGET))
 
 test: .venv/.installed  ## run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -27,6 +27,7 @@ def run(
     overrides: Annotated[list[str] | None, typer.Argument(help="Fields to change: optimizer.lr=3e-3 ...")] = None,
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the sweep declares, such as smoke.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -39,7 +40,7 @@ def run(
     from rnnlab.output import Output
 
     _for_people(print_config and "--print-config", quiet, json)
-    resolved = experiment.resolve(config, overrides or [], task, arm)
+    resolved = experiment.resolve(config, overrides or [], task, arm, budget)
     if print_config:
         experiment.print_config(resolved)
     else:
@@ -50,6 +51,7 @@ def run(
 def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -64,16 +66,16 @@ def sweep(
     if dry_run:
         from rich.console import Console
 
-        from rnnlab.sweep.forecast import print_forecast
+        from rnnlab.sweep.dry_run import print_forecast
 
-        print_forecast(load_sweep_definition(definition), workers, Console())
+        print_forecast(load_sweep_definition(definition, budget), workers, Console())
         return
     from rnnlab.output import Output
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
     output = Output(quiet, json)
-    state = run_sweep(definition, workers=workers, console=output.console())
+    state = run_sweep(definition, workers=workers, budget=budget, console=output.console())
     report = write_report(state.name, REPORTS / state.name) if state.complete else None
     if report and output.plain:
         typer.echo(

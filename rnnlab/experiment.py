@@ -25,7 +25,9 @@ EXPERIMENT = "runs"
 CHECKPOINTS = Path("runs/checkpoints")
 
 
-def resolve(path: Path, overrides: list[str], task: str | None, arm: str | None) -> Config:
+def resolve(
+    path: Path, overrides: list[str], task: str | None = None, arm: str | None = None, budget: str | None = None
+) -> Config:
     """Read one experiment, from a file of its own or as one arm of a sweep.
 
     Args:
@@ -33,6 +35,7 @@ def resolve(path: Path, overrides: list[str], task: str | None, arm: str | None)
         overrides: `"section.field=value"` items.
         task: label of one of the sweep's tasks; may be left out if there is one alone.
         arm: name of one of its arms.
+        budget: one of the budgets it declares.
 
     Returns:
         The validated configuration.
@@ -41,12 +44,14 @@ def resolve(path: Path, overrides: list[str], task: str | None, arm: str | None)
         UserError: if the file, an override, the task or the arm is wrong.
     """
     if "arms" not in read_yaml(path):
-        if task or arm:
-            raise UserError(f"--task and --arm pick from a sweep, and {path} is a single experiment: leave them out")
+        if task or arm or budget:
+            raise UserError(
+                f"--task, --arm and --budget pick from a sweep, and {path} is a single experiment: leave them out"
+            )
         return load_config(path, overrides)
     from rnnlab.sweep.definition import load_sweep_definition
 
-    plans = load_sweep_definition(path).plan()
+    plans = load_sweep_definition(path, budget).plan()
     tasks, arms = ({plan.task for plan in plans}, {plan.arm for plan in plans})
     task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
     for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):

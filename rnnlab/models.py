@@ -197,6 +197,33 @@ def build_model(config: Config) -> SequenceModel | EncoderDecoder:
     return EncoderDecoder(config) if config.task.answers == "decoder" else SequenceModel(config)
 
 
+def count_parameters(config: Config) -> int:
+    """Count the trained numbers of the network, from their shapes alone, without building it.
+
+    A matrix that is kept orthogonal or antisymmetric counts with every number that is stored for it.
+    """
+    task, model, cell = config.task, config.model, config.cell
+    directions = 1 + model.bidirectional
+
+    def encoded(symbols: int) -> tuple[int, int]:
+        """Inputs of the first layer, and weights of the embedding before it."""
+        embedded = model.input == "embedding"
+        return (model.embedding_size, symbols * model.embedding_size) if embedded else (symbols, 0)
+
+    def stack(input_size: int, directions: int) -> int:
+        sizes = [input_size, *[cell.output_size * directions] * (model.num_layers - 1)]
+        shapes = [shape for size in sizes for shape in cell.parameter_shapes(size).values()]
+        return directions * sum(map(math.prod, shapes))
+
+    inputs, count = encoded(task.input_size)
+    count += stack(inputs, directions)
+    if task.answers == "decoder":
+        inputs, embedding = encoded(task.output_size + task.symbols)
+        directions = 1
+        count += embedding + stack(inputs, directions)
+    return count + (cell.output_size * directions + 1) * task.output_size
+
+
 def _stack(config: Config, input_size: int, steps: int, stream: str, bidirectional: bool = False) -> Recurrent:
     """Recurrent layers as the configuration says, starting from a stream of their own."""
     return Recurrent(

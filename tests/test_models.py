@@ -1,11 +1,16 @@
 """From configuration to network."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from rnnlab.cells import CELLS
 from rnnlab.config import Config
-from rnnlab.models import SequenceModel
+from rnnlab.models import SequenceModel, build_model, count_parameters
 
+ADDING = {"kind": "adding", "length": 10}
+STACK = {"num_layers": 3, "bidirectional": True}
 SYMBOLS = {"task": {"kind": "copying", "length": 4}, "cell": {"kind": "gru", "hidden_size": 6}, "dtype": "float64"}
 
 
@@ -74,3 +79,23 @@ def test_noise_before_the_first_step_keeps_batch_norm_from_exploding_on_constant
 
     assert gradient(0.1) < 10
     assert not gradient(0.0) < 1e6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"cell": {"kind": kind, "hidden_size": 6}} for kind in CELLS),
+        *({"cell": {"kind": kind, "hidden_size": 6}, "model": STACK} for kind in ("vanilla", "lstm", "lru")),
+        {"cell": {"kind": "vanilla", "hidden_size": 6, "norm": "batch", "activation": "modrelu"}},
+        {"cell": {"kind": "lstm", "hidden_size": 6, "proj_size": 4}, "model": {"num_layers": 2}},
+        {"task": {"kind": "copying", "length": 5}, "model": STACK},
+        {"task": {"kind": "temporal_order", "length": 20}, "model": {"input": "embedding", "embedding_size": 5}},
+        {"task": {"kind": "reversal", "length": 4}, "model": STACK},
+        {"task": {"kind": "reversal", "length": 4}, "model": {"input": "embedding"}},
+        {"task": {"kind": "autoencoding", "features": 3}},
+    ],
+)
+def test_the_count_is_that_of_the_network(changes: dict[str, Any]) -> None:
+    config = Config.parse({"task": ADDING, "cell": {"kind": "vanilla", "hidden_size": 6}} | changes)
+    built = sum(p.numel() for p in build_model(config).parameters() if p.requires_grad)
+    assert count_parameters(config) == built

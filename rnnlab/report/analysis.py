@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
+from rnnlab.config import Config
+from rnnlab.models import count_parameters
 from rnnlab.report.across import overall_table
 from rnnlab.report.budget import budget_table
 from rnnlab.report.front import front_table
@@ -18,10 +21,9 @@ from rnnlab.report.statistics import (
     solve_table,
     task_of,
 )
-from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.factors import plain_arm
+from rnnlab.sweep.definition import StudyPlan, SweepDefinition
+from rnnlab.sweep.factors import plain_arm, searched
 from rnnlab.sweep.samplers import objectives
-from rnnlab.sweep.space import Space
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,14 @@ class Analysis:
     Attributes:
         runs: one row a run, with the column decay_rate_early.
         reference: the arm that others are to improve on, if there is one.
-        ablation: one row a task and arm, from `ablation_table`.
+        ablation: one row a task and arm, from `ablation_table`, with the columns width (hidden size) and parameters
+            (how many are trained) of its tuned network.
         overall: one row an arm, from `overall_table`; empty for a single task.
         comparisons: one row a task and pair of arms, from `comparison_table`.
         solving: the share of solved runs over training, from `solve_table`.
         health: one row a task and measure, from `health_table`.
         importance: one row a task and arm: predicted (R²), and for each searched hyperparameter the share of variance
-            it explains by itself, NaN where that is unknown.
+            it explains by itself, NaN where that is unknown or the arm does not search it.
         budget: one row a task and arm, from `budget_table`.
         front: one row a search trial on the Pareto front of its arm; empty where cost was no objective.
     """
@@ -66,16 +69,16 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
     ablation = ablation_table(runs)
     reference = plain_arm(definition)
     order = dict.fromkeys(ablation["task"])
-    overall, front = overall_table(runs), front_table(runs, definition.search)
+    overall, front = overall_table(runs), front_table(runs, searched(definition))
     return Analysis(
         runs=runs,
         reference=reference,
-        ablation=ablation,
+        ablation=pd.concat([ablation, _sizes(runs, ablation, definition)], axis=1),
         overall=overall if len(order) > 1 else overall.iloc[:0],
         comparisons=comparison_table(runs, reference),
         solving=solve_table(runs),
         health=pd.concat([_health(runs.loc[runs["task"] == label]) for label in order], ignore_index=True),
-        importance=_importance(runs, ablation, definition.search),
+        importance=_importance(runs, ablation, definition),
         budget=ablation[["task", "arm"]].merge(budget_table(runs), on=["task", "arm"], how="left"),
         front=front if objectives(definition.sampler) > 1 else front.iloc[:0],
     )
@@ -91,13 +94,33 @@ def _health(runs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _importance(runs: pd.DataFrame, ablation: pd.DataFrame, space: Space) -> pd.DataFrame:
+def _importance(runs: pd.DataFrame, ablation: pd.DataFrame, definition: SweepDefinition) -> pd.DataFrame:
     """Importance of the searched hyperparameters, arm by arm, in the order of the ablation table."""
-    search = search_trials(runs)
+    search, names = search_trials(runs), searched(definition)
     rows = []
     for label, arm in zip(ablation["task"], ablation["arm"], strict=True):
         trials = search.loc[(search["task"] == label) & (search["arm"] == arm)]
+        space = definition.space(arm)
         found = importance(trials, goodness(trials, task_of(trials.iloc[0])), space) if len(trials) else None
         shares = found.shares if found else {}
-        rows.append([label, arm, found.predicted if found else math.nan, *(shares.get(x, math.nan) for x in space)])
-    return pd.DataFrame(rows, columns=["task", "arm", "predicted", *space])
+        rows.append([label, arm, found.predicted if found else math.nan, *(shares.get(x, math.nan) for x in names)])
+    return pd.DataFrame(rows, columns=["task", "arm", "predicted", *names])
+
+
+def _sizes(runs: pd.DataFrame, ablation: pd.DataFrame, definition: SweepDefinition) -> pd.DataFrame:
+    """Hidden size and number of parameters of the tuned network of each row of the ablation table."""
+    plans = {plan.name: plan for plan in definition.plan()}
+    sizes = []
+    for label, arm in zip(ablation["task"], ablation["arm"], strict=True):
+        of_arm = runs.loc[(runs["task"] == label) & (runs["arm"] == arm)]
+        final, *_ = of_arm.sort_values("phase").to_dict("records")  # before search, where there is one
+        config = _trained(plans[f"{label}/{arm}"], final)
+        sizes.append((config.cell.hidden_size, count_parameters(config)))
+    return pd.DataFrame(sizes, columns=["width", "parameters"], index=ablation.index)
+
+
+def _trained(plan: StudyPlan, run: dict[Any, Any]) -> Config:
+    """The configuration of a run, from the values that the search gave it."""
+    point = {name: run[f"param.{name}"] for name in plan.space}
+    # A choice of none has become NaN in a column of numbers.
+    return plan.config({name: None if value != value else value for name, value in point.items()}, run["seed"])

@@ -8,7 +8,7 @@ import pandas as pd
 from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.report.statistics import has_result
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.factors import plain_arm
+from rnnlab.sweep.factors import plain_arm, searched
 from rnnlab.sweep.numbers import chance, count, listing
 from rnnlab.sweep.space import Dimension
 
@@ -96,14 +96,16 @@ def _power(table: pd.DataFrame, definition: SweepDefinition) -> str:
 
 def _edges(runs: pd.DataFrame, definition: SweepDefinition) -> list[str]:
     """Tuned values at an end of their range, beyond which a better one may lie."""
-    final = runs.query("phase == 'final'").sort_values(["task", "arm"]).drop_duplicates(["task", "arm"])
+    one_each = runs.query("phase == 'final'").sort_values(["task", "arm"]).drop_duplicates(["task", "arm"])
+    final = one_each.to_dict("records")
     sentences = []
-    for name, dimension in definition.search.items():
+    for name in searched(definition):
+        column = f"param.{name}"
         for side in ("lower", "upper"):
             studies = [
-                f"{task}/{arm} ({value:g})"
-                for task, arm, value in zip(final["task"], final["arm"], final[f"param.{name}"], strict=True)
-                if _edge(value, dimension) == side
+                f"{run['task']}/{run['arm']} ({run[column]:g})"
+                for run in final
+                if name in (space := definition.space(run["arm"])) and _edge(run[column], space[name]) == side
             ]
             if studies:
                 sentences.append(

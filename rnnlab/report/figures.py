@@ -71,7 +71,8 @@ def task_figures(
         yield Figure(
             f"learning-rate-{task.label}",
             "Learning-rate sensitivity",
-            "Every search trial, by the mean over its seeds; these trials chose the learning rate and are no results.",
+            "Every search trial, by the mean over its seeds; these trials chose the learning rate and are no results. "
+            "Where more than the learning rate is searched, neighbouring trials differ in that too.",
             plots.lr_sensitivity(search_trials(runs)),
         )
 

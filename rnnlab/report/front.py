@@ -1,10 +1,11 @@
 """Score against cost: the search trials that no other trial of their arm beats in both."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from rnnlab.report.statistics import has_result, search_trials
-from rnnlab.sweep.space import Space
 
 NUMBERS = ("objective", "score_name", "score", "cost")
 
@@ -27,12 +28,12 @@ def pareto_front(points: np.ndarray) -> np.ndarray:
     return front
 
 
-def front_table(runs: pd.DataFrame, space: Space) -> pd.DataFrame:
+def front_table(runs: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """The Pareto front of objective and cost of every arm on every task, among the search trials that have both.
 
     Args:
         runs: from `rnnlab.tracking.reader.load_sweep`.
-        space: what was searched.
+        names: what was searched, in any arm.
 
     Returns:
         Columns task, arm, trial, one for each searched hyperparameter, objective (what tuning minimises), score_name,
@@ -46,5 +47,5 @@ def front_table(runs: pd.DataFrame, space: Space) -> pd.DataFrame:
         for _, group in known.groupby(["task", "arm"])
     ]
     table = pd.concat(rows or [known])
-    points = {name: table[f"param.{name}"] for name in space}
+    points = {name: table[f"param.{name}"] for name in names}
     return table[["task", "arm", "trial"]].assign(**points, **{name: table[name] for name in NUMBERS})

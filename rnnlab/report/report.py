@@ -102,6 +102,8 @@ def read_sweep(name: str, uri: str) -> Sweep:
         path = Path(client.download_artifacts(newest["parent_id"], "sweep.yaml", folder))
         definition, source = load_sweep_definition(path), path.read_text(encoding="utf-8")
         tags = client.get_run(newest["run_id"]).data.tags
+    planned = {plan.name for plan in definition.plan()}  # an arm of an earlier start may be gone from the newest
+    runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
     return Sweep(definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))})
@@ -154,11 +156,18 @@ def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: st
         "table": ablation_cells(rows, runs, against, task, sweep.definition),
         "health": health(decay),
         "importance": importance_cells(importance),
-        "no_importance": why_unknown(sweep.definition.search, int(rows["search_done"].max())),
+        "no_importance": _no_importance(rows, sweep.definition),
         "front": front_cells(front, sweep.definition),
         "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
         "commands": [(row["arm"], row["command"]) for row in rows.to_dict("records") if row["command"]],
     }
+
+
+def _no_importance(rows: pd.DataFrame, definition: SweepDefinition) -> str:
+    """Why the importance of hyperparameters cannot be told of any arm."""
+    trials = rows["search_done"].to_numpy(int).max()
+    reasons = dict.fromkeys(why_unknown(definition.space(arm), trials) for arm in rows["arm"])
+    return "; ".join(filter(None, reasons))
 
 
 def _write_tables(analysis: Analysis, texts: dict[str, Cells], folder: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from rnnlab.report.budget import PHASES
 from rnnlab.report.importance import PREDICTABLE
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.factors import factors
+from rnnlab.sweep.factors import factors, searched
 from rnnlab.sweep.numbers import chance, duration, interval, median, number, whole
 from rnnlab.tasks import Task
 
@@ -21,16 +21,21 @@ def ablation_cells(
     """The results of one task, an arm a row; an arm that solved the task on every seed is bold.
 
     Args:
-        rows: rows of the task from `ablation_table`.
+        rows: rows of the task from `rnnlab.report.analysis.Analysis.ablation`.
         runs: runs of the task.
         contests: pairs of the task with the reference arm, from `comparison_table`; none if there is no such arm.
         task: that task.
         definition: what was planned.
     """
     tuned = runs.query("phase == 'final'").drop_duplicates("arm").set_index("arm")
+
+    def tuned_value(name: str, arm: str) -> str:
+        return _setting(tuned[f"param.{name}"].get(arm, math.nan)) if name in definition.space(arm) else "–"
+
     against = {row["arm"]: row for row in contests.to_dict("records")}
     beats = [f"Beats {contests['other'].iloc[0]} [95%]", "p (Holm)"] if len(contests) else []
-    header = ["Arm", *(f"Tuned {name}" for name in definition.search)]
+    names = searched(definition)
+    header = ["Arm", "Width", "Parameters", *(f"Tuned {name}" for name in names)]
     header += [f"{task.score_name} [95%]", "Middle half [95%]", *beats, "Solved [95%]", "Steps to solve [95%]"]
     header += ["Diverged [95%]", "Failed", "Decay at start", "Decay at end"]
     cells = [header]
@@ -42,7 +47,9 @@ def ablation_cells(
         cells.append(
             [
                 f"**{arm}**" if 0 < row["seeds"] == row["solved"] else arm,
-                *(_setting(tuned[f"param.{name}"].get(arm, math.nan)) for name in definition.search),
+                str(row["width"]),
+                f"{row['parameters']:,}",
+                *(tuned_value(name, arm) for name in names),
                 interval(row["score"], row["low"], row["high"]),
                 interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
                 *rivalry,
@@ -83,10 +90,11 @@ def front_cells(front: pd.DataFrame, definition: SweepDefinition) -> Cells:
     """Score against cost on one task; the point of each arm that was trained again is bold."""
     if front.empty:
         return []
-    cells = [["Arm", *definition.search, "Objective", str(front["score_name"].iloc[0]), "Cost"]]
+    names = searched(definition)
+    cells = [["Arm", *names, "Objective", str(front["score_name"].iloc[0]), "Cost"]]
     retrained = ~front.duplicated("arm")
     for row, again in zip(front.to_dict("records"), retrained, strict=True):
-        point = [_setting(row[name]) for name in definition.search]
+        point = [_setting(row[name]) if name in definition.space(row["arm"]) else "–" for name in names]
         numbers = [number(row[name]) for name in ("objective", "score", "cost")]
         cells.append([f"**{row['arm']}**" if again else str(row["arm"]), *point, *numbers])
     return cells

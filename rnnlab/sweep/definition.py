@@ -3,19 +3,23 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import Field, field_validator, model_validator
 
 from rnnlab.config import Config, override, read_yaml
 from rnnlab.errors import UserError, nearest
 from rnnlab.options import Options
+from rnnlab.sweep.arm import Arm
+from rnnlab.sweep.budgets import with_budget
 from rnnlab.sweep.pruners import Pruner, check_pruner
-from rnnlab.sweep.samplers import Sampler, check_space, exhaustive_points, planned_points
-from rnnlab.sweep.space import Dimension, Point
+from rnnlab.sweep.samplers import Sampler, check_own_space, check_space, exhaustive_points, planned_points, with_own
+from rnnlab.sweep.sizes import WIDTH, check_same_size, matching_width
+from rnnlab.sweep.space import Dimension, Point, Space
 
 Phase = Literal["search", "final"]
 
@@ -32,11 +36,15 @@ class StudyPlan:
         task: the task's label.
         arm: the arm's name.
         settings: the arm's configuration but for the searched fields and the seed.
+        own: the hyperparameters that are searched in this arm alone.
+        space: all that are searched in it, those of every arm first.
     """
 
     task: str
     arm: str
     settings: dict[str, Any]
+    own: Space
+    space: Space
 
     @property
     def name(self) -> str:
@@ -66,12 +74,14 @@ class SweepDefinition(Options):
     """A configuration without task and seed, which every arm starts from."""
     tasks: list[dict[str, Any]] = Field(min_length=1)
     """Each a task's fields, and under `with` dotted overrides of the base for that task."""
-    arms: dict[str, dict[str, Any]] = Field(min_length=1)
-    """Dotted overrides of the base, by arm; an arm wins over `with`."""
+    arms: dict[str, Arm] = Field(min_length=1)
+    """Dotted overrides of the base, by arm; an arm wins over `with`. Under `search`, hyperparameters of its own."""
+    equal: Literal["width", "parameters"] = "width"
+    """What arms have in common: the base's hidden size, or as nearly as can be its number of trained parameters."""
     search: dict[str, Dimension] = Field(min_length=1)
     """The nuisance hyperparameters, by dotted name: the same space for every arm."""
     trials: int | None = Field(default=None, ge=1)
-    """Search trials of each arm on each task; grid and brute force bring their own number."""
+    """Search trials of each arm on each task, however much it searches; grid and brute force bring their own number."""
     search_seeds: int = Field(default=1, ge=1, le=FIRST_FINAL_SEED)
     """Seeds on which every search trial is trained, the same ones in every trial; their mean objective counts."""
     seeds: int = Field(default=3, ge=1)
@@ -81,6 +91,8 @@ class SweepDefinition(Options):
     pruner: Pruner = "none"
     workers: int = Field(default=2, ge=1)
     """Worker processes; says how fast, never what, and so is no part of the hash."""
+    budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By name, other values of these fields, `base.` in front of those of the base; see `rnnlab.sweep.budgets`."""
 
     @field_validator("name")
     @classmethod
@@ -89,13 +101,15 @@ class SweepDefinition(Options):
 
     @field_validator("arms")
     @classmethod
-    def _check_arm_names(cls, arms: dict[str, Any]) -> dict[str, Any]:
+    def _check_arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
         for arm in arms:
             _checked_name(arm)
         return arms
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name, arm in self.arms.items():
+            check_own_space(self.sampler, arm.search, f"arms.{name}.search")
         check_space(self.sampler, self.search, self.trials)
         self._check_owners()
         plans = self.plan()
@@ -106,8 +120,9 @@ class SweepDefinition(Options):
                 "length or variant, so put one into a sweep of its own"
             )
         for plan in plans:
-            for point in self._probing_points(plan):
-                plan.config(point, self.seed)
+            points = [plan.config(point, self.seed) for point in self._probing_points(plan)]
+            if self.equal == "parameters":
+                check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
         configs = (plan.config({}, self.seed) for plan in plans)
         check_pruner(self.pruner, self.sampler, self.search_seeds, configs)
         return self
@@ -115,8 +130,12 @@ class SweepDefinition(Options):
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which decides what is run."""
-        data = self.model_dump(mode="json", exclude={"workers", "question"})
+        data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """Write what was set, so that reading it again gives the same sweep."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
 
     @property
     def search_trials(self) -> int:
@@ -134,56 +153,85 @@ class SweepDefinition(Options):
         for entry in self.tasks:
             task = {key: value for key, value in entry.items() if key != "with"}
             shared = override({**self.base, "task": task}, entry.get("with") or {})
-            for arm, changes in self.arms.items():
-                settings = override(shared, changes)
-                config = Config.parse(settings, f"arm '{arm}' on task {task.get('kind')}")
-                plans.append(StudyPlan(config.task.label, arm, settings))
+            for name, arm in self.arms.items():
+                settings = override(shared, arm.overrides)
+                config = Config.parse(settings, f"arm '{name}' on task {task.get('kind')}")
+                if self.equal == "parameters":
+                    base = Config.parse(shared, f"the base on task {task.get('kind')}")
+                    settings = override(settings, {WIDTH: matching_width(config, base)})
+                plans.append(StudyPlan(config.task.label, name, settings, arm.search, self.space(name)))
         return plans
+
+    def space(self, arm: str) -> Space:
+        """Everything that is searched in an arm: the shared hyperparameters, then its own."""
+        return {**self.search, **self.arms[arm].search}
 
     def planned_points(self, plan: StudyPlan) -> list[Point]:
         """The point of every search slot; empty where the sampler is asked when the slot is taken up."""
-        return planned_points(self.sampler, self.search, self.search_trials, self.seed, plan.task)
+        shared = planned_points(self.sampler, self.search, self.search_trials, self.seed, plan.task)
+        return with_own(shared, plan.own, self.seed, plan.name)
 
     def final_seeds(self) -> list[int]:
         """Fresh seeds, the same for every arm; the search uses `seed` and those right after it."""
         return [self.seed + FIRST_FINAL_SEED + k for k in range(self.seeds)]
 
     def _check_owners(self) -> None:
-        """Task, seed and searched fields are set in one place each."""
-        overrides = [(f"arms.{arm}", changes) for arm, changes in self.arms.items()]
-        overrides += [(f"tasks.{k}.with", entry.get("with") or {}) for k, entry in enumerate(self.tasks)]
-        for where, changes in [("base", self.base), *overrides, ("search", self.search)]:
+        """Task, seed, searched fields and, among arms of equal size, the width are set in one place each."""
+        arms = [(f"arms.{name}", arm.overrides) for name, arm in self.arms.items()]
+        tasks = [(f"tasks.{k}.with", entry.get("with") or {}) for k, entry in enumerate(self.tasks)]
+        spaces = [("search", self.search), *((f"arms.{name}.search", arm.search) for name, arm in self.arms.items())]
+        for where, changes in [("base", self.base), *arms, *tasks, *spaces]:
             if not isinstance(changes, dict):
                 raise ValueError(f"{where} = {changes!r} is not a mapping of dotted names to values")
             for name in changes:
                 if name.split(".")[0] in ("task", "seed"):
                     raise ValueError(f"{where}.{name}: the sweep sets task and seed itself, under 'tasks' and 'seed'")
-        for where, changes in overrides:
-            if both := sorted(set(changes) & set(self.search)):
-                raise ValueError(f"{where} fixes {both[0]}, which the search varies: drop one of them")
+        for where, changes in [*arms, *tasks]:
+            _refuse_both(where, changes, self.search, "which the search varies")
+        for name, arm in self.arms.items():
+            _refuse_both(f"arms.{name}.search", arm.search, self.search, "which the search varies in every arm")
+            _refuse_both(f"arms.{name}", arm.overrides, arm.search, f"which arms.{name}.search varies")
+        if self.equal == "parameters":
+            for where, changes in [*arms, *spaces]:
+                if WIDTH in dict(_leaves(changes)):
+                    raise ValueError(
+                        f"{where} sets {WIDTH}, which equal = 'parameters' chooses for every arm: drop it there, and "
+                        "set the width to be matched in the base"
+                    )
 
     def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
         """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
         fields = dict(_leaves(plan.config({}, self.seed).model_dump(mode="json")))
-        for name in self.search:
+        for name in plan.space:
             if name not in fields:
+                why = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
+                whose = "" if name in plan.own else ", and the search space is the same for every arm"
                 raise UserError(
-                    f"search.{name}: arm '{plan.arm}' on {plan.task} has no such field, and the search space is the "
-                    f"same for every arm: {nearest(name, fields)}"
+                    f"{why}: arm '{plan.arm}' on {plan.task} has no such field{whose}: {nearest(name, fields)}"
                 )
-        first = {name: dimension.extremes()[0] for name, dimension in self.search.items()}
-        for name, dimension in self.search.items():
+        first = {name: dimension.extremes()[0] for name, dimension in plan.space.items()}
+        for name, dimension in plan.space.items():
             for value in dimension.extremes():
                 yield {**first, name: value}
 
 
-def load_sweep_definition(path: str | Path) -> SweepDefinition:
-    """Read a sweep and check every configuration it leads to.
+def load_sweep_definition(path: str | Path, budget: str | None = None) -> SweepDefinition:
+    """Read a sweep and check every configuration it leads to, at all of its budgets.
+
+    Args:
+        path: its YAML file.
+        budget: one of the budgets it declares; its own fields as they are if none.
 
     Raises:
         UserError: if anything in it is wrong; names the arm where it is an arm's.
     """
-    return SweepDefinition.parse(read_yaml(path), str(path))
+    data = read_yaml(path)
+    definition = SweepDefinition.parse(data, str(path))
+    sized = {
+        name: SweepDefinition.parse(with_budget(data, name), f"{path} --budget {name}")
+        for name in [*definition.budgets, *([budget] if budget is not None else [])]
+    }
+    return definition if budget is None else sized[budget]
 
 
 def _checked_name(name: str) -> str:
@@ -192,7 +240,12 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _refuse_both(where: str, changes: Mapping[str, Any], others: Mapping[str, Any], why: str) -> None:
+    if both := sorted(set(changes) & set(others)):
+        raise ValueError(f"{where} fixes {both[0]}, {why}: drop one of them")
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         yield f"{prefix}{key}", value
         if isinstance(value, dict):

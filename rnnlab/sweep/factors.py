@@ -5,8 +5,14 @@ from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.numbers import listing
+from rnnlab.sweep.numbers import count, listing
 from rnnlab.sweep.space import Dimension
+
+SIZES = {
+    "width": "the hidden size of the base in every arm that does not set its own",
+    "parameters": "in every arm the hidden size that brings its number of parameters closest to that of the base",
+}
+"""What `equal` means."""
 
 
 class Factor(NamedTuple):
@@ -25,7 +31,7 @@ class Factor(NamedTuple):
 
 def plain_arm(definition: SweepDefinition) -> str | None:
     """The arm that changes nothing of the base, which others are to improve on; None if there is none, or several."""
-    plain = [arm for arm, changes in definition.arms.items() if not changes]
+    plain = [name for name, arm in definition.arms.items() if arm.is_plain]
     return plain[0] if len(plain) == 1 else None
 
 
@@ -34,9 +40,9 @@ def factors(definition: SweepDefinition) -> list[Factor]:
 
     Reference: Godbole et al. 2023, "Deep Learning Tuning Playbook", on scientific, nuisance and fixed hyperparameters.
     """
-    arms = [f"{arm} ({_settings(changes) or 'the base as it is'})" for arm, changes in definition.arms.items()]
+    arms = [f"{name} ({_settings(arm.overrides) or 'the base as it is'})" for name, arm in definition.arms.items()]
     tasks = [_task(entry) for entry in definition.tasks]
-    searched = [
+    shared = [
         Factor("nuisance", f"`{name}`", f"searched, {span(dimension)}, alike for every arm")
         for name, dimension in definition.search.items()
     ]
@@ -44,10 +50,42 @@ def factors(definition: SweepDefinition) -> list[Factor]:
     return [
         Factor("scientific", "arm", "; ".join(arms)),
         Factor("scientific" if len(tasks) > 1 else "fixed", "task", "; ".join(tasks)),
-        *searched,
+        *shared,
+        *_own(definition),
         Factor("nuisance", "seed", f"{searching} in the search, fresh ones afterwards, alike for every arm"),
+        Factor("fixed", "search budget", search_budget(definition)),
+        Factor("fixed", "size", SIZES[definition.equal]),
         Factor("fixed", "settings", _settings(definition.base, without=set(definition.search)) or "none of its own"),
         Factor("fixed", "everything else", "the defaults, as logged with every run"),
+    ]
+
+
+def searched(definition: SweepDefinition) -> list[str]:
+    """Every hyperparameter that some arm searches, those of every arm first."""
+    return list(dict.fromkeys([*definition.search, *(name for arm in definition.arms.values() for name in arm.search)]))
+
+
+def search_budget(definition: SweepDefinition) -> str:
+    """Say what every arm gets for its search, and how many hyperparameters it spends that on."""
+    arms: dict[int, list[str]] = {}
+    for name, arm in definition.arms.items():
+        arms.setdefault(len(definition.search) + len(arm.search), []).append(name)
+    each = f"{count(definition.search_trials, 'trial')} in every arm, over"
+    if len(arms) == 1:
+        return f"{each} {count(next(iter(arms)), 'hyperparameter')}"
+    spent = [f"{count(n, 'hyperparameter')} in {listing(names)}" for n, names in sorted(arms.items())]
+    return f"{each} {', over '.join(spent)}: what an arm searches besides does not buy it trials"
+
+
+def _own(definition: SweepDefinition) -> list[Factor]:
+    """What is searched in some arms alone."""
+    arms: dict[tuple[str, str], list[str]] = {}
+    for name, arm in definition.arms.items():
+        for field, dimension in arm.search.items():
+            arms.setdefault((field, span(dimension)), []).append(name)
+    return [
+        Factor("nuisance", f"`{field}`", f"searched, {values}, in {listing(names)} alone")
+        for (field, values), names in arms.items()
     ]
 
 

@@ -1,31 +1,25 @@
-"""What a sweep is going to do and how long that may take, said before anything is started."""
+"""How long a sweep may take: every kind of work is timed for a moment, and added up."""
 
 import itertools
 import math
-import os
-import textwrap
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from statistics import median
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rnnlab.config import Config, override
 from rnnlab.doctor import usable_cores
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
-from rnnlab.sweep.factors import factors
-from rnnlab.sweep.numbers import count, duration, number
+from rnnlab.sweep.space import Point, Space
 from rnnlab.training.loop import EVALUATION_CHUNK, Interrupted, recorded_steps, run
 
 STUDY_SECONDS = 1.0
 """Longest time spent on one study, once every kind of work has been timed there."""
 TOTAL_SECONDS = 20.0
-"""After so long, a study is measured only if its task has not been met before."""
+"""After so long, a study is measured only if nothing else tells of its arm or its task."""
 PROBING_UPDATES = 400
 """Updates that settle what an update takes where they are quick."""
 START_SECONDS = 8.0
@@ -66,7 +60,7 @@ class StudyForecast:
         plan: which.
         config: the point at which it was measured.
         costs: of its parts.
-        measured: whether they were measured there, rather than taken from the slowest arm measured on its task.
+        measured: whether they were measured there, rather than worked out from its arm and its task elsewhere.
     """
 
     plan: StudyPlan
@@ -81,7 +75,7 @@ class StudyForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a whole sweep will cost.
+    """What a whole sweep will cost, if every run uses its whole budget of updates.
 
     Attributes:
         definition: the sweep.
@@ -108,6 +102,11 @@ class Forecast:
         slowest = max(study.run_seconds for study in self.studies)
         rounds = math.ceil(search / at_once) * self.definition.search_seeds + math.ceil(final / at_once)
         return START_SECONDS + max(work, slowest * rounds)
+
+    @property
+    def updates(self) -> int:
+        """Training updates of all runs together."""
+        return sum(study.config.training.steps for study in self.studies) * self.runs
 
     @property
     def is_upper_bound(self) -> bool:
@@ -160,7 +159,12 @@ def probing_run(config: Config) -> Config:
     return Config.parse(override(config.model_dump(mode="json"), changes))
 
 
-def forecast(definition: SweepDefinition, workers: int | None = None, console: Console | None = None) -> Forecast:
+def forecast(
+    definition: SweepDefinition,
+    workers: int | None = None,
+    console: Console | None = None,
+    seconds: float = TOTAL_SECONDS,
+) -> Forecast:
     """Measure every arm on every task for a moment, and add up.
 
     Dimensions of the search that set a size are measured at their last value, the high end of a range; the learning
@@ -170,115 +174,47 @@ def forecast(definition: SweepDefinition, workers: int | None = None, console: C
         definition: the sweep.
         workers: number of worker processes; the definition's by default.
         console: where a terminal shows what is being measured.
+        seconds: wall time after which the first arm is still measured on every task, and every arm on the first, from
+            which the rest is worked out.
 
     Raises:
         UserError: if data are missing.
     """
-    point = {name: d.extremes()[0 if name.startswith("optimizer.") else -1] for name, d in definition.search.items()}
     plans = definition.plan()
-    configs = {plan.name: plan.config(point, definition.seed) for plan in plans}
-    costs = _measure_each(plans, configs, console or Console(quiet=True))
-    measured = [plan for plan in plans if plan.name in costs]
-    slowest = {plan.task: costs[plan.name] for plan in sorted(measured, key=lambda plan: costs[plan.name].update)}
-    studies = [
-        StudyForecast(plan, configs[plan.name], costs.get(plan.name, slowest[plan.task]), plan.name in costs)
-        for plan in plans
-    ]
+    configs = {plan.name: plan.config(_typical_point(plan.space), definition.seed) for plan in plans}
+    costs = _measure_each(plans, configs, console or Console(quiet=True), seconds)
+    every = {plan.name: costs.get(plan.name) or _worked_out(plan, plans[0], costs) for plan in plans}
+    studies = [StudyForecast(plan, configs[plan.name], every[plan.name], plan.name in costs) for plan in plans]
     return Forecast(definition, workers or definition.workers, tuple(studies))
 
 
-def print_forecast(definition: SweepDefinition, workers: int | None, console: Console) -> None:
-    """Print what a sweep is going to do, measure, and print how long it may take: a table in a terminal, else lines."""
-    _print_plan(definition, workers or definition.workers, console)
-    busy = os.getloadavg()[0]
-    expected = forecast(definition, workers, console)
-    if console.is_terminal:
-        console.print(_table(expected))
-    else:
-        for study in expected.studies:
-            cells = zip(_columns(expected), _cells(study, expected), strict=True)
-            _say(console, "measured", f"{study.plan.name}: {', '.join(f'{name} {cell}' for name, cell in cells)}")
-    if not all(study.measured for study in expected.studies):
-        _say(console, "", "A dash was not measured, to save time: taken for as slow as the slowest arm on its task.")
-    shared = count(expected.workers, "worker")
-    less = "; less where runs end before their budget of updates is spent" if expected.is_upper_bound else ""
-    _say(console, "estimate", f"about {duration(expected.seconds)} with {shared} on this machine{less}")
-    if busy > 1:
-        _say(console, "", f"Other processes keep about {busy:.1f} cores busy: it takes longer while they do.")
-    _say(console, "", "Nothing was started, nothing was written.")
+def _typical_point(space: Space) -> Point:
+    return {name: d.extremes()[0 if name.startswith("optimizer.") else -1] for name, d in space.items()}
 
 
-def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> None:
-    arms, tasks = len(definition.arms), len(definition.tasks)
-    search, final, seeds = definition.search_trials, definition.seeds, definition.search_seeds
-    several = f" of {seeds} seeds" if seeds > 1 else ""
-    each = f"({count(search, 'search trial')}{several} + {count(final, 'final run')})"
-    runs = arms * tasks * (definition.search_runs + final)
-    _say(console, "sweep", f"{definition.name}: {definition.question}".rstrip(": "))
-    _say(
-        console,
-        "planned",
-        f"{count(arms, 'arm')} × {count(tasks, 'task')} × {each} = {count(runs, 'run')}, "
-        f"{definition.sampler} sampler, {definition.pruner.replace('none', 'no')} pruner, {count(workers, 'worker')}",
-    )
-    for factor in factors(definition):
-        _say(console, factor.role, f"{factor.name}: {factor.values}".replace("`", ""))
-
-
-def _table(expected: Forecast) -> Table:
-    """One row an arm, task by task."""
-    tasks = list(dict.fromkeys(study.plan.task for study in expected.studies))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("measured now", no_wrap=True, overflow="ellipsis", max_width=24)
-    for name in _columns(expected):
-        table.add_column(name, justify="right", no_wrap=True)
-    for task in tasks:
-        table.add_row(Text(task, style="bold"))
-        for study in [study for study in expected.studies if study.plan.task == task]:
-            table.add_row(f"  {study.plan.arm}", *_cells(study, expected))
-    return table
-
-
-def _columns(expected: Forecast) -> list[str]:
-    return ["update", "recorded", "evaluation", "≈ a run", f"≈ {expected.runs} runs"]
-
-
-def _cells(study: StudyForecast, expected: Forecast) -> list[str]:
-    costs = (study.costs.update, study.costs.recorded, study.costs.evaluation)
-    times = [f"{number(1000 * cost, 2)} ms" if study.measured else "–" for cost in costs]
-    return [*times, duration(study.run_seconds), duration(study.run_seconds * expected.runs)]
-
-
-def _measure_each(plans: list[StudyPlan], configs: dict[str, Config], console: Console) -> dict[str, Costs]:
-    """Measure arm by arm through all tasks, so that every task is met early; leave out the rest once time is up."""
-    arms = list(dict.fromkeys(plan.arm for plan in plans))
-    each = min(STUDY_SECONDS, TOTAL_SECONDS / len(plans))
+def _measure_each(
+    plans: list[StudyPlan], configs: dict[str, Config], console: Console, seconds: float
+) -> dict[str, Costs]:
+    """Measure the first arm on every task and every arm on the first task, and others until time is up."""
+    first = plans[0]
+    needed = [plan for plan in plans if plan.arm == first.arm or plan.task == first.task]
+    each = min(STUDY_SECONDS, seconds / len(plans), seconds / len(needed))
     costs: dict[str, Costs] = {}
-    met: set[str] = set()
     began = time.perf_counter()
     with console.status("") as spinner:
-        for plan in sorted(plans, key=lambda plan: arms.index(plan.arm)):
-            if plan.task in met and time.perf_counter() - began > TOTAL_SECONDS:
-                continue
-            met.add(plan.task)
+        for plan in [*needed, *(plan for plan in plans if plan not in needed)]:
+            if plan not in needed and time.perf_counter() - began > seconds:
+                break
             spinner.update(f"measuring {plan.name}")
             costs[plan.name] = measure(configs[plan.name], each)
     return costs
 
 
-def _say(console: Console, label: str, text: str) -> None:
-    """Print a text beside its label, wrapped in a terminal and on one line elsewhere."""
-    indent = " " * 12
-    width = console.width if console.is_terminal else len(indent) + len(text) + 1
-    lines = textwrap.fill(
-        text,
-        width,
-        initial_indent=f"{label:<12}",
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
-    console.print(lines, markup=False, highlight=False, soft_wrap=True)
+def _worked_out(plan: StudyPlan, first: StudyPlan, costs: dict[str, Costs]) -> Costs:
+    """What the first arm takes on this task, times how much more this arm takes than the first on the first task."""
+    places = ((plan.task, first.arm), (first.task, plan.arm), (first.task, first.arm))
+    parts = zip(*(astuple(costs[f"{task}/{arm}"]) for task, arm in places), strict=True)
+    return Costs(*(on_task * (of_arm / of_both if of_both else 1) for on_task, of_arm, of_both in parts))
 
 
 def _evaluated(config: Config) -> tuple[int, int]:

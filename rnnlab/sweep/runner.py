@@ -1,5 +1,6 @@
 """Runs a sweep from its definition to its last trial, from wherever an earlier start left it."""
 
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from rich.console import Console
 
 from rnnlab.errors import UserError
 from rnnlab.seeding import make_generator
+from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.dry_run import say_cost
 from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.numbers import count
 from rnnlab.sweep.pool import WorkerPool, end_leftover_workers
 from rnnlab.sweep.progress import make_display
 from rnnlab.sweep.state import SweepState, read_state
@@ -24,6 +28,7 @@ from rnnlab.tracking.store import prepare, tracking_uri
 def run_sweep(
     path: str | Path,
     *,
+    budget: str | None = None,
     workers: int | None = None,
     root: str | Path = "runs",
     console: Console | None = None,
@@ -32,6 +37,7 @@ def run_sweep(
 
     Args:
         path: its YAML definition.
+        budget: one of the budgets it declares; its own fields as they are if none.
         workers: number of worker processes; the definition's by default.
         root: folder that holds `sweeps/<name>`, the state from which a sweep goes on.
         console: where progress is shown; standard output by default.
@@ -43,7 +49,7 @@ def run_sweep(
         UserError: if the definition is wrong or differs from that of the sweep in progress, another process runs
             the sweep, the journal is unreadable, or the tracking store cannot be used.
     """
-    definition = load_sweep_definition(path)
+    definition = load_sweep_definition(path, budget)
     for plan in definition.plan():  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
     if workers is not None and workers < 1:
@@ -51,19 +57,21 @@ def run_sweep(
     folder = Path(root).absolute() / "sweeps" / definition.name
     console = console or Console()
     with _owned(folder):
-        _adopt(Path(path), definition, folder)
+        _adopt(Path(path), budget, definition, folder)
         end_leftover_workers(folder)
         storage = open_storage(folder, repair=True)
         state = read_state(definition, storage)
         size = min(workers or definition.workers, max(1, state.all_slots.open))
         if not state.closed:
+            if not state.started:
+                say_cost(definition, size, console)
             uri = tracking_uri()
             with _signals() as caught, make_display(console, size) as display:
-                display.say(f"{definition.name}: {_budget(definition)}, {size} workers")
+                display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
                 prepare(uri)
-                supervisor = Supervisor(definition, folder, storage, uri, str(path))
+                supervisor = Supervisor(definition, folder, storage, uri, str(path), budget)
                 state = supervisor.run(WorkerPool(folder, size, uri), display, caught)
-        _report(state, console, f"rnnlab sweep {path}")
+        _report(state, console, shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)]))
         return state
 
 
@@ -84,7 +92,7 @@ def _owned(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _adopt(path: Path, definition: SweepDefinition, folder: Path) -> None:
+def _adopt(path: Path, budget: str | None, definition: SweepDefinition, folder: Path) -> None:
     """Keep the definition beside the journal, and refuse to go on with a different one."""
     kept = folder / "sweep.yaml"
     if kept.exists():
@@ -97,7 +105,8 @@ def _adopt(path: Path, definition: SweepDefinition, folder: Path) -> None:
     if (folder / "journal.log").exists():
         raise UserError(f"{folder} holds a journal without its sweep.yaml: delete the folder, or choose another name")
     partial = kept.with_suffix(".partial")
-    partial.write_bytes(path.read_bytes())
+    # The file as it was written, with its comments; at a budget, what came of it.
+    partial.write_text(path.read_text(encoding="utf-8") if budget is None else definition.to_yaml(), encoding="utf-8")
     partial.replace(kept)
 
 
@@ -123,8 +132,9 @@ def _signals() -> Iterator[list[int]]:
 def _budget(definition: SweepDefinition) -> str:
     tasks, arms = len(definition.tasks), len(definition.arms)
     search, final = (tasks * arms * each for each in (definition.search_trials, definition.seeds))
-    seeds = f" of {definition.search_seeds} seeds each" if definition.search_seeds > 1 else ""
-    return f"{arms} arms on {tasks} task{'s' * (tasks > 1)}, {search} search trials{seeds} and {final} final runs"
+    seeds = f" of {count(definition.search_seeds, 'seed')} each" if definition.search_seeds > 1 else ""
+    runs = f"{count(search, 'search trial')}{seeds} and {count(final, 'final run')}"
+    return f"{count(arms, 'arm')} on {count(tasks, 'task')}, {runs}"
 
 
 def _report(state: SweepState, console: Console, command: str) -> None:

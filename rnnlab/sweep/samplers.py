@@ -49,6 +49,27 @@ def check_space(sampler: Sampler, space: Space, trials: int | None) -> None:
         )
 
 
+def check_own_space(sampler: Sampler, own: Space, where: str) -> None:
+    """Refuse hyperparameters of a single arm that the sampler cannot do with.
+
+    Args:
+        sampler: the sampler.
+        own: what one arm searches besides.
+        where: names it in the message.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if own and sampler in EXHAUSTIVE:
+        raise ValueError(
+            f"{where} is for samplers with a number of trials, and sampler = '{sampler}' would try more points in this "
+            "arm than in the others: choose sampler = 'random', or make an arm of each value"
+        )
+    for name, dimension in own.items():
+        if dimension.points is not None:
+            raise ValueError(f"{where}.{name}.points is for sampler = 'grid': drop it")
+
+
 def exhaustive_points(sampler: Sampler, space: Space) -> list[Point]:
     """Every point of a sampler that tries everything, in a fixed order."""
     return grid_points(space) if sampler == "grid" else every_point(space)
@@ -76,6 +97,21 @@ def planned_points(sampler: Sampler, space: Space, trials: int, seed: int, task:
     return points + [{}] * (trials - known)
 
 
+def with_own(points: list[Point], own: Space, seed: int, study: str) -> list[Point]:
+    """Add what one arm alone searches to the points of every arm, drawn at random from a stream of its own.
+
+    Args:
+        points: from `planned_points`; an empty one stays empty.
+        own: what the arm searches besides.
+        seed: the sweep's.
+        study: name of the arm's study.
+    """
+    return [
+        {**point, **random_point(own, derive_seed(seed, "own", study, slot))} if point else point
+        for slot, point in enumerate(points)
+    ]
+
+
 def startup_trials(trials: int) -> int:
     """Random trials before a sampler or a pruner trusts what it has learnt: a third of the budget, ten at most."""
     return max(1, min(MOST_STARTUP_TRIALS, trials // 3))
@@ -100,7 +136,7 @@ def make_sampler(definition: "SweepDefinition", plan: "StudyPlan", slot: int) ->
     if definition.sampler == "tpe":
         return Distinct(TPESampler(seed=seed, n_startup_trials=startup), seed)
     if definition.sampler == "cmaes":
-        return Distinct(CmaEs(definition.search, seed, startup), seed)
+        return Distinct(CmaEs(plan.space, seed, startup), seed)
     if definition.sampler == "gp":
         return Distinct(GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False), seed)
     if definition.sampler == "nsga2":

@@ -113,6 +113,12 @@ class SweepState:
         return "runs" if all(study.search_seeds == 1 for study in self.studies) else "trials"
 
     @property
+    def started(self) -> bool:
+        """Whether any run has been begun."""
+        slots = self.all_slots
+        return slots.open < slots.planned or slots.running > 0
+
+    @property
     def complete(self) -> bool:
         return self.all_slots.open == 0
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnnlab.errors import UserError, nearest
+from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import StudyState, SweepState, read_state
@@ -137,13 +138,14 @@ def _workers(folder: Path) -> tuple[int, ...]:
 
 def _command(definition: SweepDefinition, folder: Path, storage: optuna.storages.BaseStorage) -> str:
     """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
-    path = folder / "sweep.yaml"
+    arguments = [str(folder / "sweep.yaml")]
     first = definition.plan()[0].study_name("search")
     if first in optuna.get_all_study_names(storage):
-        source = optuna.load_study(study_name=first, storage=storage).user_attrs.get("source", path)
-        with contextlib.suppress(UserError):
-            path = source if load_sweep_definition(source).hash == definition.hash else path
-    return shlex.join(["rnnlab", "sweep", str(path)])
+        noted = optuna.load_study(study_name=first, storage=storage).user_attrs
+        with contextlib.suppress(UserError, KeyError):
+            if load_sweep_definition(noted["source"], noted["budget"]).hash == definition.hash:
+                arguments = budget_arguments(noted["source"], noted["budget"])
+    return shlex.join(["rnnlab", "sweep", *arguments])
 
 
 def _headline(status: Status) -> str:

@@ -36,10 +36,17 @@ class Supervisor:
         storage: its journal; no worker may be alive yet.
         uri: MLflow tracking URI of a prepared store.
         source: the definition's file, as the user named it.
+        budget: which of the budgets declared there, if any.
     """
 
     def __init__(
-        self, definition: SweepDefinition, folder: Path, storage: optuna.storages.BaseStorage, uri: str, source: str
+        self,
+        definition: SweepDefinition,
+        folder: Path,
+        storage: optuna.storages.BaseStorage,
+        uri: str,
+        source: str,
+        budget: str | None = None,
     ) -> None:
         self.definition, self.folder, self.storage, self.uri = definition, folder, storage, uri
         self.plans = definition.plan()
@@ -52,7 +59,7 @@ class Supervisor:
         self.settled_slots = -1
         self._recover_all()
         for plan in self.plans:
-            self._prepare_parent(plan, source)
+            self._prepare_parent(plan, {"source": source, "budget": budget})
 
     def run(self, pool: WorkerPool, display: Display, caught: list[int]) -> SweepState:
         """Keep the workers going until every slot is settled or a signal comes."""
@@ -89,7 +96,7 @@ class Supervisor:
             load_if_exists=True,
         )
 
-    def _prepare_parent(self, plan: StudyPlan, source: str) -> None:
+    def _prepare_parent(self, plan: StudyPlan, origin: dict[str, str | None]) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
         if "closed" in search.user_attrs:
@@ -107,8 +114,8 @@ class Supervisor:
         if final.user_attrs.get("parent_run") != parent:
             log_file(self.uri, parent, self.folder / "sweep.yaml")
         for study in (search, final):
-            for key, value in {"parent_run": parent, "source": source}.items():
-                if study.user_attrs.get(key) != value:
+            for key, value in {"parent_run": parent, **origin}.items():
+                if key not in study.user_attrs or study.user_attrs[key] != value:
                     study.set_user_attr(key, value)
 
     def _plan_slots(self) -> None:

@@ -15,6 +15,7 @@ from mlflow.entities import Run
 from optuna.trial import Trial, TrialState
 
 from rnnlab.config import Config
+from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
 from rnnlab.sweep.pruners import WITHIN_RUNS
 from rnnlab.sweep.space import suggest
@@ -124,7 +125,7 @@ def give_up(job: Job, reason: str) -> None:
 
 
 def _config(job: Job, seed: int) -> Config:
-    return job.plan.config(suggest(job.definition.search, job.trial), seed)
+    return job.plan.config(suggest(job.plan.space, job.trial), seed)
 
 
 def _find_run(job: Job, seed: int) -> Run | None:
@@ -211,13 +212,14 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     """Where the run stands in its sweep, and the command that repeats this very run."""
     point = {**job.trial.params, "seed": config.seed}
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
-    source, plan = job.study.user_attrs["source"], job.plan
+    plan, noted = job.plan, job.study.user_attrs
+    source = budget_arguments(noted["source"], noted["budget"])
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
         "rnnlab.phase": job.phase,
         "rnnlab.trial": str(job.slot),
-        "rnnlab.command": shlex.join(["rnnlab", "run", source, "--task", plan.task, "--arm", plan.arm, *settings]),
+        "rnnlab.command": shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings]),
     }
 
 

@@ -86,7 +86,7 @@ def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, t
     fresh = optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
     settled = Trial(fresh, trial._trial_id)
     with turn:
-        suggest(definition.search, settled)
+        suggest(plan.space, settled)
     return settled
 
 

@@ -82,6 +82,13 @@ def test_a_learning_rate_at_the_edge_of_its_range_is_told(rate, side):
     assert [expected in text and f"the {side} edge" in text for text in texts] == ([True] if side else [])
 
 
+def test_what_an_arm_alone_searches_has_edges_in_that_arm_alone():
+    arms = {"tanh": {}, "lstm": {"cell.kind": "lstm", "search": {"cell.forget_bias": {"low": 0, "high": 5}}}}
+    texts = told(sound(**{"param.cell.forget_bias": 5.0}), arms=arms)
+    assert [text for text in texts if "cell.forget_bias lies at the upper edge" in text] == texts
+    assert texts[0].endswith(": adding-30/lstm (5).")
+
+
 @pytest.mark.parametrize(("value", "told_of"), [(1, True), (4, False), (8, True)])
 def test_the_ends_of_numeric_choices_are_edges(value, told_of):
     search = {"training.batch_size": {"choices": [1, 4, 8]}}

@@ -9,6 +9,8 @@ from rnnlab.config import override
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 
+BIAS = {"search": {"cell.forget_bias": {"low": 0, "high": 5}}}
+BATCH = {"training.batch_size": {"choices": [2, 4]}}
 QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
 
 
@@ -40,6 +42,24 @@ QUICKSTART = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
         ({"sampler": "grid"}, "search.optimizer.lr needs 'points'"),
         ({"sampler": "genetic"}, "sampler = 'genetic' is not allowed"),
         ({"search": {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "points": 3}}}, "points is for sampler = 'grid'"),
+        ({"arms": {"x": 3}}, "arms.x = 3 is not allowed"),
+        ({"arms": {"x": BIAS}}, "arms.x.search.cell.forget_bias: arm 'x' on adding-5 has no such field"),
+        ({"arms": {"x": {"search": {"optimizer.lr": {"low": 1, "high": 2}}}}}, "which the search varies in every arm"),
+        ({"arms": {"x": {"cell.kind": "lstm", "cell.forget_bias": 1.0} | BIAS}}, "which arms.x.search varies"),
+        ({"arms": {"x": {"search": {"seed": {"choices": [1, 2]}}}}}, "arms.x.search.seed: the sweep sets"),
+        ({"arms": {"x": {"search": {"init.recurrent_scale": {"low": 2, "high": 1}}}}}, "low = 2 must be smaller"),
+        (
+            {"arms": {"x": {"search": BATCH}}, "sampler": "grid", "trials": None},
+            "arms.x.search is for samplers with a number of trials",
+        ),
+        ({"equal": "size"}, "equal = 'size' is not allowed"),
+        ({"equal": "parameters", "arms": {"x": {"cell.hidden_size": 9}}}, "arms.x sets cell.hidden_size, which equal"),
+        ({"equal": "parameters", "arms": {"x": {"cell": {"hidden_size": 9}}}}, "arms.x sets cell.hidden_size, which"),
+        ({"equal": "parameters", "search": {"cell.hidden_size": {"choices": [3, 4]}}}, "search sets cell.hidden_size"),
+        (
+            {"equal": "parameters", "arms": {"x": {"search": {"model.num_layers": {"choices": [1, 2]}}}}},
+            "the search of arm 'x' on adding-5 leads to 37 to 77 parameters, and equal = 'parameters' asks for one",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(tiny: dict[str, Any], changes: dict[str, Any], message: str) -> None:
@@ -88,6 +108,30 @@ def test_every_arm_starts_from_the_same_points(tiny: dict[str, Any], sampler: st
     assert len(known) == len(set(known)) == (12 if sampler == "random" else 4)
 
 
+@pytest.mark.parametrize(("sampler", "known"), [("random", 20), ("qmc", 20), ("tpe", 6), ("gp", 6)])
+def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
+    tiny: dict[str, Any], sampler: str, known: int
+) -> None:
+    """Slot by slot the arms stay paired in everything that they share, and no two draw their own values alike."""
+    lstm = {"cell.kind": "lstm"}
+    arms = {"plain": lstm, "one": lstm | BIAS, "two": lstm | BIAS}
+    definition = SweepDefinition.parse(tiny | {"arms": arms, "trials": 20, "sampler": sampler})
+    every = [definition.planned_points(plan) for plan in definition.plan()]
+    assert {len(points) for points in every} == {20}
+    plain, one, two = ([point for point in points if point] for points in every)
+    rates = [[point["optimizer.lr"] for point in points] for points in (plain, one, two)]
+    assert rates[0] == rates[1] == rates[2]
+    assert all("cell.forget_bias" not in point for point in plain)
+    biases = [point["cell.forget_bias"] for point in (*one, *two)]
+    assert len(set(biases)) == 2 * known and 0 <= min(biases) < 1 and 4 < max(biases) <= 5
+
+
+def test_an_arm_wins_over_its_task_with_what_it_searches_too(tiny: dict[str, Any]) -> None:
+    task = {"kind": "adding", "length": 5, "with": {"training.batch_size": 8}}
+    plan, *_ = SweepDefinition.parse(tiny | {"tasks": [task], "arms": {"a": {"search": BATCH}}}).plan()
+    assert plan.config({"training.batch_size": 2}, 0).training.batch_size == 2
+
+
 def test_points_of_a_slot_stay_when_the_budget_grows(tiny: dict[str, Any]) -> None:
     few, many = (SweepDefinition.parse(tiny | {"trials": trials}) for trials in (2, 6))
     assert many.planned_points(many.plan()[0])[:2] == few.planned_points(few.plan()[0])
@@ -108,9 +152,12 @@ def test_final_seeds_are_fresh(tiny: dict[str, Any]) -> None:
 
 def test_hash_names_what_is_run_and_not_how_fast(tiny: dict[str, Any]) -> None:
     base = SweepDefinition.parse(tiny).hash
-    for same in ({"workers": 9}, {"question": "Why?"}, {"arms": dict(reversed(tiny["arms"].items()))}):
+    reordered = {"arms": dict(reversed(tiny["arms"].items()))}
+    for same in ({"workers": 9}, {"budgets": {"smoke": {"trials": 1}}}, {"question": "Why?"}, reordered):
         assert SweepDefinition.parse(tiny | same).hash == base
-    for other in ({"trials": 4}, {"seeds": 4}, {"seed": 1}, {"sampler": "tpe"}, {"pruner": "median"}):
+    own = {"arms": tiny["arms"] | {"lstm": {"cell.kind": "lstm"} | BIAS}}
+    changes = (own, {"equal": "parameters"}, {"pruner": "median"})
+    for other in (*changes, {"trials": 4}, {"seeds": 4}, {"seed": 1}, {"sampler": "tpe"}):
         assert SweepDefinition.parse(tiny | other).hash != base
 
 

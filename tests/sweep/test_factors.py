@@ -35,6 +35,24 @@ def test_arms_are_scientific_what_is_searched_is_nuisance_and_the_rest_is_fixed(
     assert found["fixed", "settings"] == "`cell.kind` = vanilla, `training.steps` = 300"  # the batch size is searched
 
 
+def test_what_an_arm_alone_searches_is_nuisance_and_counted():
+    own = {"init.recurrent_scale": {"low": 0.5, "high": 2}}
+    arms = {"tanh": {}, "one": {"search": own}, "two": {"cell.activation": "relu", "search": own}}
+    found = {(role, name): values for role, name, values in factors(SweepDefinition.parse(DEFINITION | {"arms": arms}))}
+    assert found["nuisance", "`init.recurrent_scale`"] == "searched, from 0.5 to 2, in one and two alone"
+    assert "alike for every arm" in found["nuisance", "`optimizer.lr`"]
+    assert found["fixed", "search budget"].startswith(
+        "2 trials in every arm, over 2 hyperparameters in tanh, over 3 hyperparameters in one and two"
+    )
+    equal = factors(SweepDefinition.parse(DEFINITION))
+    assert ("fixed", "search budget", "2 trials in every arm, over 2 hyperparameters") in equal
+
+
+def test_an_arm_that_only_searches_something_of_its_own_is_not_plain():
+    arms = {"a": {"search": {"init.recurrent_scale": {"low": 0.5, "high": 2}}}, "b": {"cell.kind": "lstm"}}
+    assert plain_arm(SweepDefinition.parse(DEFINITION | {"arms": arms})) is None
+
+
 def test_a_single_task_is_fixed():
     found = factors(SweepDefinition.parse(DEFINITION | {"tasks": DEFINITION["tasks"][:1]}))
     assert ("fixed", "task") in {(factor.role, factor.name) for factor in found}

@@ -251,7 +251,7 @@ def test_a_sampler_belongs_to_arm_and_slot(tiny: dict[str, Any]) -> None:
     definition = definition_of(tiny, "tpe")
     study = optuna.create_study()
     proposals = [
-        suggest(definition.search, optuna.create_study(sampler=make_sampler(definition, plan, slot)).ask())
+        suggest(plan.space, optuna.create_study(sampler=make_sampler(definition, plan, slot)).ask())
         for plan in definition.plan()
         for slot in (0, 1)
     ]
