@@ -186,8 +186,13 @@ def load_sweep_definition(path: str | Path) -> SweepDefinition:
     return SweepDefinition.parse(read_yaml(path), str(path))
 
 
+def is_name(text: str) -> bool:
+    """Whether a sweep or an arm may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
     return name
 
