@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint ui mnist claims figures bench notebooks docs clean
+.PHONY: help sweep test lint ui mnist claims figures bench scaling notebooks docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -16,7 +16,7 @@ help:  ## show this list
 	@echo "Setting up .venv (once, about a minute)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt torch==2.13.0 --editable '.[dev,notebooks,docs]'
+		--constraint constraints.txt torch==2.13.0 --editable '.[cluster,dev,notebooks,docs]'
 	@touch $@
 
 sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report
@@ -43,6 +43,9 @@ figures: .venv/.installed  ## draw every figure from small runs and write docs/g
 
 bench: .venv/.installed  ## measure the speed against torch.nn and write docs/performance.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.layers --write
+
+scaling: .venv/.installed  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
+	@$(BIN)/python -m benchmarks.scaling --write
 
 notebooks: .venv/.installed  ## open the notebooks
 	@$(BIN)/jupyter lab analysis

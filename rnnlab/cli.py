@@ -1,8 +1,9 @@
 """The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +11,14 @@ from rnnlab.errors import UserError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="RNNLAB_STORAGE", help="PostgreSQL database of a sweep on several machines, by URL."),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or SQLite file; runs/mlflow.db if left out."),
+]
 
 REPORTS = Path("runs/reports")
 
@@ -50,11 +59,16 @@ def run(
 @app.command()
 def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; the file's number if left out.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; the file's number if left out.")] = None,
     budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
     quiet: Quiet = False,
     json: Json = False,
+    storage: Storage = None,
+    tracking_uri: TrackingUri = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who starts the workers: local, or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray cluster, such as 127.0.0.1:6379.")] = None,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that Ray reserves for each worker.")] = 0.0,
 ) -> None:
     """Tune every arm, train its best point on fresh seeds, and write the report.
 
@@ -74,8 +88,18 @@ def sweep(
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
+    _track(tracking_uri)
     output = Output(quiet, json)
-    state = run_sweep(definition, workers=workers, budget=budget, console=output.console())
+    state = run_sweep(
+        definition,
+        budget=budget,
+        workers=workers,
+        console=output.console(),
+        storage=storage,
+        engine=engine,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+    )
     report = write_report(state.name, REPORTS / state.name) if state.complete else None
     if report and output.plain:
         typer.echo(
@@ -88,7 +112,27 @@ def sweep(
 
 
 @app.command()
-def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")], json: Json = False) -> None:
+def worker(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep that is running.")],
+    storage: Storage = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Join a sweep that keeps its state in a database, from any machine, and run its trials one by one.
+
+    It leaves once the sweep is complete, or at SIGTERM or Ctrl-C after saving a checkpoint. The exit code is 0 where
+    the sweep is complete, and 3 where it is not.
+    """
+    from rnnlab.sweep.join import join_sweep
+    from rnnlab.sweep.status import INCOMPLETE
+
+    _track(tracking_uri)
+    raise typer.Exit(0 if join_sweep(name, storage).complete else INCOMPLETE)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="Name of a sweep.")], storage: Storage = None, json: Json = False
+) -> None:
     """Show how far a sweep is, while it runs or after it was stopped; touch nothing.
 
     The exit code is 0 while it runs and once it is complete, and 3 where it was stopped before its end.
@@ -96,7 +140,7 @@ def status(name: Annotated[str, typer.Argument(help="Name of a sweep.")], json: 
     from rnnlab.output import Output
     from rnnlab.sweep.status import print_status, read_status
 
-    found, output = read_status(name), Output(json=json)
+    found, output = read_status(name, storage=storage), Output(json=json)
     if output.plain:
         print_status(found, output.console())
     output.finish(found.record())
@@ -147,6 +191,12 @@ def _for_people(option: str | bool, quiet: bool, json: bool) -> None:
     """Refuse --quiet and --json beside an option whose text is all there is."""
     if option and (quiet or json):
         raise UserError(f"{option} shows text alone: leave out {'--json' if json else '--quiet'}")
+
+
+def _track(uri: str | None) -> None:
+    """Make a store the one that everything in this process writes to, and everything that it starts."""
+    if uri:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class Finding(NamedTuple):
 
 def examine() -> Iterator[Finding]:
     """Run every check, each as it is asked for; one that breaks is a problem of its own."""
-    checks = (_python, _packages, _versions, _kernels, _cores, _gpu, _mnist, _text, _storage, _tracking)
+    checks = (_python, _packages, _versions, _kernels, _cores, _gpu, _mnist, _text, _storage, _tracking, _database)
     for check in checks:
         try:
             yield check()
@@ -215,6 +215,19 @@ def _tracking() -> Finding:
     except UserError as error:
         return Finding("problem", "tracking", str(error))
     return Finding("ok", "tracking", f"{shown(uri)} answers")
+
+
+def _database() -> Finding:
+    """The database in which sweeps on several machines keep their state."""
+    from rnnlab.sweep.postgres import STORAGE_VARIABLE, describe
+
+    url = os.environ.get(STORAGE_VARIABLE)
+    if not url:
+        return Finding("ok", "database", f"none named in {STORAGE_VARIABLE}: sweeps keep a journal in their folder")
+    try:
+        return Finding("ok", "database", describe(url))
+    except UserError as error:
+        return Finding("problem", "database", str(error))
 
 
 def _data(subject: str, files: "list[DataFile]") -> Finding:

@@ -19,7 +19,8 @@ from rnnlab.scan.native import build
 from rnnlab.sweep import locks
 from rnnlab.tasks import data
 
-SUBJECTS = ["python", "packages", "versions", "kernels", "cores", "gpu", "mnist", "text", "storage", "tracking"]
+CHECKS = "python packages versions kernels cores gpu mnist text storage tracking database"
+SUBJECTS = CHECKS.split()
 
 
 def finding(subject: str) -> Finding:

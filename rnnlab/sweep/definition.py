@@ -234,8 +234,13 @@ def load_sweep_definition(path: str | Path, budget: str | None = None) -> SweepD
     return definition if budget is None else sized[budget]
 
 
+def is_name(text: str) -> bool:
+    """Whether a sweep or an arm may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _checked_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
     return name
 

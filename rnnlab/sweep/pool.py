@@ -8,9 +8,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from rnnlab.errors import UserError
 from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.postgres import STORAGE_VARIABLE
 from rnnlab.sweep.slots import worker_name
 
 STOP_SECONDS = 60.0
@@ -35,17 +37,49 @@ class Death:
     crashed: bool
 
 
+class Pool(Protocol):
+    """Starts the workers of a supervisor; what they do is the same wherever they are started.
+
+    Attributes:
+        size: number of workers.
+    """
+
+    size: int
+
+    def start(self) -> None:
+        """Start the workers that are missing."""
+        ...
+
+    def bury(self) -> list[Death]:
+        """Take the workers that have ended out of the pool, and say how they ended."""
+        ...
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Tell every worker to save its checkpoint and leave; with SIGKILL, end it at once."""
+        ...
+
+    @property
+    def empty(self) -> bool:
+        """Whether no worker is alive."""
+        ...
+
+    def log(self, index: int) -> str:
+        """Where a worker's output goes."""
+        ...
+
+
 class WorkerPool:
-    """Keeps a fixed number of workers alive.
+    """Keeps a fixed number of workers alive as processes of this machine.
 
     Args:
         folder: the sweep's folder.
         size: number of worker processes.
         uri: MLflow tracking URI.
+        storage: URL of the database, where the sweep's home is one.
     """
 
-    def __init__(self, folder: Path, size: int, uri: str) -> None:
-        self.folder, self.size, self.uri = folder, size, uri
+    def __init__(self, folder: Path, size: int, uri: str, storage: str | None = None) -> None:
+        self.folder, self.size, self.uri, self.storage = folder, size, uri, storage
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -74,16 +108,20 @@ class WorkerPool:
         """Whether no worker is alive."""
         return all(process.poll() is not None for process in self.processes.values())
 
-    def log(self, index: int) -> Path:
-        """Where a worker's output goes."""
+    def log(self, index: int) -> str:
+        """The file that a worker's output goes to."""
+        return str(self._log(index))
+
+    def _log(self, index: int) -> Path:
         return self.folder / "workers" / f"{index}.log"
 
     def _spawn(self, index: int) -> subprocess.Popen[bytes]:
-        self.log(index).parent.mkdir(exist_ok=True)
+        self._log(index).parent.mkdir(exist_ok=True)
         # One thread each unless the configuration says otherwise: more only get into each other's way.
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1"}
+        environment[STORAGE_VARIABLE] = self.storage or ""  # where everybody can see a command, nobody sees a password
         command = [sys.executable, "-m", "rnnlab.sweep.worker", str(self.folder), str(index), str(os.getpid())]
-        with self.log(index).open("ab") as log:
+        with self._log(index).open("ab") as log:
             # A group of its own, so that Ctrl-C reaches the parent alone, which then tells its workers.
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, process_group=0
@@ -94,7 +132,7 @@ class WorkerPool:
             return "its worker was asked to stop"
         if code < 0:
             return f"its worker was killed by {signal.Signals(-code).name}"
-        lines = self.log(index).read_text(errors="replace").strip().splitlines()
+        lines = self._log(index).read_text(errors="replace").strip().splitlines()
         return f"its worker ended with code {code}: {lines[-1] if lines else 'no message'}"
 
 

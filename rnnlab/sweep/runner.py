@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from rich.console import Console
 
@@ -15,14 +16,16 @@ from rnnlab.seeding import make_generator
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.dry_run import say_cost
-from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.numbers import count
-from rnnlab.sweep.pool import WorkerPool, end_leftover_workers
+from rnnlab.sweep.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.progress import make_display
 from rnnlab.sweep.state import SweepState, read_state
-from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.tracking.store import prepare, tracking_uri
+from rnnlab.training.loop import Interrupted
+
+Engine = Literal["local", "ray"]
 
 
 def run_sweep(
@@ -32,15 +35,23 @@ def run_sweep(
     workers: int | None = None,
     root: str | Path = "runs",
     console: Console | None = None,
+    storage: str | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    gpus_per_worker: float = 0.0,
 ) -> SweepState:
     """Run a sweep, or go on with it.
 
     Args:
         path: its YAML definition.
         budget: one of the budgets it declares; its own fields as they are if none.
-        workers: number of worker processes; the definition's by default.
+        workers: number of worker processes; the definition's by default, and none where only those work that join.
         root: folder that holds `sweeps/<name>`, the state from which a sweep goes on.
         console: where progress is shown; standard output by default.
+        storage: URL of a PostgreSQL database that keeps the state instead, for workers on other machines.
+        engine: who starts the workers: this process, or a Ray cluster.
+        address: of the Ray cluster, as host:port.
+        gpus_per_worker: what Ray reserves for each worker.
 
     Returns:
         The state at the end; `exit_code` is 0, or 130 after Ctrl-C.
@@ -52,62 +63,60 @@ def run_sweep(
     definition = load_sweep_definition(path, budget)
     for plan in definition.plan():  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
-    if workers is not None and workers < 1:
-        raise UserError(f"workers = {workers} is not allowed: choose at least 1")
-    folder = Path(root).absolute() / "sweeps" / definition.name
+    _check_engine(workers, storage, engine, address, gpus_per_worker)
+    home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
-    with _owned(folder):
-        _adopt(Path(path), budget, definition, folder)
-        end_leftover_workers(folder)
-        storage = open_storage(folder, repair=True)
-        state = read_state(definition, storage)
-        size = min(workers or definition.workers, max(1, state.all_slots.open))
-        if not state.closed:
-            if not state.started:
-                say_cost(definition, size, console)
-            uri = tracking_uri()
-            with _signals() as caught, make_display(console, size) as display:
-                display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
+    with home.owned() as still_owned:
+        # The file as it was written, with its comments; at a budget, what came of it.
+        home.adopt(str(path), Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml())
+        end_leftover_workers(home.folder)
+        with _signals() as caught:
+            opened = home.open(repair=True, told_to_stop=lambda: bool(caught))
+            state = read_state(definition, opened)
+            size = min(definition.workers if workers is None else workers, max(1, state.all_slots.open))
+            if not state.closed:
+                if not state.started:
+                    say_cost(definition, max(1, size), console)
+                uri = tracking_uri()
                 prepare(uri)
-                supervisor = Supervisor(definition, folder, storage, uri, str(path), budget)
-                state = supervisor.run(WorkerPool(folder, size, uri), display, caught)
-        _report(state, console, shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)]))
+                pool = _make_pool(home, size, uri, storage, engine, address, gpus_per_worker)
+                with make_display(console, max(1, size)) as display:
+                    display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
+                    try:
+                        supervisor = Supervisor(definition, home, opened, uri, str(path), budget)
+                        state = supervisor.run(pool, display, caught, still_owned)
+                    except Interrupted as interruption:
+                        raise UserError(f"{interruption}: start the sweep again once it does") from None
+        _report(
+            state,
+            console,
+            " ".join([shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)]), *home.shown.split()]),
+        )
         return state
 
 
-@contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """Hold the sweep's folder against a second parent."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        free = lock.acquire(wait=False)
-    except OSError as error:
-        raise UserError(f"cannot use {folder}: {error.strerror}; start from a folder that can be written to") from None
-    if not free:
-        raise UserError(f"sweep '{folder.name}' is being run by another process: wait for it, or stop it first")
-    try:
-        yield
-    finally:
-        lock.release()
+def _check_engine(
+    workers: int | None, storage: str | None, engine: Engine, address: str | None, gpus_per_worker: float
+) -> None:
+    if workers is not None and workers < (0 if storage else 1):
+        hint = "" if storage else "; 0 is for workers that join by themselves, and needs --storage"
+        raise UserError(f"workers = {workers} is not allowed: choose at least {0 if storage else 1}{hint}")
+    if engine == "local" and (address or gpus_per_worker):
+        option = "--address" if address else "--gpus-per-worker"
+        raise UserError(f"{option} is for a Ray cluster: add --engine ray, or leave it out")
+    if engine == "ray" and not (storage and address):
+        missing, example = ("--address", "127.0.0.1:6379") if storage else ("--storage", "postgresql+psycopg://...")
+        raise UserError(f"--engine ray needs {missing}, such as {example}: workers on other machines meet there")
 
 
-def _adopt(path: Path, budget: str | None, definition: SweepDefinition, folder: Path) -> None:
-    """Keep the definition beside the journal, and refuse to go on with a different one."""
-    kept = folder / "sweep.yaml"
-    if kept.exists():
-        if load_sweep_definition(kept).hash != definition.hash:
-            raise UserError(
-                f"{path} has changed since sweep '{definition.name}' was started: choose another name for it, or "
-                f"delete {folder} to start anew"
-            )
-        return
-    if (folder / "journal.log").exists():
-        raise UserError(f"{folder} holds a journal without its sweep.yaml: delete the folder, or choose another name")
-    partial = kept.with_suffix(".partial")
-    # The file as it was written, with its comments; at a budget, what came of it.
-    partial.write_text(path.read_text(encoding="utf-8") if budget is None else definition.to_yaml(), encoding="utf-8")
-    partial.replace(kept)
+def _make_pool(
+    home: Home, size: int, uri: str, storage: str | None, engine: Engine, address: str | None, gpus: float
+) -> Pool:
+    if engine == "local" or storage is None or address is None:
+        return WorkerPool(home.folder, size, uri, storage)
+    from rnnlab.sweep.ray_pool import RayPool  # late: Ray is an extra, and takes a second to import
+
+    return RayPool(home.folder, size, uri, storage, address, gpus)
 
 
 @contextmanager

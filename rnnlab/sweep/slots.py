@@ -2,9 +2,11 @@
 
 A study has a fixed number of slots, enqueued as waiting trials before anything starts. A worker claims one; if it
 dies or is stopped, the trial is told to have failed and the same slot is enqueued again with the same point. So a
-slot may take several Optuna trials, of which the last one counts.
+slot may take several Optuna trials, of which the last one counts. Each carries a ticket, its slot and the number of the
+try, by which a database that several processes write to refuses a second trial for the same try.
 """
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +16,13 @@ from typing import Any
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import exc
 
 from rnnlab.sweep.space import Point
 
+WAITING = TrialState.WAITING
+INTERRUPTED = "interrupted"
+"""Reason of a trial that was cut short by no fault of its own."""
 ALLOWED_CRASHES = 5
 """How often a slot whose worker died by itself is tried again: enough for every accident, few for a fatal trial."""
 UNNAMED_SECONDS = 10.0
@@ -51,9 +57,16 @@ def fill(study: optuna.Study, points: Sequence[Point], attributes: Sequence[dict
     trials = latest(study)
     for slot, (point, noted) in enumerate(zip(points, attributes, strict=True)):
         if slot not in trials:
-            study.enqueue_trial(point, user_attrs={"slot": slot, "crashes": 0, **noted})
-        elif trials[slot].state == TrialState.FAIL and not settled(trials[slot]):
-            _enqueue_again(study, trials[slot])
+            first = {"slot": slot, "tries": 0, "crashes": 0, **noted}
+            _enqueue(study, create_trial(state=WAITING, user_attrs=first, system_attrs={"fixed_params": point}))
+    refill(study)
+
+
+def refill(study: optuna.Study) -> None:
+    """Enqueue every slot again whose trial was cut short."""
+    for trial in latest(study).values():
+        if trial.state == TrialState.FAIL and not settled(trial):
+            _enqueue_again(study, trial)
 
 
 def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
@@ -101,9 +114,12 @@ def recover(
         retry = not crashed or trial.user_attrs["crashes"] < ALLOWED_CRASHES
         if not retry and give_up is not None:
             give_up(trial, reason)
-        for key, value in {"reason": reason, "retry": retry, "crashed": crashed}.items():
-            study._storage.set_trial_user_attr(trial._trial_id, key, value)
-        study.tell(trial.number, state=TrialState.FAIL)
+        try:
+            for key, value in {"reason": reason, "retry": retry, "crashed": crashed}.items():
+                study._storage.set_trial_user_attr(trial._trial_id, key, value)
+            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            continue  # its worker came to an end with it after all, or another process was faster
 
 
 def unnamed_too_long(trial: FrozenTrial) -> bool:
@@ -126,14 +142,24 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Enqueue a trial's slot with the point it already has, and what it has reported so far."""
     noted = trial.user_attrs
     kept = {key: noted[key] for key in noted if key not in ("worker", "reason", "retry", "crashed")}
-    kept |= {"crashes": noted["crashes"] + noted["crashed"], "retried": True}
-    study.add_trial(
+    kept |= {"crashes": noted["crashes"] + noted["crashed"], "tries": noted["tries"] + 1, "retried": True}
+    _enqueue(
+        study,
         create_trial(
-            state=TrialState.WAITING,
+            state=WAITING,
             params=trial.params,
             distributions=trial.distributions,
             user_attrs=kept,
             system_attrs={"fixed_params": {**trial.system_attrs.get("fixed_params", {}), **trial.params}},
             intermediate_values=trial.intermediate_values,
-        )
+        ),
     )
+
+
+def _enqueue(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Add a waiting trial, unless another process has enqueued this try of its slot already."""
+    noted = trial.user_attrs
+    ticket = f"{study.study_name} {noted['slot']} try {noted['tries']}"
+    trial.set_user_attr("ticket", ticket)
+    with contextlib.suppress(exc.IntegrityError):
+        study.add_trial(trial)

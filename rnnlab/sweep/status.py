@@ -1,8 +1,6 @@
 """How a sweep stands, asked from outside: while it runs, after a kill, or when it is over."""
 
 import contextlib
-import fcntl
-import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnlab.errors import UserError, nearest
+from rnnlab.errors import UserError
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import StudyState, SweepState, read_state
-from rnnlab.sweep.storage import open_storage
 
+MOST_NAMES = 8
+"""Workers that are named; the others are counted."""
 INCOMPLETE = 3
 """Exit code of a sweep that stands still before its end."""
 
@@ -32,26 +32,32 @@ class Status:
     Attributes:
         state: its slots. A trial left RUNNING by a worker that is dead counts as running in there.
         parent: whether the process that was started with `rnnlab sweep` is alive.
-        workers: process ids of the workers that are alive.
+        workers: the workers that are alive, by process id; of a sweep in a database those that run a trial, by name.
         command: what starts it again.
+        shared: whether workers may join from elsewhere, and so go on without a parent.
     """
 
     state: SweepState
     parent: bool
-    workers: tuple[int, ...]
+    workers: tuple[str, ...]
     command: str
+    shared: bool = False
 
     @property
     def running(self) -> int:
         """Slots that somebody is really working on."""
-        return self.state.all_slots.running if self.workers else 0
+        return min(self.state.all_slots.running, len(self.workers))
 
     @property
     def word(self) -> str:
-        """One of complete, running, ending (its parent is gone, its workers save their checkpoints) and stopped."""
+        """One of complete, running, stopped, and for a sweep whose parent is gone unattended or ending.
+
+        Workers that joined go on with what is waiting; those that the parent started save their checkpoints and end.
+        """
         if self.state.closed:
             return "complete"
-        return "running" if self.parent else "ending" if self.workers else "stopped"
+        left = "unattended" if self.shared else "ending"
+        return "running" if self.parent else left if self.workers else "stopped"
 
     @property
     def exit_code(self) -> int:
@@ -68,28 +74,23 @@ class Status:
         }
 
 
-def read_status(name: str, root: str | Path = "runs") -> Status:
+def read_status(name: str, root: str | Path = "runs", storage: str | None = None) -> Status:
     """Look at a sweep without touching it.
 
     Args:
         name: its name.
         root: folder that holds `sweeps/<name>`.
+        storage: URL of the PostgreSQL database that keeps its state, if one does.
 
     Raises:
-        UserError: if there is no such sweep, or its journal cannot be read.
+        UserError: if there is no such sweep, or its state cannot be read.
     """
-    sweeps = Path(root) / "sweeps"
-    known = [path.parent.name for path in sweeps.glob("*/sweep.yaml")]
-    if name not in known:
-        advice = nearest(Path(name).stem, known) if known else "start one with `rnnlab sweep FILE`"
-        raise UserError(f"there is no sweep '{name}' in {sweeps}: {advice}")
-    folder = sweeps / name
-    definition = load_sweep_definition(folder / "sweep.yaml")
+    home = find_home(root, name, storage)
+    definition = home.definition()
     # Processes before slots: in the other order, a sweep that ends in between would look stopped.
-    parent, workers = _is_held(folder / "lock"), _workers(folder)
-    exists = (folder / "journal.log").exists()  # opening a journal would make it
-    storage = open_storage(folder) if exists else optuna.storages.InMemoryStorage()
-    return Status(read_state(definition, storage), parent, workers, _command(definition, folder, storage))
+    parent, workers = home.is_supervised(), home.workers()
+    opened = home.look()
+    return Status(read_state(definition, opened), parent, workers, _command(definition, home, opened), home.shared)
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -101,7 +102,7 @@ def print_status(status: Status, console: Console) -> None:
 
     say(_headline(status))
     if status.workers:
-        say(f"workers alive: {len(status.workers)} (pid {', '.join(map(str, status.workers))})")
+        say(_workers(status))
     if console.is_terminal:
         console.print(_table(status))
     else:
@@ -112,40 +113,23 @@ def print_status(status: Status, console: Console) -> None:
     say(_advice(status))
 
 
-def _is_held(path: Path) -> bool:
-    """Whether a process holds a file lock.
-
-    It is tried with a shared lock that lasts microseconds, so that two who look never take each other for its holder.
-    """
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
+def _workers(status: Status) -> str:
+    """How many are alive, and the first few by name."""
+    names, kind = status.workers, "" if status.shared else "pid "
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more})"
 
 
-def _workers(folder: Path) -> tuple[int, ...]:
-    """Process ids of living workers; one that has just taken its lock may not have written its own yet."""
-    held = [path for path in sorted((folder / "workers").glob("*.lock")) if _is_held(path)]
-    return tuple(int(pid) for pid in (path.read_text().strip() for path in held) if pid.isdigit())
-
-
-def _command(definition: SweepDefinition, folder: Path, storage: optuna.storages.BaseStorage) -> str:
+def _command(definition: SweepDefinition, home: Home, storage: optuna.storages.BaseStorage) -> str:
     """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
-    arguments = [str(folder / "sweep.yaml")]
+    arguments = [str(home.folder / "sweep.yaml")]
     first = definition.plan()[0].study_name("search")
     if first in optuna.get_all_study_names(storage):
         noted = optuna.load_study(study_name=first, storage=storage).user_attrs
         with contextlib.suppress(UserError, KeyError):
             if load_sweep_definition(noted["source"], noted.get("budget")).hash == definition.hash:
                 arguments = budget_arguments(noted["source"], noted.get("budget"))
-    return shlex.join(["rnnlab", "sweep", *arguments])
+    return f"{shlex.join(['rnnlab', 'sweep', *arguments])} {home.shown}".rstrip()
 
 
 def _headline(status: Status) -> str:
@@ -217,5 +201,6 @@ def _advice(status: Status) -> str:
         "complete": f"see it with: rnnlab report {name}, or rnnlab ui",
         "running": f"look again with: rnnlab status {name}",
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
+        "unattended": f"its workers go on with what is waiting, but nobody plans what comes next: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
     }[status.word]

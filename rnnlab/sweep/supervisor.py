@@ -5,9 +5,9 @@ import shutil
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import optuna
 from optuna.study import StudyDirection
@@ -15,16 +15,16 @@ from optuna.trial import FrozenTrial, Trial
 
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
-from rnnlab.sweep.pool import Death, WorkerPool
+from rnnlab.sweep.home import Home, Why
+from rnnlab.sweep.pool import Death, Pool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.samplers import objectives
-from rnnlab.sweep.slots import best_trial, fill, latest, recover, settled, unnamed_too_long
+from rnnlab.sweep.slots import INTERRUPTED, best_trial, fill, latest, recover, settled
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.trial import Job, give_up
 from rnnlab.tracking.writer import finish_parent, log_file, start_parent
 
 POLL_SECONDS = 0.5
-INTERRUPTED = "interrupted"
 
 
 class Supervisor:
@@ -32,8 +32,8 @@ class Supervisor:
 
     Args:
         definition: the sweep.
-        folder: its folder.
-        storage: its journal; no worker may be alive yet.
+        home: its home; no worker that this machine starts may be alive yet.
+        storage: opened from there.
         uri: MLflow tracking URI of a prepared store.
         source: the definition's file, as the user named it.
         budget: which of the budgets declared there, if any.
@@ -42,13 +42,14 @@ class Supervisor:
     def __init__(
         self,
         definition: SweepDefinition,
-        folder: Path,
+        home: Home,
         storage: optuna.storages.BaseStorage,
         uri: str,
         source: str,
         budget: str | None = None,
     ) -> None:
-        self.definition, self.folder, self.storage, self.uri = definition, folder, storage, uri
+        self.definition, self.home, self.storage, self.uri = definition, home, storage, uri
+        self.folder = home.folder
         self.plans = definition.plan()
         searched = objectives(definition.sampler)
         self.searches = {plan.name: self._open(plan.study_name("search"), searched) for plan in self.plans}
@@ -57,17 +58,27 @@ class Supervisor:
         self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
         self.deaths_in_a_row = 0
         self.settled_slots = -1
-        self._recover_all()
+        self._recover_orphans(alone=True)
         for plan in self.plans:
             self._prepare_parent(plan, {"source": source} | ({"budget": budget} if budget else {}))
 
-    def run(self, pool: WorkerPool, display: Display, caught: list[int]) -> SweepState:
-        """Keep the workers going until every slot is settled or a signal comes."""
+    def run(
+        self, pool: Pool, display: Display, caught: list[int], still_owned: Callable[[], None] = lambda: None
+    ) -> SweepState:
+        """Keep the workers going until every slot is settled or a signal comes.
+
+        Args:
+            pool: starts the workers.
+            display: shows how far it is.
+            caught: signals that came.
+            still_owned: raises where another supervisor has taken the sweep over.
+        """
         try:
             while True:
+                still_owned()
                 for death in pool.bury():
                     self._mourn(death, display)
-                self._recover_unnamed()
+                self._recover_orphans()
                 self._plan_slots()
                 state = read_state(self.definition, self.storage)
                 self._note_progress(state, pool)
@@ -135,14 +146,10 @@ class Supervisor:
                 finish_parent(self.uri, search.user_attrs["parent_run"], _outcome(best, list(latest(final).values())))
                 search.set_user_attr("closed", True)
 
-    def _recover_all(self) -> None:
-        """Take back every running trial; only while no worker is alive."""
-        for study in self.studies:
-            recover(study, lambda trial: INTERRUPTED)
-
-    def _recover_unnamed(self) -> None:
-        for study in self.studies:
-            recover(study, lambda trial: INTERRUPTED if unnamed_too_long(trial) else None)
+    def _recover_orphans(self, alone: bool = False) -> None:
+        """Take back the trials whose worker is gone; `alone` while no worker of this machine is alive."""
+        # Silence of a worker elsewhere counts as a crash: nobody knows what the trial has done to its machine.
+        self._recover(self.home.orphans(alone), crashed=self.home.shared)
 
     def _mourn(self, death: Death, display: Display) -> None:
         """Take back the trial of a worker that ended unasked; a slot that costs too many workers is given up on."""
@@ -152,15 +159,18 @@ class Supervisor:
         def orphaned(trial: FrozenTrial) -> str | None:
             return death.reason if trial.user_attrs.get("worker") == death.worker else None
 
+        self._recover(orphaned, death.crashed)
+
+    def _recover(self, orphaned: Why, crashed: bool) -> None:
         def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
             job = Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder, self.uri)
             give_up(job, reason)
 
         for plan in self.plans:
             for study in (self.searches[plan.name], self.finals[plan.name]):
-                recover(study, orphaned, death.crashed, partial(fail_run, plan, study))
+                recover(study, orphaned, crashed, partial(fail_run, plan, study))
 
-    def _note_progress(self, state: SweepState, pool: WorkerPool) -> None:
+    def _note_progress(self, state: SweepState, pool: Pool) -> None:
         """Give up where workers die faster than slots are settled: nothing here will mend that."""
         settled_slots = state.all_slots.planned - state.all_slots.open
         if settled_slots != self.settled_slots:
@@ -171,7 +181,7 @@ class Supervisor:
                 f"{pool.log(0)}, mend the cause, and start the sweep again"
             )
 
-    def _stop(self, pool: WorkerPool, display: Display, caught: list[int]) -> None:
+    def _stop(self, pool: Pool, display: Display, caught: list[int]) -> None:
         """Tell the workers to stop and wait for them; a second signal kills them."""
         if caught:
             display.say("stopping: the workers save their checkpoints; press Ctrl-C again to kill them")
@@ -180,7 +190,9 @@ class Supervisor:
             if len(caught) > 1:
                 pool.stop(signal.SIGKILL)
             time.sleep(0.05)
-        self._recover_all()
+        ended = {death.worker for death in pool.bury()}
+        self._recover(lambda trial: INTERRUPTED if trial.user_attrs.get("worker") in ended else None, crashed=False)
+        self._recover_orphans(alone=True)
         self._plan_slots()
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import optuna
 from mlflow.entities import Run
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from rnnlab.config import Config
@@ -160,7 +161,7 @@ def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[]
     watch = _Watch(job, writer, config.training.steps)
     try:
         result = run(config, checkpoint=job.checkpoint(config.seed), on_evaluation=watch, should_stop=should_stop)
-    except Interrupted:
+    except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
         writer.log_curves(watch.curves)

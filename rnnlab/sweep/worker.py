@@ -1,26 +1,32 @@
-"""A worker process: claims one slot at a time until it is told to stop or its parent is gone."""
+"""A worker: claims one slot at a time until it is told to stop, whoever started it and wherever it runs."""
 
+import contextlib
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
+from rnnlab.sweep.definition import StudyPlan, SweepDefinition
+from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.postgres import STORAGE_VARIABLE
 from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import make_sampler
-from rnnlab.sweep.slots import claim
+from rnnlab.sweep.slots import INTERRUPTED, claim, recover, refill
 from rnnlab.sweep.space import suggest
-from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.trial import Job, execute
 from rnnlab.tracking.store import tracking_uri
 from rnnlab.training.loop import Interrupted
 
+Turn = AbstractContextManager[object]
 IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""
 
@@ -29,23 +35,33 @@ class Worker:
     """Runs slots of one sweep.
 
     Args:
-        folder: the sweep's folder.
-        parent: process id of the parent, without which a worker does not go on.
+        home: where the sweep keeps its state.
+        uri: MLflow tracking URI of a prepared store.
+        orphaned: whether whoever started the worker is gone, without whom it does not go on.
+        finished: asked while no slot is waiting; whether to leave.
+        notice: told of every slot that is claimed.
     """
 
-    def __init__(self, folder: Path, parent: int) -> None:
-        self.folder, self.parent = folder, parent
+    def __init__(
+        self,
+        home: Home,
+        uri: str,
+        orphaned: Callable[[], bool] = lambda: False,
+        finished: Callable[[], bool] = lambda: False,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.home, self.uri = home, uri
+        self.orphaned, self.finished, self.notice = orphaned, finished, notice
         self.told_to_stop = False
-        self.definition = load_sweep_definition(folder / "sweep.yaml")
-        self.storage = open_storage(folder)
-        self.turn = FileLock(folder / "proposing.lock")
+        self.definition = home.definition()
+        self.storage = home.open(told_to_stop=self.should_stop)
         self.plans: dict[str, StudyPlan] = {}
         for plan in self.definition.plan():
             self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
 
     def should_stop(self) -> bool:
-        """Whether a signal came, or the parent died without one."""
-        return self.told_to_stop or os.getppid() != self.parent
+        """Whether somebody said so, or nobody is left who could."""
+        return self.told_to_stop or self.orphaned()
 
     def stop(self, *_: object) -> None:
         """Finish the present update, save a checkpoint and leave."""
@@ -53,22 +69,45 @@ class Worker:
 
     def work(self) -> None:
         """Run slots until told to stop."""
-        studies = [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans]
-        while not self.should_stop():
-            claimed = claim(studies)
-            if claimed is None:
-                time.sleep(IDLE_SECONDS)
-                continue
-            plan = self.plans[claimed[0].study_name]
-            trial = propose(self.definition, plan, *claimed, self.turn)
-            job = Job(self.definition, plan, trial.study, trial, self.folder, tracking_uri())
+        with contextlib.suppress(Interrupted):
+            studies = self._studies()
+            while not self.should_stop():
+                claimed = claim(studies)
+                if claimed is not None:
+                    self._run(*claimed)
+                elif self.finished():
+                    return
+                else:
+                    time.sleep(IDLE_SECONDS)
+
+    def _studies(self) -> list[optuna.Study]:
+        """The sweep's studies, as soon as its supervisor has made them."""
+        while set(self.plans) - set(optuna.get_all_study_names(self.storage)) and not self.should_stop():
+            time.sleep(IDLE_SECONDS)
+        return [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans]
+
+    def _run(self, study: optuna.Study, trial: Trial) -> None:
+        """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
+        plan, noted = self.plans[study.study_name], trial.user_attrs
+        self.notice(f"{plan.name} {noted['phase']} {noted['slot']}")
+        with self.home.heart(trial._trial_id) as heart:
             try:
-                execute(job, self.should_stop)
-            except Interrupted:
+                proposed = propose(self.definition, plan, study, trial, self.home.turn())
+                job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.uri)
+                execute(job, lambda: self.should_stop() or (heart is not None and heart.lost))
+            except UpdateFinishedTrialError:
                 return
+            except Interrupted:
+                if self.should_stop():
+                    self._hand_back(study, trial)
+
+    def _hand_back(self, study: optuna.Study, trial: Trial) -> None:
+        recover(study, lambda other: INTERRUPTED if other._trial_id == trial._trial_id else None)
+        if self.home.shared:  # nobody may be left to enqueue it again; where somebody is, the ticket goes to one
+            refill(study)
 
 
-def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, turn: FileLock) -> Trial:
+def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, turn: Turn) -> Trial:
     """Settle the point of a claimed slot.
 
     Args:
@@ -97,11 +136,17 @@ def main(arguments: list[str]) -> int:
     if not lock.acquire(wait=False):
         raise UserError(f"worker {index} of {folder} is running already: stop it first")
     lock.path.write_text(str(os.getpid()))
-    worker = Worker(folder, parent)
-    signal.signal(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGINT, worker.stop)
+    home = find_home(folder.parents[1], folder.name, os.environ.get(STORAGE_VARIABLE))
+    worker = Worker(home, tracking_uri(), orphaned=lambda: os.getppid() != parent)
+    obey_signals(worker)
     worker.work()
     return 0
+
+
+def obey_signals(worker: Worker) -> None:
+    """Stop the worker at SIGTERM, which batch schedulers send too, and at Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.stop)
 
 
 if __name__ == "__main__":

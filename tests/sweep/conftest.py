@@ -1,14 +1,67 @@
-"""Training that takes known times."""
+"""Training that takes known times; a PostgreSQL server of our own; commands of the command line as processes."""
 
+import importlib.util
 import math
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from ticking import TRUE, Clock
 
+from benchmarks.servers import Postgres, postgres, postgres_binaries
 from rnnlab.config import Config
 from rnnlab.sweep import forecast as forecasting
+from rnnlab.sweep.postgres import Database
 from rnnlab.training.loop import EVALUATION_CHUNK, Interrupted, recorded_steps
+
+Start = Callable[..., subprocess.Popen[str]]
+
+IMPATIENT = """
+import rnnlab.sweep.heartbeat as heartbeat
+import rnnlab.sweep.join as join
+heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.LONELY_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
+from rnnlab.cli import main
+main()
+"""
+"""The command line, with all that it waits for in seconds rather than minutes."""
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A server that lasts for the session; a test that stops it starts it again."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("the package psycopg is not installed")
+    try:
+        postgres_binaries()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: Postgres) -> Database:
+    """The sweep `tiny` in a database of its own."""
+    return Database(server.fresh(), "tiny")
+
+
+@pytest.fixture
+def rnnlab(tmp_path: Path) -> Iterator[Start]:
+    """Starts commands of the command line, and ends them; their output goes to `<first>.out`."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        with (tmp_path / f"{arguments[0]}.out").open("a") as out:
+            process = subprocess.Popen([sys.executable, "-c", IMPATIENT, *arguments], stdout=out, stderr=out, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

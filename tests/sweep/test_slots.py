@@ -92,7 +92,8 @@ def test_interrupted_slot_comes_back_as_it_was(study: optuna.Study) -> None:
     (last,) = latest(study).values()
     assert last.state == TrialState.WAITING and last.params == {"x": 0.0}
     assert last.intermediate_values == {attempt: 0.5 - attempt for attempt in range(5)}
-    assert last.user_attrs == {"slot": 0, "crashes": 0, "phase": "search", "seed": 0, "retried": True}
+    noted = {"slot": 0, "crashes": 0, "phase": "search", "seed": 0, "retried": True}
+    assert last.user_attrs == noted | {"tries": 5, "ticket": f"{study.study_name} 0 try 5"}
     assert states(study) == [TrialState.FAIL] * 5 + [TrialState.WAITING]
 
 

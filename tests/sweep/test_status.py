@@ -14,6 +14,7 @@ from rich.console import Console
 
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import load_sweep_definition
+from rnnlab.sweep.home import FolderHome
 from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.slots import claim
 from rnnlab.sweep.status import Status, print_status, read_status
@@ -43,7 +44,7 @@ class ByHand(Supervisor):
         FOLDER.mkdir(parents=True)
         (FOLDER / "sweep.yaml").write_bytes(path.read_bytes())
         definition = load_sweep_definition(path)
-        super().__init__(definition, FOLDER, open_storage(FOLDER), tracking_uri(), path.name)
+        super().__init__(definition, FolderHome(FOLDER), open_storage(FOLDER), tracking_uri(), path.name)
         self._plan_slots()
 
     def settle(self, *values: float | None) -> None:
@@ -105,7 +106,7 @@ def test_done_failed_and_running_are_counted_study_by_study(by_hand: ByHand, hol
     (FOLDER / "workers" / "0.lock").write_text(str(worker.pid))
     (FOLDER / "workers" / "1.lock").write_text("1")  # of an earlier start, with a recycled id
     status = read_status("tiny")
-    assert (status.parent, status.workers, status.word, status.exit_code) == (True, (worker.pid,), "running", 0)
+    assert (status.parent, status.workers, status.word, status.exit_code) == (True, (str(worker.pid),), "running", 0)
     headline, workers, lstm, tanh, failed, _ = shown(status)
     assert headline.startswith("tiny: running, 2 of 10 runs done, 1 running, 1 failed, about 0:")
     assert headline.endswith(" left") and workers == f"workers alive: 1 (pid {worker.pid})"

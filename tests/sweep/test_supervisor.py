@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 
 from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.home import FolderHome
 from rnnlab.sweep.slots import claim
 from rnnlab.sweep.state import read_state
 from rnnlab.sweep.storage import open_storage
@@ -18,7 +19,9 @@ class Parent(Supervisor):
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
         (folder / "sweep.yaml").touch()
-        super().__init__(SweepDefinition.parse(data), folder, open_storage(folder), tracking_uri(), "tiny.yaml")
+        super().__init__(
+            SweepDefinition.parse(data), FolderHome(folder), open_storage(folder), tracking_uri(), "tiny.yaml"
+        )
         self._plan_slots()
 
     def settle(self, arm: str, values: list[float | None]) -> None:

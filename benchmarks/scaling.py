@@ -1,0 +1,245 @@
+"""Measure what a sweep costs beside its training, and how many workers a storage bears.
+
+`python -m benchmarks.scaling [--short] [--write]`; only --write changes docs/scaling.md. Keep the machine quiet.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import optuna
+import yaml
+from rich.console import Console
+from sqlalchemy import event
+
+from benchmarks.servers import Postgres, postgres
+from rnnlab.doctor import usable_cores
+from rnnlab.sweep.home import Home, find_home
+from rnnlab.sweep.postgres import describe
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.slots import claim, fill
+from rnnlab.tracking.reader import load_sweep
+from rnnlab.tracking.store import tracking_uri
+
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
+NOTES = Path(__file__).parent / "scaling-notes.md"
+STORAGES = ("journal", "PostgreSQL")
+START_SECONDS = 20.0
+"""Until the last of sixteen processes has imported what it needs."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: trials without length a run, workers, and updates and number of real trials."""
+
+    empty: int
+    workers: tuple[int, ...]
+    steps: int
+    trials: int
+
+
+FULL = Size(empty=320, workers=(2, 4, 8, 16), steps=9000, trials=6)
+SHORT = Size(empty=64, workers=(2, 4), steps=900, trials=2)
+
+
+def main() -> None:
+    """Measure, and print or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a smaller form, to see that everything works")
+    parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
+    chosen = parser.parse_args()
+    size = SHORT if chosen.short else FULL
+    began = time.monotonic()
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres())
+        workplace = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rnnlab-scaling-")))
+        os.chdir(workplace)
+        rates = [line for storage in STORAGES for line in storage_lines(storage, server, size)]
+        costs = [line for storage in STORAGES for line in sweep_lines(storage, server, size)]
+        about = f"{machine()}; {describe(server.url).split(': ')[1]}"
+    text = page(about, size, rates, costs, time.monotonic() - began)
+    print(text)
+    if chosen.write:
+        PAGE.write_text(text, encoding="utf-8")
+
+
+def home_of(storage: str, server: Postgres, name: str) -> tuple[str, str | None]:
+    """A folder that is empty, and for PostgreSQL a database that is."""
+    return str(Path(f"{storage}-{name}").absolute()), server.fresh() if storage == "PostgreSQL" else None
+
+
+def storage_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
+    """A row for each number of workers: trials without length that they claim and tell in a second."""
+    for workers in size.workers:
+        root, url = home_of(storage, server, str(workers))
+        home = open_home(root, url)
+        if url is not None:
+            find_database(home).create()
+        home.folder.mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(study_name="empty", storage=home.open())
+        fill(study, [{}] * size.empty, [{"phase": "search"}] * size.empty)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as processes:
+            begin = time.time() + START_SECONDS
+            done = list(processes.map(drain, [root] * workers, [url] * workers, [begin] * workers))
+        assert sum(count for count, *_ in done) == size.empty
+        seconds = max(end for _, end, _ in done) - begin
+        rate, each = size.empty / seconds, sum(operations for *_, operations in done) / size.empty
+        yield f"| {storage} | {workers} | {rate:.1f} | {each:.0f} | {rate * each:.0f} |"
+
+
+def drain(root: str, url: str | None, begin: float) -> tuple[int, float, int]:
+    """Claim, suggest and tell until nothing is left, and count what that asks of the storage."""
+    storage = open_home(root, url).open()
+    study, operations = optuna.load_study(study_name="empty", storage=storage), Counter(storage)
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    time.sleep(max(0.0, begin - time.time()))
+    operations.count = count = 0
+    while (claimed := claim([study])) is not None:
+        trial = claimed[1]
+        trial.set_user_attr("score", trial.suggest_float("lr", 1e-4, 1e-1, log=True))
+        study.tell(trial, 0.0)
+        count += 1
+    return count, time.time(), operations.count
+
+
+class Counter:
+    """Counts statements to a database, or looks at a journal and lines added to it."""
+
+    def __init__(self, storage: Any) -> None:
+        self.count = 0
+        if hasattr(storage, "_backend") and hasattr(storage._backend, "engine"):
+            event.listen(storage._backend.engine, "before_cursor_execute", self._note)
+        else:
+            for name in ("append_logs", "read_logs"):
+                setattr(storage._backend, name, self._counted(getattr(storage._backend, name)))
+
+    def _note(self, *_: Any) -> None:
+        self.count += 1
+
+    def _counted(self, function: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
+            self.count += 1
+            return function(*arguments)
+
+        return counted
+
+
+def sweep_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
+    """A row for one and for two workers: what a trial costs beside its training, and trials an hour."""
+    first = 0.0
+    for workers in (1, 2):
+        name = f"scaling-{storage.lower()}-{workers}"
+        root, url = home_of(storage, server, f"sweep-{workers}")
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(definition(name, size)))
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root}/mlflow.db"
+        began = time.monotonic()
+        run_sweep(f"{name}.yaml", workers=workers, root=root, storage=url, console=Console(quiet=True))
+        wall = time.monotonic() - began
+        begun, ended, inside = claimed(root, url, name)
+        trained = fmean(load_sweep(name, tracking_uri())["seconds"].tolist())
+        hourly = 3600 * len(inside) / (ended - begun)
+        first = first or hourly
+        beside = fmean(inside) / trained - 1
+        gaps = (ended - begun) * workers / sum(inside) - 1
+        yield (
+            f"| {storage} | {workers} | {trained:.1f} | {100 * beside:.1f}% | {100 * gaps:.1f}% | {hourly:.0f} | "
+            f"{hourly / first:.2f} | {wall - (ended - begun):.1f} |"
+        )
+
+
+def definition(name: str, size: Size) -> dict[str, Any]:
+    """One arm; search and fresh seeds are trials of the same length."""
+    return {
+        "name": name,
+        "base": {
+            "cell": {"kind": "lstm", "hidden_size": 50},
+            "training": {"steps": size.steps, "batch_size": 20, "stop_when_solved": False},
+        },
+        "tasks": [{"kind": "adding", "length": 100}],
+        "arms": {"lstm": {}},
+        "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-3, "log": True}},
+        "trials": size.trials,
+        "seeds": 1,
+    }
+
+
+def claimed(root: str, url: str | None, name: str) -> tuple[float, float, list[float]]:
+    """First claim and last result of the search, in seconds since the epoch, and seconds that its trials took."""
+    storage = find_home(root, name, url).look()
+    trials = [
+        trial
+        for study in optuna.get_all_study_names(storage)
+        if study.endswith("/lstm")
+        for trial in optuna.load_study(study_name=study, storage=storage).trials
+    ]
+    spans = [(trial.datetime_start, trial.datetime_complete) for trial in trials]
+    times = [(start.timestamp(), end.timestamp()) for start, end in spans if start is not None and end is not None]
+    return min(a for a, _ in times), max(b for _, b in times), [b - a for a, b in times]
+
+
+def open_home(root: str, url: str | None) -> Home:
+    """The home of the sweep without trials of any length."""
+    return find_home(root, "empty", url)
+
+
+def find_database(home: Home) -> Any:
+    """The database of a home that has one."""
+    return home.database  # type: ignore[attr-defined]
+
+
+def machine() -> str:
+    """Processor, cores, versions."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "optuna", "mlflow", "psycopg", "ray"))
+    return f"{model}, {usable_cores()} usable cores; Python {platform.python_version()}, {versions}"
+
+
+def page(about: str, size: Size, rates: list[str], costs: list[str], seconds: float) -> str:
+    """The page, notes included."""
+    form = "" if size is FULL else " The short form: too few trials, and too short ones, to trust any of the numbers."
+    return "\n".join(
+        [
+            "# Scaling",
+            "",
+            "Made by `make scaling` (`python -m benchmarks.scaling --write`); the notes are from "
+            "`benchmarks/scaling-notes.md`.",
+            "",
+            NOTES.read_text(encoding="utf-8").strip(),
+            "",
+            "## Measured",
+            "",
+            f"{about}.{form} It took {seconds / 60:.0f} minutes.",
+            "",
+            f"Claim, suggest, note a score and tell, {size.empty} trials without any training:",
+            "",
+            "| storage | workers | trials a second | operations a trial | operations a second |",
+            "|---|---|---|---|---|",
+            *rates,
+            "",
+            f"An LSTM of 50 units on the adding problem (T = 100, batch 20), {size.steps} updates, "
+            f"{size.trials} trials. "
+            "Inside: from claim to result beside the training loop; between: of workers from one result to the next "
+            "claim, and of one that has nothing left while the other works. Start and end of the sweep are apart.",
+            "",
+            "| storage | workers | training, s | cost inside | between | trials/h | of one worker | start and end, s |",
+            "|---|---|---|---|---|---|---|---|",
+            *costs,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Whole sweeps on several "machines": real PostgreSQL, a real MLflow server, real Ray nodes, all of them killed."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from benchmarks.servers import PASSWORD, QUOTED, Postgres, RayCluster, mlflow_server
+from rnnlab.errors import UserError
+from rnnlab.sweep.definition import load_sweep_definition
+from rnnlab.sweep.home import DatabaseHome
+from rnnlab.sweep.join import join_sweep
+from rnnlab.sweep.postgres import Database
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.status import read_status
+from rnnlab.tracking.store import connect, experiment_id
+
+LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 3, "seeds": 1}
+SECONDS = 150.0
+"""Enough for a busy machine; each of these takes a few seconds of it on a quiet one."""
+
+Start = Callable[..., subprocess.Popen[str]]
+WriteSweep = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def mlflow(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow"), empty_store) as uri:
+        yield uri
+
+
+@pytest.fixture
+def cluster(
+    tmp_path: Path, server: Postgres, mlflow: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Database:
+    """An empty database and an MLflow server, named in the environment, from an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RNNLAB_STORAGE", server.fresh())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow)
+    return Database(os.environ["RNNLAB_STORAGE"], name_of(request))
+
+
+def name_of(request: pytest.FixtureRequest) -> str:
+    """A sweep's name that no other test has: they share the MLflow server."""
+    return request.node.name.replace("_", "-")[:40].rstrip("-")
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise TimeoutError(condition)
+
+
+def at_work(database: Database) -> list[str]:
+    """Names of the workers that run a trial and have signed it."""
+    if database.sweep not in database.known():
+        return []
+    return [pulse.worker for pulse in database.pulses().values() if pulse.worker and pulse.beat]
+
+
+def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: str) -> None:
+    definition = load_sweep_definition(path)
+    planned = Counter(
+        (name, slot)
+        for plan in definition.plan()
+        for name, count in (
+            (plan.study_name("search"), definition.search_trials),
+            (plan.study_name("final"), definition.seeds),
+        )
+        for slot in range(count)
+    )
+    storage = database.open()
+    completed = Counter(
+        (study.study_name, trial.user_attrs["slot"])
+        for study in (
+            optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)
+        )
+        for trial in study.trials
+        if trial.state == TrialState.COMPLETE
+    )
+    assert completed == planned
+    runs = connect(uri).search_runs([experiment_id(uri, definition.name)], max_results=1000)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(runs) == planned.total() + len(definition.plan())
+    child = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)
+    assert "config.json" in [file.path for file in connect(uri).list_artifacts(child.info.run_id)]
+
+
+def assert_no_password_below(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert PASSWORD.encode() not in content and QUOTED.encode() not in content, path
+
+
+def test_workers_join_and_are_lost(
+    cluster: Database, server: Postgres, mlflow: str, rnnlab: Start, write_sweep: WriteSweep, tmp_path: Path
+) -> None:
+    """One is killed, one is asked to stop, the database crashes and the supervisor is killed: nothing is lost."""
+    path = write_sweep(LONG, name=cluster.sweep)
+    supervisor = rnnlab("sweep", path.name, "--workers", "0")
+    wait_for(lambda: cluster.sweep in cluster.known())
+    killed, stopped = rnnlab("worker", cluster.sweep), rnnlab("worker", cluster.sweep)
+    wait_for(lambda: any(name.endswith(f":{killed.pid}") for name in at_work(cluster)))
+    killed.kill()
+    wait_for(lambda: any(name.endswith(f":{stopped.pid}") for name in at_work(cluster)))
+    stopped.terminate()
+    assert stopped.wait(SECONDS) == 3
+    status = read_status(cluster.sweep, storage=os.environ["RNNLAB_STORAGE"])
+    assert status.parent and status.shared and status.word == "running"
+    with pytest.raises(UserError, match="is being run by another process"):
+        run_sweep(path, workers=0, storage=os.environ["RNNLAB_STORAGE"], root=tmp_path / "elsewhere")
+
+    last = rnnlab("worker", cluster.sweep)
+    wait_for(lambda: at_work(cluster))
+    server.stop()
+    time.sleep(1.0)
+    server.start()
+    supervisor.kill()
+    supervisor.wait()
+    again = rnnlab("sweep", path.name, "--workers", "1")
+    assert again.wait(SECONDS) == 0 and last.wait(SECONDS) == 0
+    assert_each_planned_run_was_done_once(path, cluster, mlflow)
+    assert_no_password_below(tmp_path)
+    assert "***" in (tmp_path / "worker.out").read_text()
+
+
+def test_a_worker_alone_finishes_what_is_enqueued(
+    cluster: Database, mlflow: str, rnnlab: Start, write_sweep: WriteSweep
+) -> None:
+    path = write_sweep(name=cluster.sweep, arms={"tanh": {}})
+    supervisor = rnnlab("sweep", path.name, "--workers", "0")
+    wait_for(lambda: cluster.sweep in cluster.known() and waiting(cluster) == 3)
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(SECONDS) == 128 + signal.SIGTERM
+    assert rnnlab("worker", cluster.sweep).wait(SECONDS) == 3
+    status = read_status(cluster.sweep, storage=os.environ["RNNLAB_STORAGE"])
+    assert status.word == "stopped" and status.state.all_slots.done == 3
+    assert run_sweep(path, workers=1, storage=os.environ["RNNLAB_STORAGE"]).complete
+    assert_each_planned_run_was_done_once(path, cluster, mlflow)
+
+
+def waiting(database: Database) -> int:
+    storage = database.open()
+    return sum(
+        trial.state == TrialState.WAITING
+        for study in storage.get_all_studies()
+        for trial in storage.get_all_trials(study._study_id)
+    )
+
+
+def test_ray_loses_a_node_in_the_middle(
+    cluster: Database,
+    mlflow: str,
+    rnnlab: Start,
+    write_sweep: WriteSweep,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the package ray is not installed")
+    path = write_sweep(LONG, name=cluster.sweep)
+    ray = RayCluster(tmp_path, nodes=2)
+    try:
+        for name, value in ray.environment.items():
+            monkeypatch.setenv(name, value)
+        supervisor = rnnlab("sweep", path.name, "--engine", "ray", "--address", ray.address)
+        wait_for(lambda: len(at_work(cluster)) == 2)
+        ray.kill(1)
+        assert supervisor.wait(SECONDS) == 0
+    finally:
+        ray.stop()
+    assert "its worker on Ray was lost" in (tmp_path / "sweep.out").read_text()
+    assert_each_planned_run_was_done_once(path, cluster, mlflow)
+    assert_no_password_below(tmp_path)
+
+
+def test_a_changed_definition_is_refused(cluster: Database, write_sweep: WriteSweep) -> None:
+    home = DatabaseHome(Path("runs/sweeps").absolute() / cluster.sweep, os.environ["RNNLAB_STORAGE"])
+    home.folder.mkdir(parents=True)
+    first = write_sweep(name=cluster.sweep)
+    home.adopt(str(first), first.read_text())
+    assert home.definition() == load_sweep_definition(first)
+    changed = write_sweep(name=cluster.sweep, trials=4)
+    with pytest.raises(UserError, match="has changed since sweep"):
+        home.adopt(str(changed), changed.read_text())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 0}, "workers = 0 is not allowed: choose at least 1; 0 is for workers that join"),
+        ({"engine": "ray"}, "--engine ray needs --storage"),
+        ({"engine": "ray", "storage": "postgresql://h/d"}, "--engine ray needs --address"),
+        ({"address": "127.0.0.1:1"}, "--address is for a Ray cluster"),
+        ({"gpus_per_worker": 1.0}, "--gpus-per-worker is for a Ray cluster"),
+    ],
+)
+def test_engines_say_what_they_need(write_sweep: WriteSweep, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        run_sweep(write_sweep(), **options)
+
+
+def test_a_worker_without_a_database_says_so() -> None:
+    with pytest.raises(UserError, match="a worker joins by --storage"):
+        join_sweep("tiny", None)
