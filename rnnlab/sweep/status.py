@@ -143,8 +143,8 @@ def _command(definition: SweepDefinition, folder: Path, storage: optuna.storages
     if first in optuna.get_all_study_names(storage):
         noted = optuna.load_study(study_name=first, storage=storage).user_attrs
         with contextlib.suppress(UserError, KeyError):
-            if load_sweep_definition(noted["source"], noted["budget"]).hash == definition.hash:
-                arguments = budget_arguments(noted["source"], noted["budget"])
+            if load_sweep_definition(noted["source"], noted.get("budget")).hash == definition.hash:
+                arguments = budget_arguments(noted["source"], noted.get("budget"))
     return shlex.join(["rnnlab", "sweep", *arguments])
 
 

@@ -59,7 +59,7 @@ class Supervisor:
         self.settled_slots = -1
         self._recover_all()
         for plan in self.plans:
-            self._prepare_parent(plan, {"source": source, "budget": budget})
+            self._prepare_parent(plan, {"source": source} | ({"budget": budget} if budget else {}))
 
     def run(self, pool: WorkerPool, display: Display, caught: list[int]) -> SweepState:
         """Keep the workers going until every slot is settled or a signal comes."""
@@ -96,7 +96,7 @@ class Supervisor:
             load_if_exists=True,
         )
 
-    def _prepare_parent(self, plan: StudyPlan, origin: dict[str, str | None]) -> None:
+    def _prepare_parent(self, plan: StudyPlan, origin: dict[str, str]) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
         if "closed" in search.user_attrs:
@@ -115,7 +115,7 @@ class Supervisor:
             log_file(self.uri, parent, self.folder / "sweep.yaml")
         for study in (search, final):
             for key, value in {"parent_run": parent, **origin}.items():
-                if key not in study.user_attrs or study.user_attrs[key] != value:
+                if study.user_attrs.get(key) != value:
                     study.set_user_attr(key, value)
 
     def _plan_slots(self) -> None:

@@ -213,7 +213,7 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     point = {**job.trial.params, "seed": config.seed}
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
     plan, noted = job.plan, job.study.user_attrs
-    source = budget_arguments(noted["source"], noted["budget"])
+    source = budget_arguments(noted["source"], noted.get("budget"))
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
