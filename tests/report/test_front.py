@@ -66,6 +66,6 @@ def test_every_arm_has_its_front_and_the_point_trained_again_comes_first(tiny) -
     table = front_table(pd.DataFrame(rows), SPACE)
     assert list(zip(table["arm"], table["trial"], strict=True)) == [("gru", 0), ("tanh", 1), ("tanh", 0)]
     assert table["cost"].tolist() == [9.0, 9.0, 1.0]
-    cells = front_cells(table, SweepDefinition.parse(tiny))
+    cells = front_cells(table, SweepDefinition.parse(tiny | {"arms": {"tanh": {}, "gru": {"cell.kind": "gru"}}}))
     assert cells[0] == ["Arm", "optimizer.lr", "Objective", "mse", "Cost"]
     assert [row[0] for row in cells[1:]] == ["**gru**", "**tanh**", "tanh"]
