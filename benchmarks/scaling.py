@@ -144,7 +144,9 @@ def sweep_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
         Path(f"{name}.yaml").write_text(yaml.safe_dump(definition(name, size)))
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{root}/mlflow.db"
         began = time.monotonic()
-        run_sweep(f"{name}.yaml", workers=workers, root=root, storage=url, console=Console(quiet=True))
+        state = run_sweep(f"{name}.yaml", workers=workers, root=root, storage=url, console=Console(quiet=True))
+        if state.exit_code:
+            raise SystemExit(state.exit_code)
         wall = time.monotonic() - began
         begun, ended, inside = claimed(root, url, name)
         trained = fmean(load_sweep(name, tracking_uri())["seconds"].tolist())

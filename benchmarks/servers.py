@@ -20,7 +20,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 LOOPBACK = "127.0.0.2"
-START_SECONDS = 150.0
+START_SECONDS = 300.0
 USER, PASSWORD = "worker", "se:cr@t/42"  # needs quoting in a URL, as real ones do
 QUOTED = "se%3Acr%40t%2F42"
 
