@@ -11,6 +11,7 @@ from types import FrameType
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.files import lacks_room, room_needed, write_whole
 from rnnlab.seeding import make_generator
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
@@ -22,6 +23,7 @@ from rnnlab.sweep.progress import make_display
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
+from rnnlab.sweep.trial import outbox
 from rnnlab.tracking.store import prepare, tracking_uri
 
 
@@ -43,11 +45,11 @@ def run_sweep(
         console: where progress is shown; standard output by default.
 
     Returns:
-        The state at the end; `exit_code` is 0, or 130 after Ctrl-C.
+        The state at the end; `exit_code` is 0, 130 after Ctrl-C, or 4 where MLflow has not taken every run.
 
     Raises:
         UserError: if the definition is wrong or differs from that of the sweep in progress, another process runs
-            the sweep, the journal is unreadable, or the tracking store cannot be used.
+            the sweep, the journal is unreadable, the tracking store cannot be used, or the disk is full.
     """
     definition = load_sweep_definition(path, budget)
     for plan in definition.plan():  # missing data speak up once, before anything starts
@@ -56,13 +58,14 @@ def run_sweep(
         raise UserError(f"workers = {workers} is not allowed: choose at least 1")
     folder = Path(root).absolute() / "sweeps" / definition.name
     console = console or Console()
-    with _owned(folder):
+    command = shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)])
+    with room_needed(folder, command), _owned(folder):
         _adopt(Path(path), budget, definition, folder)
         end_leftover_workers(folder)
         storage = open_storage(folder, repair=True)
         state = read_state(definition, storage)
         size = min(workers or definition.workers, max(1, state.all_slots.open))
-        if not state.closed:
+        if not state.closed or outbox(folder).undelivered():
             if not state.started:
                 say_cost(definition, size, console)
             uri = tracking_uri()
@@ -70,8 +73,8 @@ def run_sweep(
                 display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
                 prepare(uri)
                 supervisor = Supervisor(definition, folder, storage, uri, str(path), budget)
-                state = supervisor.run(WorkerPool(folder, size, uri), display, caught)
-        _report(state, console, shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)]))
+                state = supervisor.run(WorkerPool(folder, size), display, caught)
+        _report(state, console, command)
         return state
 
 
@@ -83,6 +86,8 @@ def _owned(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / "lock")
         free = lock.acquire(wait=False)
     except OSError as error:
+        if lacks_room(error):
+            raise
         raise UserError(f"cannot use {folder}: {error.strerror}; start from a folder that can be written to") from None
     if not free:
         raise UserError(f"sweep '{folder.name}' is being run by another process: wait for it, or stop it first")
@@ -104,10 +109,8 @@ def _adopt(path: Path, budget: str | None, definition: SweepDefinition, folder: 
         return
     if (folder / "journal.log").exists():
         raise UserError(f"{folder} holds a journal without its sweep.yaml: delete the folder, or choose another name")
-    partial = kept.with_suffix(".partial")
     # The file as it was written, with its comments; at a budget, what came of it.
-    partial.write_text(path.read_text(encoding="utf-8") if budget is None else definition.to_yaml(), encoding="utf-8")
-    partial.replace(kept)
+    write_whole(kept, path.read_bytes() if budget is None else definition.to_yaml().encode())
 
 
 @contextmanager
@@ -150,4 +153,7 @@ def _report(state: SweepState, console: Console, command: str) -> None:
         return
     failed = f", {slots.failed} failed" if slots.failed else ""
     say(f"sweep '{state.name}' is complete: {slots.done} {state.unit} done{failed}")
+    if state.undelivered:
+        say(f"{state.undelivered} runs wait on disk, as MLflow does not take them; deliver them with: {command}")
+        return
     say(f"see it with: rnnlab report {state.name}, or rnnlab ui")

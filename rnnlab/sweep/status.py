@@ -20,6 +20,8 @@ from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import StudyState, SweepState, read_state
 from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.trial import outbox
+from rnnlab.tracking.outbox import UNDELIVERED
 
 INCOMPLETE = 3
 """Exit code of a sweep that stands still before its end."""
@@ -48,14 +50,20 @@ class Status:
 
     @property
     def word(self) -> str:
-        """One of complete, running, ending (its parent is gone, its workers save their checkpoints) and stopped."""
-        if self.state.closed:
+        """How it stands.
+
+        One of complete, running, ending (its parent is gone, its workers save their checkpoints), undelivered (done,
+        but MLflow has not taken every run) and stopped.
+        """
+        if self.state.closed and not self.state.undelivered:
             return "complete"
-        return "running" if self.parent else "ending" if self.workers else "stopped"
+        if self.parent or self.workers:
+            return "running" if self.parent else "ending"
+        return "undelivered" if self.state.closed else "stopped"
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.word in ("complete", "running") else INCOMPLETE
+        return {"complete": 0, "running": 0, "undelivered": UNDELIVERED}.get(self.word, INCOMPLETE)
 
     def record(self) -> dict[str, Any]:
         """The status as primitives: the state's, with the runs and processes that are alive."""
@@ -89,7 +97,8 @@ def read_status(name: str, root: str | Path = "runs") -> Status:
     parent, workers = _is_held(folder / "lock"), _workers(folder)
     exists = (folder / "journal.log").exists()  # opening a journal would make it
     storage = open_storage(folder) if exists else optuna.storages.InMemoryStorage()
-    return Status(read_state(definition, storage), parent, workers, _command(definition, folder, storage))
+    undelivered = outbox(folder).undelivered()
+    return Status(read_state(definition, storage), undelivered, parent, workers, _command(definition, folder, storage))
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -153,6 +162,7 @@ def _headline(status: Status) -> str:
     parts = [f"{slots.done} of {slots.planned} {status.state.unit} done"]
     parts += [f"{status.running} running"] * bool(status.running)
     parts += [f"{slots.failed} failed"] * bool(slots.failed)
+    parts += [f"{status.state.undelivered} not in MLflow yet"] * bool(status.state.undelivered)
     left = status.state.seconds_left(len(status.workers)) if status.workers else None
     parts += [f"about {clock(left)} left"] if left and status.parent else []
     return f"{status.state.name}: {status.word}, {', '.join(parts)}"
@@ -218,4 +228,5 @@ def _advice(status: Status) -> str:
         "running": f"look again with: rnnlab status {name}",
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
+        "undelivered": f"every run is done, and {status.state.undelivered} wait on disk; deliver them with: {status.command}",
     }[status.word]

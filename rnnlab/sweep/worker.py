@@ -1,5 +1,6 @@
 """A worker process: claims one slot at a time until it is told to stop or its parent is gone."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -10,15 +11,16 @@ import optuna
 from optuna.trial import Trial
 
 from rnnlab.errors import UserError
+from rnnlab.files import lacks_room
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
 from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.pool import NO_ROOM
 from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import make_sampler
 from rnnlab.sweep.slots import claim
 from rnnlab.sweep.space import suggest
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.trial import Job, execute
-from rnnlab.tracking.store import tracking_uri
 from rnnlab.training.loop import Interrupted
 
 IDLE_SECONDS = 0.3
@@ -61,7 +63,7 @@ class Worker:
                 continue
             plan = self.plans[claimed[0].study_name]
             trial = propose(self.definition, plan, *claimed, self.turn)
-            job = Job(self.definition, plan, trial.study, trial, self.folder, tracking_uri())
+            job = Job(self.definition, plan, trial.study, trial, self.folder)
             try:
                 execute(job, self.should_stop)
             except Interrupted:
@@ -93,14 +95,21 @@ def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, t
 def main(arguments: list[str]) -> int:
     """Entry point of `python -m rnnlab.sweep.worker FOLDER INDEX PARENT`."""
     folder, index, parent = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    lock = FileLock(folder / "workers" / f"{index}.lock")
-    if not lock.acquire(wait=False):
-        raise UserError(f"worker {index} of {folder} is running already: stop it first")
-    lock.path.write_text(str(os.getpid()))
-    worker = Worker(folder, parent)
-    signal.signal(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGINT, worker.stop)
-    worker.work()
+    try:
+        lock = FileLock(folder / "workers" / f"{index}.lock")
+        if not lock.acquire(wait=False):
+            raise UserError(f"worker {index} of {folder} is running already: stop it first")
+        lock.path.write_text(str(os.getpid()))
+        worker = Worker(folder, parent)
+        signal.signal(signal.SIGTERM, worker.stop)
+        signal.signal(signal.SIGINT, worker.stop)
+        worker.work()
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        with contextlib.suppress(OSError):  # the log may lie on the same disk
+            print(f"cannot write to {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        return NO_ROOM
     return 0
 
 
