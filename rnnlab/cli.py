@@ -72,7 +72,8 @@ def sweep(
 ) -> None:
     """Tune every arm, train its best point on fresh seeds, and write the report.
 
-    Started again after an interruption, it continues where it stopped.
+    Started again after an interruption, it continues where it stopped. The exit code is 4 where every run is done but
+    MLflow has not taken them all: they wait on disk for the same command.
     """
     from rnnlab.sweep.definition import load_sweep_definition
 
@@ -100,7 +101,8 @@ def sweep(
         address=address,
         gpus_per_worker=gpus_per_worker,
     )
-    report = write_report(state.name, REPORTS / state.name) if state.complete else None
+    delivered = state.complete and not state.undelivered
+    report = write_report(state.name, REPORTS / state.name) if delivered else None
     if report and output.plain:
         typer.echo(
             f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/02_mitigations.ipynb"
@@ -135,7 +137,8 @@ def status(
 ) -> None:
     """Show how far a sweep is, while it runs or after it was stopped; touch nothing.
 
-    The exit code is 0 while it runs and once it is complete, and 3 where it was stopped before its end.
+    The exit code is 0 while it runs and once it is complete, 3 where it was stopped before its end, and 4 where every
+    run is done but MLflow has not taken them all.
     """
     from rnnlab.output import Output
     from rnnlab.sweep.status import print_status, read_status

@@ -181,7 +181,7 @@ def _text() -> Finding:
 
 def _storage() -> Finding:
     """Where runs and journals go: whether files can be written and locked there, and how much room is left."""
-    from rnnlab.sweep.locks import FileLock
+    from rnnlab.locks import FileLock
 
     runs = Path("runs").absolute()
     home = next(folder for folder in (runs, *runs.parents) if folder.exists())

@@ -1,24 +1,31 @@
 """One experiment from the command line: resolve it, train it, show it, store it."""
 
-import json
 import os
 import shlex
+import shutil
 import signal
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from rich.console import Console
 
 from rnnlab.config import Config, load_config, override, parse_overrides, read_yaml
 from rnnlab.errors import UserError, nearest
+from rnnlab.files import lacks_room, room_needed
 from rnnlab.live import RunDisplay, print_result
 from rnnlab.output import Output
 from rnnlab.seeding import make_generator
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve, Result
+
+if TYPE_CHECKING:
+    from rnnlab.locks import FileLock
+    from rnnlab.tracking.outbox import Entry
 
 EXPERIMENT = "runs"
 """MLflow experiment of single runs; sweeps have one of their own each."""
@@ -68,7 +75,7 @@ def print_config(config: Config) -> None:
     print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
 
 
-def run_and_store(config: Config, name: str, output: Output) -> Result:
+def run_and_store(config: Config, name: str, output: Output) -> Result | None:
     """Train, show progress, and store the run in MLflow.
 
     Args:
@@ -77,35 +84,83 @@ def run_and_store(config: Config, name: str, output: Output) -> Result:
         output: how much to say.
 
     Returns:
-        The result.
+        The result; None where the run was over already and only had to be delivered to MLflow.
 
     Raises:
-        SystemExit: with code 130 after Ctrl-C; the checkpoint is saved and the same command continues.
+        UserError: if another process is at the same experiment, or the store or the disk cannot be used.
+        SystemExit: with code 130 after Ctrl-C, or 4 where MLflow does not take the run; the same command continues.
     """
-    from rnnlab.tracking.provenance import config_params, config_tags
+    from rnnlab.locks import FileLock
     from rnnlab.tracking.store import prepare, tracking_uri
-    from rnnlab.tracking.writer import RunWriter
 
     config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
-    uri, folder = tracking_uri(), CHECKPOINTS / config.hash
+    uri, folder, command = tracking_uri(), CHECKPOINTS / config.hash, shlex.join(["rnnlab", *sys.argv[1:]])
     prepare(uri)
-    note = folder / "run.json"  # which MLflow run an interrupted experiment belongs to
-    run_id = json.loads(note.read_text())["run_id"] if note.exists() else None
-    tags = {**config_tags(config), "rnnlab.command": shlex.join(["rnnlab", *sys.argv[1:]])}
-    writer = RunWriter.start(uri, EXPERIMENT, name, tags, config_params(config), run_id=run_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps({"run_id": writer.run_id}))
-    console = output.console()
+    with room_needed(folder, command):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(FileLock(folder / "lock"), config.hash):
+            result, run_id = _train_and_deliver(config, name, command, uri, output)
+            shutil.rmtree(folder)
+    if result is None:
+        output.console().print(f"delivered to MLflow as run {run_id}", markup=False, highlight=False)
+        output.finish({"run_id": run_id, "config_hash": config.hash}, word=run_id)
+        return None
+    if output.plain:
+        print_result(output.console(), result, run_id)
+    output.finish(_record(result, run_id), word=run_id)
+    return result
+
+
+def _train_and_deliver(config: Config, name: str, command: str, uri: str, output: Output) -> tuple[Result | None, str]:
+    """Train, unless an earlier start has, and see the run to MLflow.
+
+    Returns:
+        The result, if this start has trained, and MLflow's id of the run.
+    """
+    from rnnlab.tracking.courier import Courier
+    from rnnlab.tracking.outbox import UNDELIVERED, Outbox
+
+    outbox, console, result = Outbox(CHECKPOINTS / config.hash / "outbox"), output.console(), None
+    entry = outbox.entry("run")
+    with Courier(outbox, uri) as courier:
+        before = entry.read()
+        try:
+            if before is None or before.status == "RUNNING":
+                result = _train(config, name, command, entry, console)
+        except Exception:
+            if not courier.wait():
+                outbox.clear()  # the next start is a run of its own
+            raise
+        if courier.wait():
+            for line in (
+                f"the run waits on disk, as MLflow does not take it: {courier.problem}",
+                f"deliver it with: {command}",
+            ):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            raise SystemExit(UNDELIVERED)
+    delivered = entry.read()
+    assert delivered is not None and delivered.run_id is not None
+    return result, delivered.run_id
+
+
+def _train(config: Config, name: str, command: str, entry: "Entry", console: Console) -> Result:
+    """Train, or go on with it, and end the run's entry in the outbox."""
+    from rnnlab.tracking.provenance import config_params, config_tags
+    from rnnlab.tracking.record import Record
+
+    tags = {**config_tags(config), "rnnlab.command": command}
+    # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
+    entry.open(Record(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))
     try:
         with RunDisplay(config, console) as display, _stop_on_signal() as stopped:
 
             def follow(step: int, curves: dict[str, Curve]) -> None:
                 display.evaluated(step, curves)
-                writer.follow(curves)
+                entry.follow(curves)
 
             result = run(
                 config,
-                checkpoint=folder / "checkpoint.pt",
+                checkpoint=CHECKPOINTS / config.hash / "checkpoint.pt",
                 on_evaluation=follow,
                 on_profile=display.recorded,
                 should_stop=lambda: bool(stopped),
@@ -114,16 +169,22 @@ def run_and_store(config: Config, name: str, output: Output) -> Result:
         console.print(f"{interruption}; the same command continues from there")
         raise SystemExit(130) from None
     except Exception as error:
-        writer.fail(f"{type(error).__name__}: {error}")
+        if not lacks_room(error):
+            entry.fail(f"{type(error).__name__}: {error}")
         raise
-    writer.finish(result)
-    for leftover in (folder / "checkpoint.pt", note):
-        leftover.unlink(missing_ok=True)
-    folder.rmdir()
-    if output.plain:
-        print_result(console, result, writer.run_id)
-    output.finish(_record(result, writer.run_id), word=writer.run_id)
+    entry.finish(result)
     return result
+
+
+@contextmanager
+def _locked(lock: "FileLock", experiment: str) -> Iterator[None]:
+    """Hold an experiment against a second process, with which it would share its checkpoint."""
+    if not lock.acquire(wait=False):
+        raise UserError(f"another process runs experiment {experiment}: wait for it, or stop it first")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _record(result: Result, run_id: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import copy
 import math
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,11 @@ import yaml
 
 from rnnlab.config import override
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
+from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.record import Record
 from rnnlab.tracking.store import prepare, tracking_uri
-from rnnlab.tracking.writer import RunWriter, log_file, start_parent
+from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.loop import run
 
 SMALL: dict[str, Any] = {
@@ -92,6 +95,18 @@ def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
     return tmp_path
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of a megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     """Tracking URI of a store with the sweep `small`: on adding-8, one search trial of each arm has failed and
@@ -107,7 +122,7 @@ def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> 
         parent = start_parent(uri, "small", plan.name, tags, definition.question)
         log_file(uri, parent, folder / "sweep.yaml")
         for phase, slot, seed in _slots(definition):
-            _write_run(uri, parent, definition, plan, phase, slot, seed)
+            _write_run(uri, folder, parent, definition, plan, phase, slot, seed)
     return uri
 
 
@@ -119,24 +134,34 @@ def _slots(definition: SweepDefinition) -> Iterator[tuple[Phase, int, int]]:
 
 
 def _write_run(
-    uri: str, parent: str, definition: SweepDefinition, plan: StudyPlan, phase: Phase, slot: int, seed: int
+    uri: str,
+    folder: Path,
+    parent: str,
+    definition: SweepDefinition,
+    plan: StudyPlan,
+    phase: Phase,
+    slot: int,
+    seed: int,
 ) -> None:
     """Train one slot and store it as a worker does."""
     points = definition.planned_points(plan)
     config = plan.config(points[slot if phase == "search" else 0], seed)
+    identity = {"mlflow.parentRunId": parent, "rnnlab.phase": phase, "rnnlab.trial": str(slot)}
     tags = {
         "rnnlab.sweep": definition.name,
         "rnnlab.arm": plan.arm,
-        "rnnlab.phase": phase,
-        "rnnlab.trial": str(slot),
         "rnnlab.command": f"rnnlab run small.yaml --task {plan.task} --arm {plan.arm} seed={seed}",
     }
-    name = f"{plan.arm} {phase} {slot}"
-    writer = RunWriter.start(uri, "small", name, {**config_tags(config), **tags}, config_params(config), parent)
+    record = Record(
+        "small", f"{plan.arm} {phase} {slot}", identity, {**config_tags(config), **tags}, config_params(config)
+    )
+    entry = Outbox(folder / "outbox").entry(f"{plan.name}/{phase}-{slot}")
+    entry.open(record)
     if (plan.task, phase, slot) == ("adding-8", "search", 1):
-        writer.fail("out of memory")
-        return
-    result = run(config)
-    if (plan.name, phase, slot) == ("adding-8/tanh", "final", 1):
-        result = replace(result, outcome="diverged", test_loss=math.nan, test_score=math.nan)
-    writer.finish(result)
+        entry.fail("out of memory")
+    else:
+        result = run(config)
+        if (plan.name, phase, slot) == ("adding-8/tanh", "final", 1):
+            result = replace(result, outcome="diverged", test_loss=math.nan, test_score=math.nan)
+        entry.finish(result)
+    Writer(uri).deliver(entry)

@@ -1,8 +1,10 @@
 """The command line as a user meets it: real processes, real files."""
 
+import contextlib
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -91,9 +93,9 @@ def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
     process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
-    while not list(Path("runs").glob("checkpoints/*/run.json")):
+    while not stored_runs():
+        assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -104,6 +106,22 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     assert done.returncode == 0, done.stderr
     (run,) = stored_runs()
     assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment):
+    settings = ["training.steps=2000", "training.eval_every=1000", "recording.points=0"]
+    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
+    while not stored_runs():
+        assert process.poll() is None
+        time.sleep(0.05)
+    with contextlib.closing(sqlite3.connect("runs/mlflow.db", isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 4 and "deliver it with: rnnlab run" in output and "is locked" in output, output
+    done = rnnlab("run", experiment, *settings)
+    (run,) = stored_runs()
+    assert done.returncode == 0 and f"delivered to MLflow as run {run.info.run_id}" in done.stdout
+    assert run.info.status == "FINISHED" and not any(Path("runs/checkpoints").iterdir())
 
 
 def test_print_config_shows_every_field_and_reads_back(experiment):

@@ -13,10 +13,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from rnnlab import doctor
+from rnnlab import doctor, locks
 from rnnlab.doctor import Finding, examine, fit, print_findings
 from rnnlab.scan.native import build
-from rnnlab.sweep import locks
 from rnnlab.tasks import data
 
 CHECKS = "python packages versions kernels cores gpu mnist text storage tracking database"

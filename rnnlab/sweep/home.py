@@ -14,9 +14,10 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 
 from rnnlab.errors import UserError, nearest
+from rnnlab.files import lacks_room, write_whole
+from rnnlab.locks import FileLock
 from rnnlab.sweep.definition import SweepDefinition, is_name, load_sweep_definition
 from rnnlab.sweep.heartbeat import SILENT_SECONDS, Heart, Listener
-from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.patience import is_outage
 from rnnlab.sweep.postgres import Database
 from rnnlab.sweep.slots import INTERRUPTED, unnamed_too_long
@@ -116,6 +117,8 @@ class FolderHome:
             lock = FileLock(self.folder / "lock")
             free = lock.acquire(wait=False)
         except OSError as error:
+            if lacks_room(error):
+                raise
             raise UserError(
                 f"cannot use {self.folder}: {error.strerror}; start from a folder that can be written to"
             ) from None
@@ -136,7 +139,7 @@ class FolderHome:
             raise UserError(
                 f"{self.folder} holds a journal without its sweep.yaml: delete the folder, or choose another name"
             )
-        _keep(text, self.folder)
+        write_whole(self.folder / "sweep.yaml", text.encode())
 
     def definition(self) -> SweepDefinition:
         known = _kept(self.folder.parent)
@@ -207,7 +210,7 @@ class DatabaseHome:
             study.set_user_attr("definition", text)
         elif self.definition().hash != _read(text).hash:
             raise _changed(source, self.folder.name, f'drop the schema "{self.database.schema}" of the database')
-        _keep(text, self.folder)
+        write_whole(self.folder / "sweep.yaml", text.encode())
 
     def definition(self) -> SweepDefinition:
         name, known = self.folder.name, self.database.known()
@@ -255,12 +258,6 @@ def _kept(sweeps: Path) -> list[str]:
 
 def _read(text: str, where: str = "") -> SweepDefinition:
     return SweepDefinition.parse(yaml.safe_load(text), where)
-
-
-def _keep(text: str, folder: Path) -> None:
-    partial = folder / "sweep.partial"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / "sweep.yaml")
 
 
 def _is_held(path: Path) -> bool:

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Protocol
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.locks import FileLock
+from rnnlab.locks import FileLock
 from rnnlab.sweep.postgres import STORAGE_VARIABLE
 from rnnlab.sweep.slots import worker_name
 
 STOP_SECONDS = 60.0
-"""Longest wait for a worker of an earlier parent: it saves a checkpoint, or is busy writing to MLflow."""
+"""Longest wait for a worker of an earlier parent: it saves a checkpoint first."""
 KILL_SECONDS = 10.0
 """How long a killed process may take to vanish."""
 POLL_SECONDS = 0.1
+NO_ROOM = 28
+"""Exit code of a worker that could not write a file; its trial is left as it was."""
+KILLERS = {"SIGKILL": ", as the kernel does when memory runs out"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class Death:
     Attributes:
         worker: its name, as noted with the trials it claimed.
         reason: how it ended, in words.
-        crashed: whether it broke; a worker that somebody else asked to stop did not.
+        crashed: whether it broke; a worker that somebody else asked to stop, or that found no room to write, did not.
+        no_room: whether it could not write a file.
     """
 
     worker: str
     reason: str
     crashed: bool
+    no_room: bool = False
 
 
 class Pool(Protocol):
@@ -95,7 +100,10 @@ class WorkerPool:
             code = process.poll()
             if code is not None:
                 del self.processes[index]
-                deaths.append(Death(worker_name(process.pid), self._explain(index, code), crashed=code != 0))
+                reason, no_room = self._explain(index, code), code == NO_ROOM
+                deaths.append(
+                    Death(worker_name(process.pid), reason, crashed=code != 0 and not no_room, no_room=no_room)
+                )
         return deaths
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -131,7 +139,8 @@ class WorkerPool:
         if code == 0:
             return "its worker was asked to stop"
         if code < 0:
-            return f"its worker was killed by {signal.Signals(-code).name}"
+            name = signal.Signals(-code).name
+            return f"its worker was killed by {name}{KILLERS.get(name, '')}"
         lines = self._log(index).read_text(errors="replace").strip().splitlines()
         return f"its worker ended with code {code}: {lines[-1] if lines else 'no message'}"
 

@@ -12,6 +12,7 @@ from typing import Literal
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.files import room_needed
 from rnnlab.seeding import make_generator
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
@@ -22,6 +23,7 @@ from rnnlab.sweep.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.progress import make_display
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.supervisor import Supervisor
+from rnnlab.sweep.trial import outbox
 from rnnlab.tracking.store import prepare, tracking_uri
 from rnnlab.training.loop import Interrupted
 
@@ -54,11 +56,11 @@ def run_sweep(
         gpus_per_worker: what Ray reserves for each worker.
 
     Returns:
-        The state at the end; `exit_code` is 0, or 130 after Ctrl-C.
+        The state at the end; `exit_code` is 0, 130 after Ctrl-C, or 4 where MLflow has not taken every run.
 
     Raises:
         UserError: if the definition is wrong or differs from that of the sweep in progress, another process runs
-            the sweep, the journal is unreadable, or the tracking store cannot be used.
+            the sweep, the journal is unreadable, the tracking store cannot be used, or the disk is full.
     """
     definition = load_sweep_definition(path, budget)
     for plan in definition.plan():  # missing data speak up once, before anything starts
@@ -66,7 +68,8 @@ def run_sweep(
     _check_engine(workers, storage, engine, address, gpus_per_worker)
     home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
-    with home.owned() as still_owned:
+    command = f"{shlex.join(['rnnlab', 'sweep', *budget_arguments(path, budget)])} {home.shown}".rstrip()
+    with room_needed(home.folder, command), home.owned() as still_owned:
         # The file as it was written, with its comments; at a budget, what came of it.
         home.adopt(str(path), Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml())
         end_leftover_workers(home.folder)
@@ -74,7 +77,7 @@ def run_sweep(
             opened = home.open(repair=True, told_to_stop=lambda: bool(caught))
             state = read_state(definition, opened)
             size = min(definition.workers if workers is None else workers, max(1, state.all_slots.open))
-            if not state.closed:
+            if not state.closed or outbox(home.folder).undelivered():
                 if not state.started:
                     say_cost(definition, max(1, size), console)
                 uri = tracking_uri()
@@ -87,11 +90,7 @@ def run_sweep(
                         state = supervisor.run(pool, display, caught, still_owned)
                     except Interrupted as interruption:
                         raise UserError(f"{interruption}: start the sweep again once it does") from None
-        _report(
-            state,
-            console,
-            " ".join([shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)]), *home.shown.split()]),
-        )
+        _report(state, console, command)
         return state
 
 
@@ -159,4 +158,7 @@ def _report(state: SweepState, console: Console, command: str) -> None:
         return
     failed = f", {slots.failed} failed" if slots.failed else ""
     say(f"sweep '{state.name}' is complete: {slots.done} {state.unit} done{failed}")
+    if state.undelivered:
+        say(f"{state.undelivered} runs wait on disk, as MLflow does not take them; deliver them with: {command}")
+        return
     say(f"see it with: rnnlab report {state.name}, or rnnlab ui")

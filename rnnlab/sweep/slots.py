@@ -9,9 +9,9 @@ try, by which a database that several processes write to refuses a second trial 
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -24,7 +24,14 @@ WAITING = TrialState.WAITING
 INTERRUPTED = "interrupted"
 """Reason of a trial that was cut short by no fault of its own."""
 ALLOWED_CRASHES = 5
-"""How often a slot whose worker died by itself is tried again: enough for every accident, few for a fatal trial."""
+"""How often a slot whose worker died is tried again.
+
+Whoever kills a worker (the kernel short of memory, a scheduler, a colleague) picks it for its size or its age, not for
+what it is running, so one death says nothing about the slot; a trial that really is fatal costs six workers in the end.
+"""
+ALLOWED_SHORTAGES = 1
+"""How often a trial that itself ran out of memory is tried again: what it asks for is its own doing."""
+Cost = Literal["crashes", "shortages"]
 UNNAMED_SECONDS = 10.0
 """A claimed trial without its worker's name is taken for an orphan after this long: naming takes milliseconds."""
 
@@ -57,7 +64,7 @@ def fill(study: optuna.Study, points: Sequence[Point], attributes: Sequence[dict
     trials = latest(study)
     for slot, (point, noted) in enumerate(zip(points, attributes, strict=True)):
         if slot not in trials:
-            first = {"slot": slot, "tries": 0, "crashes": 0, **noted}
+            first = {"slot": slot, "tries": 0, "crashes": 0, "shortages": 0, **noted}
             _enqueue(study, create_trial(state=WAITING, user_attrs=first, system_attrs={"fixed_params": point}))
     refill(study)
 
@@ -97,7 +104,7 @@ def recover(
     study: optuna.Study,
     orphaned: Callable[[FrozenTrial], str | None],
     crashed: bool = False,
-    give_up: Callable[[FrozenTrial, str], None] | None = None,
+    give_up: Callable[[FrozenTrial, str], bool] | None = None,
 ) -> None:
     """Tell the trials of workers that are gone to have failed, so that `fill` enqueues their slots again.
 
@@ -105,7 +112,8 @@ def recover(
         study: where to look.
         orphaned: why a running trial will never end, or None where it may.
         crashed: whether the worker died by itself, which a slot may suffer only so often.
-        give_up: called with trial and reason before a slot is settled as failed, so that a kill in between repeats it.
+        give_up: called with trial and reason before a slot is settled as failed, so that a kill in between repeats it;
+            says whether the run has really failed.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         reason = orphaned(trial)
@@ -113,13 +121,41 @@ def recover(
             continue
         retry = not crashed or trial.user_attrs["crashes"] < ALLOWED_CRASHES
         if not retry and give_up is not None:
-            give_up(trial, reason)
-        try:
-            for key, value in {"reason": reason, "retry": retry, "crashed": crashed}.items():
-                study._storage.set_trial_user_attr(trial._trial_id, key, value)
-            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
-        except UpdateFinishedTrialError:
-            continue  # its worker came to an end with it after all, or another process was faster
+            retry = not give_up(trial, reason)
+        with contextlib.suppress(UpdateFinishedTrialError):  # it came to an end after all, or another was faster
+            fail(study, trial, reason, retry=retry, cost="crashes" if crashed else None)
+
+
+def fail(
+    study: optuna.Study, trial: Trial | FrozenTrial, reason: str, *, retry: bool, cost: Cost | None = None
+) -> None:
+    """Tell a trial to have failed.
+
+    Args:
+        study: its study.
+        trial: which.
+        reason: why, in words.
+        retry: whether its slot is to be enqueued again.
+        cost: what the slot may suffer only so often, if it was that.
+
+    Raises:
+        UpdateFinishedTrialError: if it has come to an end already.
+    """
+    for key, value in {"reason": reason, "retry": retry, "cost": cost}.items():
+        study._storage.set_trial_user_attr(trial._trial_id, key, value)
+    study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+
+
+def renew(study: optuna.Study, slot: int) -> None:
+    """Enqueue a settled slot once more, because what came of it is lost; the newest trial counts."""
+    trial = latest(study)[slot]
+    if settled(trial):
+        _enqueue_again(study, trial)
+
+
+def may_run_short(noted: Mapping[str, Any]) -> bool:
+    """Whether a slot with these attributes is tried again after it ran out of memory."""
+    return noted["shortages"] < ALLOWED_SHORTAGES
 
 
 def unnamed_too_long(trial: FrozenTrial) -> bool:
@@ -141,8 +177,10 @@ def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Enqueue a trial's slot with the point it already has, and what it has reported so far."""
     noted = trial.user_attrs
-    kept = {key: noted[key] for key in noted if key not in ("worker", "reason", "retry", "crashed")}
-    kept |= {"crashes": noted["crashes"] + noted["crashed"], "tries": noted["tries"] + 1, "retried": True}
+    kept = {key: noted[key] for key in noted if key not in ("worker", "reason", "retry", "cost", "score")}
+    kept["tries"] += 1
+    if noted.get("cost"):
+        kept[noted["cost"]] += 1
     _enqueue(
         study,
         create_trial(

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
 from rnnlab.sweep.slots import best_trial, latest, settled
+from rnnlab.tracking.outbox import UNDELIVERED
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -97,11 +98,13 @@ class SweepState:
         name: the sweep's name.
         studies: its studies, in plan order.
         stopped_by: number of the signal that ended this run of it early, if one did.
+        undelivered: runs that are done and wait on disk for MLflow.
     """
 
     name: str
     studies: tuple[StudyState, ...]
     stopped_by: int | None = None
+    undelivered: int = 0
 
     @property
     def all_slots(self) -> Counts:
@@ -133,8 +136,10 @@ class SweepState:
 
     @property
     def exit_code(self) -> int:
-        """0, or what shells expect of a process ended by a signal."""
-        return 0 if self.stopped_by is None else 128 + self.stopped_by
+        """0, what shells expect of a process ended by a signal, or that MLflow lacks runs that are done."""
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        return UNDELIVERED if self.undelivered else 0
 
     def record(self) -> dict[str, Any]:
         """The state as primitives: counts of the whole and of every study, and what failed."""
@@ -153,6 +158,7 @@ class SweepState:
             "name": self.name,
             "state": "complete" if self.complete else "stopped",
             "runs": self.all_slots.record(),
+            "undelivered": self.undelivered,
             "studies": studies,
             "failures": self.failures,
         }
@@ -211,7 +217,7 @@ def _study_state(
             for trial in every
             if trial.state == TrialState.FAIL and settled(trial)
         ),
-        closed=searching is not None and "closed" in searching.user_attrs,
+        closed=searching is not None and searching.user_attrs.get("closed", False),
         search_seeds=definition.search_seeds,
     )
 

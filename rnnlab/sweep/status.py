@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.numbers import clock
 from rnnlab.sweep.state import StudyState, SweepState, read_state
+from rnnlab.sweep.trial import outbox
+from rnnlab.tracking.outbox import UNDELIVERED
 
 MOST_NAMES = 8
 """Workers that are named; the others are counted."""
@@ -50,18 +52,22 @@ class Status:
 
     @property
     def word(self) -> str:
-        """One of complete, running, stopped, and for a sweep whose parent is gone unattended or ending.
+        """How it stands.
 
-        Workers that joined go on with what is waiting; those that the parent started save their checkpoints and end.
+        One of complete, running, stopped, undelivered (done, but MLflow has not taken every run), and for a sweep whose
+        parent is gone unattended (workers that joined go on with what is waiting) or ending (those that the parent
+        started save their checkpoints).
         """
-        if self.state.closed:
+        if self.state.closed and not self.state.undelivered:
             return "complete"
         left = "unattended" if self.shared else "ending"
-        return "running" if self.parent else left if self.workers else "stopped"
+        if self.parent or self.workers:
+            return "running" if self.parent else left
+        return "undelivered" if self.state.closed else "stopped"
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.word in ("complete", "running") else INCOMPLETE
+        return {"complete": 0, "running": 0, "undelivered": UNDELIVERED}.get(self.word, INCOMPLETE)
 
     def record(self) -> dict[str, Any]:
         """The status as primitives: the state's, with the runs and processes that are alive."""
@@ -89,8 +95,9 @@ def read_status(name: str, root: str | Path = "runs", storage: str | None = None
     definition = home.definition()
     # Processes before slots: in the other order, a sweep that ends in between would look stopped.
     parent, workers = home.is_supervised(), home.workers()
-    opened = home.look()
-    return Status(read_state(definition, opened), parent, workers, _command(definition, home, opened), home.shared)
+    opened, undelivered = home.look(), outbox(home.folder).undelivered()
+    state = replace(read_state(definition, opened), undelivered=undelivered)
+    return Status(state, parent, workers, _command(definition, home, opened), home.shared)
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -137,6 +144,7 @@ def _headline(status: Status) -> str:
     parts = [f"{slots.done} of {slots.planned} {status.state.unit} done"]
     parts += [f"{status.running} running"] * bool(status.running)
     parts += [f"{slots.failed} failed"] * bool(slots.failed)
+    parts += [f"{status.state.undelivered} not in MLflow yet"] * bool(status.state.undelivered)
     left = status.state.seconds_left(len(status.workers)) if status.workers else None
     parts += [f"about {clock(left)} left"] if left and status.parent else []
     return f"{status.state.name}: {status.word}, {', '.join(parts)}"
@@ -203,4 +211,5 @@ def _advice(status: Status) -> str:
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
         "unattended": f"its workers go on with what is waiting, but nobody plans what comes next: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
+        "undelivered": f"{status.state.undelivered} runs are done but undelivered; deliver them with: {status.command}",
     }[status.word]

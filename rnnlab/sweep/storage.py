@@ -10,7 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.locks import FileLock
+from rnnlab.locks import FileLock
 
 
 class Journal(JournalFileBackend):
@@ -29,13 +29,17 @@ class Journal(JournalFileBackend):
         self.lock = FileLock(path.with_name(f"{path.name}.lock"))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self.lock, self.path.open("r+b") as file:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with self.lock, self.path.open("r+b", buffering=0) as file:
             _cut_torn_line(self.path)
-            file.seek(0, os.SEEK_END)
-            file.write(lines.encode())
-            file.flush()
-            os.fsync(file.fileno())
+            end = file.seek(0, os.SEEK_END)
+            try:
+                while lines:
+                    lines = lines[file.write(lines) :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)  # on a full disk: to cut takes no room, to set a torn line aside would
+                raise
 
     def repair(self) -> None:
         """Cut a torn last line, keeping a copy of it.

@@ -1,6 +1,8 @@
 """The parent process of a sweep: plans, watches, recovers; it trains nothing itself."""
 
+import errno
 import math
+import os
 import shutil
 import signal
 import time
@@ -19,12 +21,17 @@ from rnnlab.sweep.home import Home, Why
 from rnnlab.sweep.pool import Death, Pool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.samplers import objectives
-from rnnlab.sweep.slots import INTERRUPTED, best_trial, fill, latest, recover, settled
+from rnnlab.sweep.slots import INTERRUPTED, best_trial, fill, latest, recover, renew, settled
 from rnnlab.sweep.state import SweepState, read_state
-from rnnlab.sweep.trial import Job, give_up
-from rnnlab.tracking.writer import finish_parent, log_file, start_parent
+from rnnlab.sweep.trial import Job, give_up, outbox
+from rnnlab.tracking.courier import Courier
+from rnnlab.tracking.record import Record
+from rnnlab.tracking.writer import log_file, start_parent
+from rnnlab.training.result import Curve
 
 POLL_SECONDS = 0.5
+STUDY = "study"
+"""Entry of a study's own run in the outbox, beside those of its slots."""
 
 
 class Supervisor:
@@ -49,7 +56,7 @@ class Supervisor:
         budget: str | None = None,
     ) -> None:
         self.definition, self.home, self.storage, self.uri = definition, home, storage, uri
-        self.folder = home.folder
+        self.folder, self.outbox = home.folder, outbox(home.folder)
         self.plans = definition.plan()
         searched = objectives(definition.sampler)
         self.searches = {plan.name: self._open(plan.study_name("search"), searched) for plan in self.plans}
@@ -65,7 +72,7 @@ class Supervisor:
     def run(
         self, pool: Pool, display: Display, caught: list[int], still_owned: Callable[[], None] = lambda: None
     ) -> SweepState:
-        """Keep the workers going until every slot is settled or a signal comes.
+        """Keep the workers going until every slot is settled and delivered, or a signal comes.
 
         Args:
             pool: starts the workers.
@@ -73,28 +80,42 @@ class Supervisor:
             caught: signals that came.
             still_owned: raises where another supervisor has taken the sweep over.
         """
-        try:
-            while True:
-                still_owned()
-                for death in pool.bury():
-                    self._mourn(death, display)
-                self._recover_orphans()
-                self._plan_slots()
-                state = read_state(self.definition, self.storage)
-                self._note_progress(state, pool)
-                display.show(state)
-                if state.complete or caught:
-                    break
-                pool.start()
-                time.sleep(POLL_SECONDS)
-        finally:
-            self._stop(pool, display, caught)
-        state = read_state(self.definition, self.storage)
+        completed = None
+        problem = None
+        with Courier(self.outbox, self.uri) as courier:
+            try:
+                while True:
+                    still_owned()
+                    for death in pool.bury():
+                        self._mourn(death, display)
+                    self._recover_orphans()
+                    self._renew_lost()
+                    self._plan_slots()
+                    state = self._read_state()
+                    self._note_progress(state, pool)
+                    display.show(state)
+                    if courier.problem != problem:
+                        problem = courier.problem
+                        display.say(f"MLflow: {problem or 'answers again'}")
+                    completed = (completed or time.monotonic()) if state.complete else None
+                    if caught or (completed and courier.is_done(since=completed)):
+                        break
+                    if not completed:
+                        pool.start()
+                    time.sleep(POLL_SECONDS)
+            finally:
+                self._stop(pool, display, caught)
+        state = self._read_state()
         display.show(state)
         if state.complete:
             shutil.rmtree(self.folder / "slots", ignore_errors=True)
-            return state
-        return replace(state, stopped_by=caught[0])
+            if not state.undelivered:
+                self.outbox.clear()
+                return state
+        return replace(state, stopped_by=caught[0]) if caught else state
+
+    def _read_state(self) -> SweepState:
+        return replace(read_state(self.definition, self.storage), undelivered=self.outbox.undelivered())
 
     def _open(self, name: str, objectives: int = 1) -> optuna.Study:
         # The parent proposes a point only for a slot that lost its workers before they could.
@@ -110,7 +131,7 @@ class Supervisor:
     def _prepare_parent(self, plan: StudyPlan, origin: dict[str, str]) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
-        if "closed" in search.user_attrs:
+        if search.user_attrs.get("closed"):
             return
         if "id" not in search.user_attrs:
             search.set_user_attr("id", uuid.uuid4().hex)
@@ -142,9 +163,26 @@ class Supervisor:
             if best is not None:
                 seeds = self.definition.final_seeds()
                 fill(final, [best.params] * len(seeds), [{"phase": "final", "seed": seed} for seed in seeds])
-            if "closed" not in search.user_attrs and all(settled(trial) for trial in latest(final).values()):
-                finish_parent(self.uri, search.user_attrs["parent_run"], _outcome(best, list(latest(final).values())))
-                search.set_user_attr("closed", True)
+            if not search.user_attrs.get("closed") and all(settled(trial) for trial in latest(final).values()):
+                self._end_parent(plan, search, _outcome(best, list(latest(final).values())))
+
+    def _end_parent(self, plan: StudyPlan, search: optuna.Study, outcome: dict[str, float]) -> None:
+        """Put what came of a study on its parent run, for the dashboard's list."""
+        numbers = {name: Curve([0], [value]) for name, value in outcome.items() if math.isfinite(value)}
+        run = {"experiment": self.definition.name, "name": plan.name, "run_id": search.user_attrs["parent_run"]}
+        record = Record(**run, identity={}, tags={}, params={}, curves=numbers)
+        self.outbox.entry(f"{plan.task}/{plan.arm}/{STUDY}").end(record, "FINISHED", "finished")
+        search.set_user_attr("closed", True)
+
+    def _renew_lost(self) -> None:
+        """Have everything done again whose entry in the outbox was damaged before MLflow had it."""
+        for key in self.outbox.lost():
+            task, arm, run, *_ = key.split("/")
+            if run == STUDY:
+                self.searches[f"{task}/{arm}"].set_user_attr("closed", False)
+                continue
+            phase, _, slot = run.partition("-")
+            renew((self.searches if phase == "search" else self.finals)[f"{task}/{arm}"], int(slot))
 
     def _recover_orphans(self, alone: bool = False) -> None:
         """Take back the trials whose worker is gone; `alone` while no worker of this machine is alive."""
@@ -160,11 +198,12 @@ class Supervisor:
             return death.reason if trial.user_attrs.get("worker") == death.worker else None
 
         self._recover(orphaned, death.crashed)
+        if death.no_room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _recover(self, orphaned: Why, crashed: bool) -> None:
-        def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
-            job = Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder, self.uri)
-            give_up(job, reason)
+        def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
+            return give_up(Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder), reason)
 
         for plan in self.plans:
             for study in (self.searches[plan.name], self.finals[plan.name]):

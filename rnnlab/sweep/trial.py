@@ -4,27 +4,32 @@ import json
 import math
 import shlex
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
 
 import optuna
-from mlflow.entities import Run
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from rnnlab.config import Config
+from rnnlab.files import lacks_room
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
 from rnnlab.sweep.pruners import WITHIN_RUNS
+from rnnlab.sweep.slots import fail, may_run_short
 from rnnlab.sweep.space import suggest
+from rnnlab.tracking.courier import Courier
+from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.store import connect, experiment_id, explained, tagged
-from rnnlab.tracking.writer import OBJECTIVE, SUMMARY, RunWriter
+from rnnlab.tracking.record import OBJECTIVE, Record
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve
+
+SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
+"""How torch's allocators say it, in a RuntimeError."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Job:
         study: the Optuna study of the arm, task and phase.
         trial: the claimed trial.
         folder: the sweep's folder.
-        uri: MLflow tracking URI.
+        courier: takes the runs to MLflow before Optuna is told, on a machine that might never come back with its disk.
     """
 
     definition: SweepDefinition
@@ -45,7 +50,7 @@ class Job:
     study: optuna.Study
     trial: Trial
     folder: Path
-    uri: str
+    courier: Courier | None = None
 
     @property
     def phase(self) -> Phase:
@@ -64,31 +69,35 @@ class Job:
     @property
     def scratch(self) -> Path:
         """Folder for what the slot needs until it is settled."""
-        return self.folder / "slots" / self.plan.task / self.plan.arm / f"{self.phase}-{self.slot}"
+        return self.folder / "slots" / self._key
 
     def checkpoint(self, seed: int) -> Path:
         return self.scratch / f"seed-{seed}" / "checkpoint.pt"
 
+    def entry(self, seed: int) -> Entry:
+        """Where the run of a seed lies on its way to MLflow."""
+        return outbox(self.folder).entry(f"{self._key}/seed-{seed}")
 
-class Verdict(NamedTuple):
-    """What a finished run says of its point.
+    def ended(self, seed: int) -> Record | None:
+        """How the run of a seed ended; None where it has not."""
+        record = self.entry(seed).read()
+        return None if record is None or record.status == "RUNNING" else record
 
-    Attributes:
-        objective: what tuning minimises.
-        score: over the test set; NaN where the run has none.
-        cost: from `Result.cost`.
-    """
+    @property
+    def _key(self) -> str:
+        return f"{self.plan.task}/{self.plan.arm}/{self.phase}-{self.slot}"
 
-    objective: float
-    score: float
-    cost: float
+
+def outbox(folder: Path) -> Outbox:
+    """The outbox of a sweep's folder; its keys begin with the task's label and the arm's name."""
+    return Outbox(folder / "outbox")
 
 
 def execute(job: Job, should_stop: Callable[[], bool]) -> None:
-    """Run a claimed slot: train on each seed and write to MLflow, tell Optuna, drop the checkpoints, in this order.
+    """Run a claimed slot: train on each seed and end its entry in the outbox, tell Optuna, drop the checkpoints.
 
-    A kill at any point leaves the trial RUNNING; it is then enqueued again and picks up the checkpoint, the MLflow
-    run of its seed, or, where that run is FINISHED already, only its verdict.
+    A kill at any point leaves the trial RUNNING; it is then enqueued again and picks up the checkpoint, or, of a seed
+    whose entry has ended already, only what came of it.
 
     Args:
         job: the slot.
@@ -96,104 +105,98 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
 
     Raises:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
+        OSError: if a disk is full; likewise.
     """
-    verdicts: list[Verdict] = []
+    runs: list[Record] = []
     for seed in job.seeds:
-        config = _config(job, seed)
-        tried = _find_run(job, seed) if "retried" in job.trial.user_attrs else None
-        if tried is not None and tried.info.status == "FINISHED":
-            verdict = _stored_verdict(tried, config)
-        else:
-            verdict = _train(job, config, _open_run(job, config, tried), should_stop)
-        if verdict is None:  # the trial is settled: its run was pruned, or failed
+        record = job.ended(seed) or _train(job, seed, should_stop)
+        if record is None:  # it has been enqueued again
+            return
+        if job.courier is not None:
+            job.courier.wait_for(job.entry(seed))
+        runs.append(record)
+        if record.status != "FINISHED" or _hopeless(job, runs):
             break
-        verdicts.append(verdict)
-        if _hopeless(job, verdicts):
-            job.study.tell(job.trial, state=TrialState.PRUNED)
-            break
-    else:
-        _tell(job, verdicts)
+    _tell(job, runs)
     shutil.rmtree(job.scratch, ignore_errors=True)
 
 
-def give_up(job: Job, reason: str) -> None:
-    """Note in MLflow that a slot has failed for good, even where it never came to have a run there."""
+def give_up(job: Job, reason: str) -> bool:
+    """End a slot's run as failed, unless all have ended by themselves, and only their worker could not say so any more.
+
+    Returns:
+        Whether it has failed.
+    """
     for seed in job.seeds:
-        tried = _find_run(job, seed)
-        if tried is None or tried.info.status != "FINISHED":
-            _open_run(job, _config(job, seed), tried).fail(reason)
-            return
+        record = job.ended(seed)
+        if record is None:
+            entry = job.entry(seed)
+            entry.open(_record(job, _config(job, seed)))
+            record = entry.fail(reason)
+        if record.status != "FINISHED":
+            return record.status == "FAILED"
+    return False
 
 
 def _config(job: Job, seed: int) -> Config:
     return job.plan.config(suggest(job.plan.space, job.trial), seed)
 
 
-def _find_run(job: Job, seed: int) -> Run | None:
-    """Find the MLflow run of one seed of a slot that was tried before.
-
-    Looking it up, rather than noting its id somewhere, leaves no moment at which a kill could give a slot two runs.
-    """
-    parent = job.study.user_attrs["parent_run"]
-    tags = {"mlflow.parentRunId": parent, "rnnlab.phase": job.phase, "rnnlab.trial": str(job.slot)}
-    tags["rnnlab.seed"] = str(seed)
-    with explained(job.uri):
-        experiment = experiment_id(job.uri, job.definition.name)
-        found = connect(job.uri).search_runs([experiment], tagged(tags), max_results=1)
-    return found[0] if found else None
-
-
-def _open_run(job: Job, config: Config, tried: Run | None) -> RunWriter:
+def _record(job: Job, config: Config) -> Record:
     several = f" seed {config.seed}" if len(job.seeds) > 1 else ""
-    return RunWriter.start(
-        job.uri,
-        job.definition.name,
-        f"{job.plan.arm} {job.phase} {job.slot}{several}",
-        {**config_tags(config), **_tags(job, config)},
-        config_params(config),
-        job.study.user_attrs["parent_run"],
-        tried.info.run_id if tried else None,
+    identity = {
+        "mlflow.parentRunId": job.study.user_attrs["parent_run"],
+        "rnnlab.phase": job.phase,
+        "rnnlab.trial": str(job.slot),
+        "rnnlab.seed": str(config.seed),
+    }
+    return Record(
+        experiment=job.definition.name,
+        name=f"{job.plan.arm} {job.phase} {job.slot}{several}",
+        identity=identity,
+        tags={**config_tags(config), **_tags(job, config)},
+        params=config_params(config),
     )
 
 
-def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[], bool]) -> Verdict | None:
-    """Train on one seed; None where the run did not come to its end, which settles the trial."""
-    watch = _Watch(job, writer, config.training.steps)
+def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Record | None:
+    """Train on one seed, and say how it ended; None where the slot has to be tried again."""
+    config, entry = _config(job, seed), job.entry(seed)
+    entry.open(_record(job, config))
+    watch = _Watch(job, entry, config.training.steps)
     try:
-        result = run(config, checkpoint=job.checkpoint(config.seed), on_evaluation=watch, should_stop=should_stop)
+        result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=watch, should_stop=should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
-        writer.log_curves(watch.curves)
-        writer.fail(str(pruned), status="KILLED")
-        job.study.tell(job.trial, state=TrialState.PRUNED)
+        return entry.fail(str(pruned), status="KILLED")
     except Exception as error:  # whatever one trial does wrong, the others go on
+        if lacks_room(error):
+            raise
+        traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
-        writer.log_curves(watch.curves)
-        writer.fail(reason)
-        job.trial.set_user_attr("reason", reason)
-        job.study.tell(job.trial, state=TrialState.FAIL)
-    else:
-        connect(job.uri).set_tag(writer.run_id, OBJECTIVE, repr(result.objective))
-        writer.finish(result)
-        return Verdict(result.objective, result.test_score, result.cost)
-    return None
+        if out_of_memory(error) and may_run_short(job.trial.user_attrs):
+            fail(job.study, job.trial, reason, retry=True, cost="shortages")
+            return None
+        return entry.fail(reason)
+    return entry.finish(result, {OBJECTIVE: repr(result.objective)})
 
 
-def _stored_verdict(run: Run, config: Config) -> Verdict:
-    metrics = run.data.metrics
-    score = metrics.get(f"{SUMMARY}test/{config.task.score_name}", math.nan)
-    return Verdict(float(run.data.tags[OBJECTIVE]), score, metrics[f"{SUMMARY}cost"])
+def out_of_memory(error: Exception) -> bool:
+    """Whether a trial failed for want of memory, which another time may be there; other errors would come again."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT_OF_MEMORY)
+    )
 
 
-def _hopeless(job: Job, verdicts: list[Verdict]) -> bool:
+def _hopeless(job: Job, runs: list[Record]) -> bool:
     """Whether the seeds so far say that the others need not be tried."""
     if job.definition.pruner != "wilcoxon" or job.phase != "search":
         return False
-    done = len(verdicts) - 1
+    done = len(runs) - 1
     if done not in _reported(job.trial):
-        job.trial.report(verdicts[-1].objective, done)
-    return len(verdicts) < len(job.seeds) and job.trial.should_prune()
+        job.trial.report(float(runs[-1].tags[OBJECTIVE]), done)
+    return len(runs) < len(job.seeds) and job.trial.should_prune()
 
 
 def _reported(trial: Trial) -> dict[int, float]:
@@ -201,12 +204,20 @@ def _reported(trial: Trial) -> dict[int, float]:
     return trial.storage.get_trial(trial._trial_id).intermediate_values
 
 
-def _tell(job: Job, verdicts: list[Verdict]) -> None:
-    """Tell Optuna the mean over the seeds; the mean score is for those who watch."""
-    objective, score, cost = (fmean(values) for values in zip(*verdicts, strict=True))
+def _tell(job: Job, runs: list[Record]) -> None:
+    """Tell Optuna the mean over the seeds, or why there is none; the mean score is for those who watch."""
+    last = runs[-1]
+    if last.status == "FAILED":
+        fail(job.study, job.trial, last.tags["rnnlab.reason"], retry=False)
+        return
+    if last.status == "KILLED" or len(runs) < len(job.seeds):
+        job.study.tell(job.trial, state=TrialState.PRUNED)
+        return
+    score = fmean(run.summary[f"test/{run.tags['rnnlab.score_name']}"] for run in runs)
     if math.isfinite(score):
         job.trial.set_user_attr("score", score)
-    job.study.tell(job.trial, [objective, cost][: len(job.study.directions)])
+    values = [fmean(float(run.tags[OBJECTIVE]) for run in runs), fmean(run.summary["cost"] for run in runs)]
+    job.study.tell(job.trial, values[: len(job.study.directions)])
 
 
 def _tags(job: Job, config: Config) -> dict[str, str]:
@@ -218,24 +229,20 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
-        "rnnlab.phase": job.phase,
-        "rnnlab.trial": str(job.slot),
         "rnnlab.command": shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings]),
     }
 
 
 class _Watch:
-    """Follows a run: its curves to the dashboard, its validation losses to the pruner."""
+    """Follows a run: its curves to the outbox, its validation losses to the pruner."""
 
-    def __init__(self, job: Job, writer: RunWriter, steps: int) -> None:
-        self.trial, self.writer, self.steps = job.trial, writer, steps
+    def __init__(self, job: Job, entry: Entry, steps: int) -> None:
+        self.trial, self.entry, self.steps = job.trial, entry, steps
         self.prunes = job.definition.pruner in WITHIN_RUNS and job.phase == "search"
         self.reported = set(_reported(job.trial))
-        self.curves: dict[str, Curve] = {}
 
     def __call__(self, step: int, curves: dict[str, Curve]) -> None:
-        self.curves = curves
-        self.writer.follow(curves)
+        self.entry.follow(curves)
         loss = curves["val/loss"].values[-1]
         if not self.prunes or not math.isfinite(loss):
             return

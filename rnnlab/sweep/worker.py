@@ -14,15 +14,18 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
 from rnnlab.errors import UserError
+from rnnlab.files import lacks_room
+from rnnlab.locks import FileLock
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
 from rnnlab.sweep.home import Home, find_home
-from rnnlab.sweep.locks import FileLock
+from rnnlab.sweep.pool import NO_ROOM
 from rnnlab.sweep.postgres import STORAGE_VARIABLE
 from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import make_sampler
 from rnnlab.sweep.slots import INTERRUPTED, claim, recover, refill
 from rnnlab.sweep.space import suggest
-from rnnlab.sweep.trial import Job, execute
+from rnnlab.sweep.trial import Job, execute, outbox
+from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.store import tracking_uri
 from rnnlab.training.loop import Interrupted
 
@@ -50,7 +53,8 @@ class Worker:
         finished: Callable[[], bool] = lambda: False,
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.home, self.uri = home, uri
+        self.home = home
+        self.courier = Courier(outbox(home.folder), uri) if home.shared else None
         self.orphaned, self.finished, self.notice = orphaned, finished, notice
         self.told_to_stop = False
         self.definition = home.definition()
@@ -69,6 +73,12 @@ class Worker:
 
     def work(self) -> None:
         """Run slots until told to stop."""
+        with self.courier or contextlib.nullcontext():
+            self._run_slots()
+            if self.courier is not None:
+                self.courier.wait()
+
+    def _run_slots(self) -> None:
         with contextlib.suppress(Interrupted):
             studies = self._studies()
             while not self.should_stop():
@@ -93,7 +103,7 @@ class Worker:
         with self.home.heart(trial._trial_id) as heart:
             try:
                 proposed = propose(self.definition, plan, study, trial, self.home.turn())
-                job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.uri)
+                job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.courier)
                 execute(job, lambda: self.should_stop() or (heart is not None and heart.lost))
             except UpdateFinishedTrialError:
                 return
@@ -132,14 +142,21 @@ def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, t
 def main(arguments: list[str]) -> int:
     """Entry point of `python -m rnnlab.sweep.worker FOLDER INDEX PARENT`."""
     folder, index, parent = Path(arguments[0]), int(arguments[1]), int(arguments[2])
-    lock = FileLock(folder / "workers" / f"{index}.lock")
-    if not lock.acquire(wait=False):
-        raise UserError(f"worker {index} of {folder} is running already: stop it first")
-    lock.path.write_text(str(os.getpid()))
-    home = find_home(folder.parents[1], folder.name, os.environ.get(STORAGE_VARIABLE))
-    worker = Worker(home, tracking_uri(), orphaned=lambda: os.getppid() != parent)
-    obey_signals(worker)
-    worker.work()
+    try:
+        lock = FileLock(folder / "workers" / f"{index}.lock")
+        if not lock.acquire(wait=False):
+            raise UserError(f"worker {index} of {folder} is running already: stop it first")
+        lock.path.write_text(str(os.getpid()))
+        home = find_home(folder.parents[1], folder.name, os.environ.get(STORAGE_VARIABLE))
+        worker = Worker(home, tracking_uri(), orphaned=lambda: os.getppid() != parent)
+        obey_signals(worker)
+        worker.work()
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        with contextlib.suppress(OSError):  # the log may lie on the same disk
+            print(f"cannot write to {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        return NO_ROOM
     return 0
 
 

@@ -13,7 +13,8 @@ from mlflow.exceptions import MlflowException
 
 from rnnlab.errors import UserError, nearest
 from rnnlab.tracking import store
-from rnnlab.tracking.writer import OBJECTIVE, PROBES, PROFILE, SUMMARY
+from rnnlab.tracking.artifacts import PROBES, PROFILE
+from rnnlab.tracking.record import OBJECTIVE, SUMMARY
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}

@@ -81,15 +81,12 @@ def connect(uri: str) -> MlflowClient:
     Raises:
         UserError: if there is no store, or it is something else, or it does not answer.
     """
-    if uri.startswith(SQLITE):
-        _check_file(_file(uri))
-    elif urlsplit(uri).scheme in ("http", "https"):
-        _check_server(uri)
-    else:
+    if not uri.startswith(SQLITE) and urlsplit(uri).scheme not in ("http", "https"):
         raise UserError(
             f"tracking URI '{shown(uri)}' is not a store rnnlab can use: name an SQLite file as "
             "sqlite:///runs/mlflow.db, or an MLflow server as http://host:5000, in MLFLOW_TRACKING_URI"
         )
+    check(uri)
     client = MlflowClient(uri)
     with explained(uri):
         client.search_experiments(max_results=1)
@@ -138,7 +135,7 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        first = " ".join(str(error.message).split("\n")[0].split()).rstrip(".")
+        first = without_credentials(uri, " ".join(str(error.message).split("\n")[0].split()).rstrip("."))
         raise UserError(f"the tracking store {shown(uri)} refuses: {first}") from error
 
 
@@ -150,8 +147,25 @@ def tagged(tags: Mapping[str, str]) -> str:
 
 def shown(uri: str) -> str:
     """The URI without any password in it, for messages."""
+    return without_credentials(uri, uri)
+
+
+def without_credentials(uri: str, text: str) -> str:
+    """A text in which user and password of a URI no longer occur."""
     credentials, separator, _ = urlsplit(uri).netloc.rpartition("@")
-    return uri.replace(f"{credentials}@", "", 1) if separator else uri
+    return text.replace(f"{credentials}@", "") if separator else text
+
+
+def check(uri: str) -> None:
+    """Look whether a store is there, without MLflow's patience.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if uri.startswith(SQLITE):
+        _check_file(_file(uri))
+    else:
+        _check_server(uri)
 
 
 def _file(uri: str) -> Path:

@@ -1,163 +1,120 @@
-"""Writes one run: its configuration, its curves, its final numbers, its gradient profile and probes."""
+"""Brings MLflow up to date with runs on disk, however often it is interrupted."""
 
-import json
 import math
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
 
-import xarray as xr
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run, RunTag
 
+from rnnlab.files import DamagedFileError, digest
+from rnnlab.tracking.artifacts import draw_figures
+from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import code_tags
+from rnnlab.tracking.record import SUMMARY, Record, now
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
-from rnnlab.training.result import Curve, Result
-
-SUMMARY = "summary/"
-"""Prefix of final numbers, some of which share their name with a curve."""
-OBJECTIVE = "rnnlab.objective"
-"""Tag with the number that tuning minimises, written before a run is marked FINISHED."""
-PROFILE = "profile.nc"
-PROBES = "probes.nc"
-FOLLOW_SECONDS = 5.0
-REASON_LENGTH = 5000
-OUTCOMES = {"FAILED": "failed", "KILLED": "pruned"}
+from rnnlab.training.result import Curve
 
 
-class RunWriter:
-    """Writes one run to MLflow from any process.
+class Writer:
+    """Writes runs to MLflow; one process at a time may do so for an outbox.
 
-    A run ends in one of three ways. `finish` gives status FINISHED and the outcome solved, finished or diverged.
-    `fail` gives status FAILED for an error and KILLED, as MLflow's own Optuna storage does, for a pruned trial:
-    its numbers are not comparable with those of finished runs, so it must not look like one in the UI.
-    An interrupted run stays RUNNING until it is taken up again.
+    A kill at any moment, or a server that went away in the middle, costs nothing: a run is found again by its
+    identity, a point is never stored twice, and the status comes last. An interrupted run stays RUNNING.
 
-    Attributes:
-        run_id: MLflow's id of the run.
+    Args:
+        uri: MLflow tracking URI of a prepared store.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, run_id: str, resumed: bool) -> None:
-        self.run_id = run_id
-        self._client = client
-        self._uri = uri
-        self._resumed = resumed
-        self._stored: dict[str, set[int]] = {}
-        self._followed = time.monotonic()
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._runs: dict[Path, str] = {}
+        self._stored: dict[Path, dict[str, set[int]]] = {}
 
-    @classmethod
-    def start(
-        cls,
-        uri: str,
-        experiment: str,
-        name: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, str],
-        parent: str | None = None,
-        run_id: str | None = None,
-    ) -> Self:
-        """Start a run, or take one up that was interrupted.
+    def deliver(self, entry: Entry) -> str | None:
+        """Store everything that an entry holds by now; of a run that has ended, leave a receipt in its place.
 
         Args:
-            uri: MLflow tracking URI of a prepared store.
-            experiment: name of the experiment, created if need be.
-            name: name of the run in the UI.
-            tags: tags by name; those that name the code are added.
-            params: the flattened configuration.
-            parent: id of the parent run.
-            run_id: an interrupted run to take up; it keeps its name, tags and parent.
+            entry: the run.
 
         Returns:
-            The writer, its run in status RUNNING.
+            MLflow's id of the run; None where the entry was damaged, and has been set aside.
 
         Raises:
-            UserError: if the store cannot be used, or holds no run `run_id`.
+            UserError: if the store refuses.
+            OSError: if it cannot be reached.
         """
-        client = connect(uri)
-        resumed = run_id is not None
-        with explained(uri):
-            if run_id is None:
-                family = {"mlflow.parentRunId": parent} if parent else {}
-                every = {**code_tags(), **tags, **family, "rnnlab.outcome": "running"}
-                number = experiment_id(uri, experiment)
-                run_id = client.create_run(number, tags=every, run_name=name).info.run_id
-            else:
-                _reopen(client, run_id)
-            # Also for a resumed run: it may have been killed before it came to this, and once more does no harm.
-            entries = [Param(key, value) for key, value in params.items()]
-            client.log_batch(run_id, params=entries, synchronous=True)
-        return cls(client, uri, run_id, resumed)
+        record = entry.read()
+        try:
+            if record is not None:
+                _check_files(entry, record)
+        except DamagedFileError as error:
+            entry.set_aside(error)
+            return None
+        if record is None:
+            return None
+        try:
+            return self._deliver(entry, record)
+        except BaseException:
+            self.forget(entry)  # what arrived of it is known to the store alone
+            raise
 
-    def log_curves(self, history: Mapping[str, Curve]) -> None:
-        """Store those points of the curves whose step is not stored yet; infinities become NaN.
+    def forget(self, entry: Entry) -> None:
+        """Look up in the store what it has of a run before anything more is written."""
+        self._runs.pop(entry.folder, None)
+        self._stored.pop(entry.folder, None)
 
-        Args:
-            history: curves by name, as of now; they may be handed in again as they grow.
-        """
-        now = int(time.time() * 1000)
+    def _deliver(self, entry: Entry, record: Record) -> str:
+        client = connect(self.uri)
+        with explained(self.uri):
+            run_id = self._runs.get(entry.folder) or self._open(client, entry, record)
+            metrics = self._new_points(entry, record)
+            if record.status == "RUNNING":
+                client.log_batch(run_id, metrics=metrics, synchronous=True)
+                return run_id
+            if record.files:
+                client.log_artifacts(run_id, str(entry.files))
+                with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
+                    draw_figures(entry.files, Path(folder))
+                    client.log_artifacts(run_id, folder)
+            tags = {**record.tags, "rnnlab.outcome": record.outcome}
+            client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
+            client.set_terminated(run_id, record.status, record.ended)
+        entry.close(run_id)
+        self.forget(entry)
+        return run_id
+
+    def _open(self, client: MlflowClient, entry: Entry, record: Record) -> str:
+        """Find the run of a record, and what the store has of it, or create it."""
+        number = experiment_id(self.uri, record.experiment)
+        run = _find(client, number, record)
+        if run is None:
+            every = {**code_tags(), **record.tags, **record.identity, "rnnlab.outcome": record.outcome}
+            run = client.create_run(number, start_time=record.started, tags=every, run_name=record.name)
+        run_id = run.info.run_id
+        # Also for a run that was found: it may have been left before it came to this, and once more does no harm.
+        client.log_batch(run_id, params=[Param(k, v) for k, v in record.params.items()], synchronous=True)
+        self._stored[entry.folder] = {
+            name: {metric.step for metric in client.get_metric_history(run_id, name)} for name in run.data.metrics
+        }
+        self._runs[entry.folder] = run_id
+        return run_id
+
+    def _new_points(self, entry: Entry, record: Record) -> list[Metric]:
+        """Those points whose step is not stored yet; infinities become NaN."""
+        final = {f"{SUMMARY}{name}": Curve([record.updates], [value]) for name, value in record.summary.items()}
+        stored = self._stored[entry.folder]
         new: list[Metric] = []
-        for name, curve in history.items():
-            stored = self._steps(name)
+        for name, curve in {**record.curves, **final}.items():
+            known = stored.setdefault(name, set())
             for step, value in zip(curve.steps, curve.values, strict=True):
-                if step not in stored:
+                if step not in known:
                     # MLflow would store an infinity as 1.8e308 without a word.
-                    new.append(Metric(name, value if math.isfinite(value) else math.nan, now, step))
-                    stored.add(step)
-        with explained(self._uri):
-            self._client.log_batch(self.run_id, metrics=new, synchronous=True)
-
-    def follow(self, history: Mapping[str, Curve]) -> None:
-        """Store the curves so far, at most every few seconds, for those who watch the dashboard."""
-        if time.monotonic() - self._followed > FOLLOW_SECONDS:
-            self.log_curves(history)
-            self._followed = time.monotonic()
-
-    def finish(self, result: Result) -> None:
-        """Store everything a run leaves behind and mark it FINISHED.
-
-        Args:
-            result: what the run returned. Its configuration, profile, probes and figures become artifacts.
-        """
-        final = {f"{SUMMARY}{name}": Curve([result.steps], [v]) for name, v in result.summary().items()}
-        self.log_curves({**result.history, **final})
-        with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder, explained(self._uri):
-            write_artifacts(result, Path(folder))
-            self._client.log_artifacts(self.run_id, folder)
-        self._end("FINISHED", result.outcome)
-
-    def fail(self, reason: str, status: Literal["FAILED", "KILLED"] = "FAILED") -> None:
-        """End the run without a result.
-
-        Args:
-            reason: why, in words; the end of a long text is kept.
-            status: FAILED for an error, KILLED for a pruned trial.
-        """
-        with explained(self._uri):
-            self._client.set_tag(self.run_id, "rnnlab.reason", reason[-REASON_LENGTH:])
-        self._end(status, OUTCOMES[status])
-
-    def _end(self, status: str, outcome: str) -> None:
-        with explained(self._uri):
-            self._client.set_tag(self.run_id, "rnnlab.outcome", outcome)
-            self._client.set_terminated(self.run_id, status)
-
-    def _steps(self, name: str) -> set[int]:
-        """Steps of a metric that are stored; MLflow would add a second row for one logged again."""
-        if name not in self._stored:
-            with explained(self._uri):
-                known = self._client.get_metric_history(self.run_id, name) if self._resumed else []
-            self._stored[name] = {metric.step for metric in known}
-        return self._stored[name]
-
-
-def _reopen(client: MlflowClient, run_id: str) -> None:
-    """Bring an ended or interrupted run back to RUNNING."""
-    client.update_run(run_id, status="RUNNING")
-    client.set_tag(run_id, "rnnlab.outcome", "running")
-    if "rnnlab.reason" in client.get_run(run_id).data.tags:
-        client.delete_tag(run_id, "rnnlab.reason")
+                    moment = record.times.get(step, record.ended or now())
+                    new.append(Metric(name, value if math.isfinite(value) else math.nan, moment, step))
+                    known.add(step)
+        return new
 
 
 def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], description: str) -> str:
@@ -187,46 +144,27 @@ def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], 
         return client.create_run(known, tags=every, run_name=name).info.run_id
 
 
-def finish_parent(uri: str, run_id: str, outcome: Mapping[str, float]) -> None:
-    """Store what came of a study on its parent run, for the dashboard's list, and mark it FINISHED."""
-    now = int(time.time() * 1000)
-    metrics = [Metric(name, value, now, 0) for name, value in outcome.items() if math.isfinite(value)]
-    with explained(uri):
-        connect(uri).log_batch(run_id, metrics=metrics, synchronous=True)
-        connect(uri).set_terminated(run_id, "FINISHED")
-
-
 def log_file(uri: str, run_id: str, path: Path) -> None:
     """Add a file, such as sweep.yaml or a report, to the artifacts of a run."""
     with explained(uri):
         connect(uri).log_artifact(run_id, str(path))
 
 
-def write_artifacts(result: Result, folder: Path) -> None:
-    """Write what a run leaves behind as files.
+def _check_files(entry: Entry, record: Record) -> None:
+    for name, expected in record.files.items():
+        path = entry.files / name
+        if not path.is_file() or digest(path.read_bytes()) != expected:
+            raise DamagedFileError(f"{path} is missing or damaged")
 
-    Args:
-        result: what the run returned.
-        folder: gets config.json; if probes ran, probes.nc; and if gradients were recorded, profile.nc,
-            figures/heatmap.png and figures/lag.png.
+
+def _find(client: MlflowClient, experiment: str, record: Record) -> Run | None:
+    """Look up the run of a record.
+
+    A request that a stalled server answers long after it was given up may have left a second run of one identity.
     """
-    config = json.dumps(result.config.model_dump(mode="json"), indent=2)
-    Path(folder, "config.json").write_text(config + "\n", encoding="utf-8")
-    if result.probes is not None:
-        write_arrays(result.probes, folder / PROBES)
-    profile = result.profile
-    if profile is None or not profile.sizes["step"]:
-        return
-    write_arrays(profile, folder / PROFILE)
-    (folder / "figures").mkdir()
-    from rnnlab import plots  # late: seaborn takes a second to import, and only recorded runs need it
-
-    for name, draw in {"heatmap": plots.heatmap, "lag": plots.lag_plot}.items():
-        plots.save(draw(profile), folder / "figures" / f"{name}.png")
-
-
-def write_arrays(arrays: xr.Dataset, path: Path) -> None:
-    """Write a gradient profile or what probes measured as netCDF, compressed, in float32."""
-    compact = {"dtype": "float32", "zlib": True, "complevel": 4}
-    floats = [name for name, array in arrays.data_vars.items() if array.dtype.kind == "f"]
-    arrays.to_netcdf(path, engine="h5netcdf", encoding=dict.fromkeys(floats, compact))
+    if record.run_id is not None:
+        return client.get_run(record.run_id)
+    found = client.search_runs([experiment], tagged(record.identity), order_by=["attributes.start_time ASC"])
+    for double in found[1:]:
+        client.delete_run(double.info.run_id)
+    return found[0] if found else None

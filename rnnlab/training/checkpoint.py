@@ -1,13 +1,14 @@
 """Atomic checkpoints of tensors and primitives alone."""
 
-import os
+import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rnnlab.errors import UserError
+from rnnlab.files import DamagedFileError, read_sealed, set_aside, write_sealed
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -17,24 +18,22 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         path: the file; its folder is made.
         state: nested dicts and lists of tensors, numbers, strings and None.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    buffer = io.BytesIO()  # torch would turn a full disk into an error that does not say so
+    torch.save(state, buffer)
+    write_sealed(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """Read a checkpoint; nothing in it can run code.
 
-    Raises:
-        UserError: if the file is not a checkpoint.
+    Returns:
+        What was saved; None, with a warning, where the file is damaged: it is then set aside, and the run starts anew.
     """
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise UserError(
-            f"checkpoint {path} cannot be read ({str(error).splitlines()[0][:80]}): delete it to start the run anew"
-        ) from None
+        # torch itself does not check what it reads: a flipped bit would become a slightly different weight.
+        return torch.load(io.BytesIO(read_sealed(path)), weights_only=True, map_location="cpu")
+    except (DamagedFileError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+        warnings.warn(
+            f"checkpoint {path} is damaged: it is kept as {set_aside(path).name}, and the run starts anew", stacklevel=2
+        )
+        return None

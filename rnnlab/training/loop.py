@@ -94,8 +94,8 @@ class _Run:
         self.seconds = 0.0
         self.recorded_steps = recorded_steps(config.recording, config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(load_checkpoint(checkpoint))
+        if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
+            self._restore(state)
 
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""

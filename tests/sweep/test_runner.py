@@ -1,8 +1,10 @@
 """Whole sweeps with real workers: every planned run is done exactly once, whatever is killed on the way."""
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,13 +21,16 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.locks import FileLock
 from rnnlab.report.front import front_table
 from rnnlab.report.report import write_report
 from rnnlab.sweep import slots
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.status import read_status
 from rnnlab.sweep.storage import open_storage
+from rnnlab.tracking import courier
+from rnnlab.tracking.outbox import UNDELIVERED
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
@@ -267,7 +272,9 @@ def test_workers_killed(
     assert state.complete and len(victims) == 3
     definition = load_sweep_definition(path)
     if allowed == 1:
-        assert state.failures == ["adding-5/tanh search 0: its worker was killed by SIGKILL"]
+        assert state.failures == [
+            "adding-5/tanh search 0: its worker was killed by SIGKILL, as the kernel does when memory runs out"
+        ]
         assert (state.all_slots.planned, state.all_slots.done, state.all_slots.failed) == (6, 5, 1)
         assert_each_planned_run_was_done_once(definition, failed=("adding-5/tanh", "search", 0))
     else:
@@ -293,6 +300,60 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     assert list((FOLDER / "slots").rglob("checkpoint.pt"))
     assert run_sweep(path.name).exit_code == 0
     assert_each_planned_run_was_done_once(load_sweep_definition(path))
+
+
+def test_a_store_that_takes_nothing_costs_nothing(
+    workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
+    path = write_sweep()
+    locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
+
+    def lock() -> None:
+        wait_for(running)
+        locked.execute("BEGIN EXCLUSIVE")
+
+    locker = later(lock)
+    state = run_sweep(path.name)
+    locker.join()
+    assert state.complete and state.undelivered and state.exit_code == UNDELIVERED
+    out = capsys.readouterr().out
+    assert "MLflow: the tracking store" in out and "is locked" in out
+    assert f"{state.undelivered} runs wait on disk" in out and "deliver them with: rnnlab sweep tiny.yaml" in out
+    status = read_status("tiny")
+    assert (status.word, status.exit_code, status.state.undelivered) == ("undelivered", UNDELIVERED, state.undelivered)
+    locked.execute("ROLLBACK")
+    before = len(trials())
+    assert run_sweep(path.name).exit_code == 0
+    assert len(trials()) == before  # nothing is trained again
+    assert_each_planned_run_was_done_once(load_sweep_definition(path))
+    assert read_status("tiny").word == "complete" and not (FOLDER / "outbox").exists()
+
+
+def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on(
+    workplace: Path, write_sweep: WriteSweep, small_disk: Path
+) -> None:
+    """The sweep's own disk is full; MLflow's is another one."""
+    path = write_sweep({"arms": {"tanh": {}}})
+    filler = small_disk / "filler"
+
+    def fill() -> None:
+        wait_for(lambda: list((small_disk / "sweeps" / "tiny" / "workers").glob("*.lock")))
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+
+    filling = later(fill)
+    with pytest.raises(UserError, match=rf"cannot write to {small_disk}.*make room, then go on with: rnnlab sweep"):
+        run_sweep(path, root=small_disk)
+    filling.join()
+    with pytest.raises(UserError, match="make room"):  # nobody has made any
+        run_sweep(path, root=small_disk)
+    filler.unlink()
+    assert run_sweep(path, root=small_disk).exit_code == 0
+    Path("runs/sweeps").symlink_to(small_disk / "sweeps")
+    assert_each_planned_run_was_done_once(load_sweep_definition(path))
+    assert not list(small_disk.rglob("*torn*"))
 
 
 def test_a_second_parent_is_refused(workplace: Path, write_sweep: WriteSweep) -> None:

@@ -12,8 +12,8 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from rnnlab.errors import UserError
+from rnnlab.locks import FileLock
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.samplers import Sampler, make_sampler, objectives, startup_trials
 from rnnlab.sweep.slots import claim, fill, latest, recover
 from rnnlab.sweep.space import Dimension, Point, sobol_points, suggest

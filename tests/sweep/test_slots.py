@@ -92,7 +92,7 @@ def test_interrupted_slot_comes_back_as_it_was(study: optuna.Study) -> None:
     (last,) = latest(study).values()
     assert last.state == TrialState.WAITING and last.params == {"x": 0.0}
     assert last.intermediate_values == {attempt: 0.5 - attempt for attempt in range(5)}
-    noted = {"slot": 0, "crashes": 0, "phase": "search", "seed": 0, "retried": True}
+    noted = {"slot": 0, "crashes": 0, "shortages": 0, "phase": "search", "seed": 0}
     assert last.user_attrs == noted | {"tries": 5, "ticket": f"{study.study_name} 0 try 5"}
     assert states(study) == [TrialState.FAIL] * 5 + [TrialState.WAITING]
 
@@ -113,8 +113,13 @@ def test_a_proposed_point_survives_its_worker(study: optuna.Study) -> None:
 def test_a_slot_that_kills_its_workers_is_given_up_in_the_end(study: optuna.Study) -> None:
     fill_all(study, count=1)
     given_up: list[tuple[FrozenTrial, str]] = []
+
+    def give_up(trial: FrozenTrial, reason: str) -> bool:
+        given_up.append((trial, reason))
+        return True
+
     while claim([study]) is not None:
-        recover(study, lambda _: "killed", crashed=True, give_up=lambda trial, reason: given_up.append((trial, reason)))
+        recover(study, lambda _: "killed", crashed=True, give_up=give_up)
         fill_all(study, count=1)
     assert states(study) == [TrialState.FAIL] * (1 + slots.ALLOWED_CRASHES)
     (last,) = latest(study).values()

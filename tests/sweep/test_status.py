@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from rnnlab.errors import UserError
+from rnnlab.locks import FileLock
 from rnnlab.sweep.definition import load_sweep_definition
 from rnnlab.sweep.home import FolderHome
-from rnnlab.sweep.locks import FileLock
 from rnnlab.sweep.slots import claim
 from rnnlab.sweep.status import Status, print_status, read_status
 from rnnlab.sweep.storage import open_storage
@@ -26,7 +26,7 @@ FOLDER = Path("runs/sweeps/tiny")
 HOLDER = """
 import sys, time
 from pathlib import Path
-from rnnlab.sweep.locks import FileLock
+from rnnlab.locks import FileLock
 for path in map(Path, sys.argv[1:]):
     FileLock(path).acquire()
 print("held", flush=True)

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from rnnlab.errors import UserError
-from rnnlab.sweep.locks import FileLock
+from rnnlab.locks import FileLock
 from rnnlab.sweep.storage import Journal, open_storage
 
 TORN = b'{"op_code":4,"worker_id":"x","study'
@@ -82,7 +82,7 @@ def test_lines_that_make_no_sense_are_refused(journal: Path) -> None:
 
 def test_a_killed_holder_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    code = "import time; from pathlib import Path; from rnnlab.sweep.locks import FileLock\n"
+    code = "import time; from pathlib import Path; from rnnlab.locks import FileLock\n"
     code += f"FileLock(Path({str(path)!r})).acquire(); print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"

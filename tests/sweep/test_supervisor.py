@@ -7,11 +7,12 @@ import optuna
 
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.home import FolderHome
-from rnnlab.sweep.slots import claim
+from rnnlab.sweep.slots import claim, latest
 from rnnlab.sweep.state import read_state
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
+from rnnlab.tracking.writer import Writer
 
 
 class Parent(Supervisor):
@@ -36,7 +37,9 @@ class Parent(Supervisor):
             self._plan_slots()
 
     def parents(self) -> dict[str, str]:
-        """Status of the MLflow run of every arm."""
+        """Status of the MLflow run of every arm, once everything that is on disk is delivered."""
+        for entry in self.outbox.entries():
+            Writer(self.uri).deliver(entry)
         found = connect(self.uri).search_runs([experiment_id(self.uri, "tiny")])
         return {run.data.tags["rnnlab.arm"]: run.info.status for run in found}
 
@@ -72,3 +75,21 @@ def test_an_arm_whose_search_fails_has_no_finals_and_says_so(workplace: Path, ti
     state = read_state(parent.definition, parent.storage)
     assert state.complete and state.closed and (state.all_slots.done, state.all_slots.failed) == (4, 4)
     assert set(parent.parents().values()) == {"FINISHED"}
+
+
+def test_a_slot_whose_result_was_damaged_on_disk_is_run_again(workplace: Path, tiny: dict[str, Any]) -> None:
+    parent = Parent(workplace, tiny)
+    parent.settle("tanh", [3.0, 1.0, 2.0, 0.5, 0.5])
+    folder = parent.outbox.folder / "runs" / "adding-5" / "tanh"
+    (folder / "search-1.damaged-1").mkdir(parents=True)
+    (folder / "study").rename(folder / "study.damaged-1")
+    for _ in range(2):  # looking twice is looking once
+        parent._renew_lost()
+        parent._plan_slots()
+    trials = latest(parent.searches["adding-5/tanh"])
+    assert [trials[slot].state.name for slot in range(3)] == ["COMPLETE", "WAITING", "COMPLETE"]
+    assert (folder / "study" / "ended.json").exists() == parent.searches["adding-5/tanh"].user_attrs["closed"] is False
+    parent.settle("tanh", [1.0])
+    assert (folder / "study" / "ended.json").exists()
+    state = read_state(parent.definition, parent.storage).studies[0]
+    assert (state.search.done, state.final.done, state.closed, state.best) == (3, 2, True, None)

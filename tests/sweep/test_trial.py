@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
+import torch
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
@@ -16,9 +18,11 @@ from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import objectives
 from rnnlab.sweep.slots import claim, fill, latest, recover
 from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.trial import Job, execute, give_up
+from rnnlab.sweep.trial import Job, execute, give_up, out_of_memory, outbox
+from rnnlab.tracking.outbox import Entry
+from rnnlab.tracking.record import OBJECTIVE
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
-from rnnlab.tracking.writer import OBJECTIVE, start_parent
+from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.loop import Interrupted, run
 
 
@@ -26,18 +30,20 @@ class Bench:
     """One study of one arm, driven by hand."""
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
-        self.folder, self.uri = folder, tracking_uri()
-        self.definition = SweepDefinition.parse(data)
+        self.definition, self.uri = SweepDefinition.parse(data), tracking_uri()
+        self.folder = folder / self.definition.name
+        self.folder.mkdir()
         self.plan = self.definition.plan()[0]
         self.study = optuna.create_study(
             study_name=f"{self.definition.name} {self.plan.name}",
-            storage=open_storage(folder),
+            storage=open_storage(self.folder),
             directions=[optuna.study.StudyDirection.MINIMIZE] * objectives(self.definition.sampler),
         )
         self.study.set_user_attr(
             "parent_run", start_parent(self.uri, self.definition.name, "parent", {"rnnlab.kind": "study"}, "")
         )
-        self.study.set_user_attr("source", "sweeps/tiny.yaml")
+        for key, value in {"source": "sweeps/tiny.yaml", "budget": None}.items():
+            self.study.set_user_attr(key, value)
         self.fill()
 
     def fill(self) -> None:
@@ -47,13 +53,16 @@ class Bench:
     def claim(self) -> Job:
         claimed = claim([self.study])
         assert claimed is not None
-        return Job(self.definition, self.plan, *claimed, self.folder, self.uri)
+        return Job(self.definition, self.plan, *claimed, self.folder)
 
     def interrupt(self) -> None:
         recover(self.study, lambda _: "interrupted")
         self.fill()
 
     def runs(self) -> list[Run]:
+        """The slots' runs in MLflow, once everything that is on disk is delivered."""
+        for entry in outbox(self.folder).entries():
+            Writer(self.uri).deliver(entry)
         children = f"tags.`mlflow.parentRunId` = '{self.study.user_attrs['parent_run']}'"
         return connect(self.uri).search_runs([experiment_id(self.uri, self.definition.name)], children)
 
@@ -140,12 +149,17 @@ def test_an_interrupted_trial_ends_as_if_nothing_had_been(make_bench: MakeBench)
     assert steps == [5, 10]
 
 
-def test_a_stored_result_is_not_trained_again(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("delivered", [True, False])
+def test_a_stored_result_is_not_trained_again(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, delivered: bool
+) -> None:
     bench = make_bench()
     with monkeypatch.context() as kill:
         kill.setattr(trial_module, "_tell", lambda *_: (_ for _ in ()).throw(SystemExit("killed before telling")))
         with pytest.raises(SystemExit):
             execute(bench.claim(), never)
+    if delivered:
+        bench.runs()
     bench.interrupt()
     trainings = count_trainings(monkeypatch)
     execute(bench.claim(), never)
@@ -156,30 +170,44 @@ def test_a_stored_result_is_not_trained_again(make_bench: MakeBench, monkeypatch
     assert math.isfinite(bench.last().user_attrs["score"])
 
 
-@pytest.mark.parametrize("moment", ["start", "log_curves", "_end"])
+@pytest.mark.parametrize("delivered", [True, False])
+@pytest.mark.parametrize("moment", ["open", "follow", "end"])
 def test_a_kill_while_writing_gives_one_run_and_no_step_twice(
-    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, moment: str
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, moment: str, delivered: bool
 ) -> None:
     bench = make_bench()
     with monkeypatch.context() as kill:
-        original = getattr(trial_module.RunWriter, moment)
+        original = getattr(Entry, moment)
 
-        def die_afterwards(*args: Any, **kwargs: Any) -> None:
-            original(*args, **kwargs)
+        def die(*args: Any, **kwargs: Any) -> None:
+            if moment != "end":
+                original(*args, **kwargs)
             raise SystemExit("killed")
 
-        def die_first(*_: Any) -> None:
-            raise SystemExit("killed")
-
-        kill.setattr(trial_module.RunWriter, moment, die_first if moment == "_end" else die_afterwards)
+        kill.setattr(Entry, moment, die)
         with pytest.raises(SystemExit):
             execute(bench.claim(), never)
+    if delivered:
+        assert [stored.info.status for stored in bench.runs()] == ["RUNNING"]
     bench.interrupt()
     execute(bench.claim(), never)
     (stored,) = bench.runs()
     assert stored.info.status == "FINISHED" and stored.data.params["cell.kind"] == "vanilla"
     history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
     assert [metric.step for metric in history] == [5, 10]
+
+
+def test_a_slot_whose_worker_died_with_its_result_on_disk_is_not_given_up(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench()
+    job = bench.claim()
+    monkeypatch.setattr(trial_module, "_tell", lambda *_: (_ for _ in ()).throw(SystemExit("killed before telling")))
+    with pytest.raises(SystemExit):
+        execute(job, never)
+    assert not give_up(job, "its worker was killed by SIGKILL")
+    (stored,) = bench.runs()
+    assert stored.info.status == "FINISHED"
 
 
 @pytest.mark.parametrize("started", [True, False])
@@ -189,23 +217,57 @@ def test_a_slot_given_up_on_is_in_mlflow_once(make_bench: MakeBench, started: bo
     if started:
         with pytest.raises(Interrupted):
             execute(job, stop_after(1))
-    give_up(job, "its worker was killed by SIGKILL")
+    assert give_up(job, "its worker was killed by SIGKILL")
     (stored,) = bench.runs()
     assert stored.info.status == "FAILED" and stored.data.tags["rnnlab.outcome"] == "failed"
     assert stored.data.tags["rnnlab.reason"] == "its worker was killed by SIGKILL"
     assert stored.data.tags["rnnlab.trial"] == "0" and stored.data.params["optimizer.lr"]
 
 
+def exhaust(*_: Any, **__: Any) -> None:
+    torch.empty(1 << 50)  # a petabyte
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_trial_that_runs_out_of_memory_is_tried_once_more(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    bench = make_bench()
+    for _ in range(times):
+        with monkeypatch.context() as broken:
+            broken.setattr(trial_module, "run", exhaust)
+            execute(bench.claim(), never)
+        assert bench.last().state == TrialState.FAIL and "can't allocate memory" in bench.last().user_attrs["reason"]
+        bench.fill()
+    if times == 2:
+        assert claim([bench.study]) is None
+        (stored,) = bench.runs()
+        assert stored.info.status == "FAILED" and "can't allocate memory" in stored.data.tags["rnnlab.reason"]
+        return
+    execute(bench.claim(), never)
+    (stored,) = bench.runs()
+    assert bench.last().state == TrialState.COMPLETE and stored.info.status == "FINISHED"
+
+
+def test_want_of_memory_is_told_from_other_errors() -> None:
+    for hungry in (lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50), lambda: bytearray(1 << 60)):
+        with pytest.raises((MemoryError, RuntimeError)) as error:
+            hungry()
+        assert out_of_memory(error.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not out_of_memory(RuntimeError("shapes cannot be multiplied")) and not out_of_memory(ValueError("memory"))
+
+
 def test_an_error_fails_the_trial_with_its_reason(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("out of memory")
+        raise RuntimeError("no such luck")
 
     monkeypatch.setattr(trial_module, "run", broken)
     bench = make_bench()
     execute(bench.claim(), never)
     (stored,) = bench.runs()
     assert bench.last().state == TrialState.FAIL
-    assert bench.last().user_attrs["reason"] == stored.data.tags["rnnlab.reason"] == "RuntimeError: out of memory"
+    assert bench.last().user_attrs["reason"] == stored.data.tags["rnnlab.reason"] == "RuntimeError: no such luck"
     assert stored.info.status == "FAILED"
     bench.fill()  # an error of the trial's own is not tried again
     assert claim([bench.study]) is None
@@ -233,6 +295,7 @@ def test_a_pruned_trial_keeps_its_curves(make_bench: MakeBench) -> None:
     history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
     assert [(metric.step, metric.value) for metric in history] == list(bench.last().intermediate_values.items())
     assert [metric.step for metric in history] == [5]
+    assert stored.data.metrics["summary/steps"] == 5 and stored.data.metrics["summary/seconds"] > 0
 
 
 def interrupted_between(bench: Bench, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:
@@ -310,7 +373,7 @@ def test_a_slot_given_up_on_keeps_the_seeds_that_are_done(
 def test_an_error_on_one_seed_ends_the_trial(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     def sometimes(config: Any, **kwargs: Any) -> Any:
         if config.seed == 1:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("no such luck")
         return run(config, **kwargs)
 
     monkeypatch.setattr(trial_module, "run", sometimes)

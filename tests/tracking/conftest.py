@@ -1,18 +1,49 @@
 """A real MLflow store for every test, and a real run to put into it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rnnlab.config import Config
+from rnnlab.tracking import outbox
+from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.writer import RunWriter, start_parent
+from rnnlab.tracking.record import Record
+from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.loop import run
-from rnnlab.training.result import Result
+from rnnlab.training.result import Curve, Result
 
-StartRun = Callable[..., RunWriter]
+
+class StoredRun:
+    """A run whose every word is delivered to MLflow at once, by somebody who knows nothing of earlier deliveries."""
+
+    def __init__(self, uri: str, folder: Path, key: str, record: Record) -> None:
+        self.uri, self.entry = uri, Outbox(folder).entry(key)
+        self.entry.open(record)
+        self.run_id = self.deliver()
+
+    def deliver(self) -> str:
+        run_id = Writer(self.uri).deliver(self.entry)
+        assert run_id is not None
+        return run_id
+
+    def log_curves(self, curves: Mapping[str, Curve]) -> None:
+        self.entry.follow(curves)
+        self.deliver()
+
+    def finish(self, result: Result) -> None:
+        self.entry.finish(result)
+        self.deliver()
+
+    def fail(self, reason: str, **options: Any) -> None:
+        self.entry.fail(reason, **options)
+        self.deliver()
+
+
+StartRun = Callable[..., StoredRun]
 
 
 @pytest.fixture
@@ -40,15 +71,27 @@ def result() -> Result:
 
 
 @pytest.fixture
-def start_run(uri: str, result: Result) -> StartRun:
-    """Starts a child run of the sweep `demo`, whose parent is made on the way; `start` tells starts of it apart."""
+def record(result: Result) -> Record:
+    """A run that is nobody's child."""
+    return Record("demo", "a run", {"rnnlab.run": "1"}, config_tags(result.config), config_params(result.config))
 
-    def start(arm: str = "lstm", trial: int = 0, start: str = "first", **options: str) -> RunWriter:
+
+@pytest.fixture
+def start_run(uri: str, result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StartRun:
+    """Starts a child run of the sweep `demo`, whose parent is made on the way; `start` tells starts of it apart.
+
+    The same arm, trial and start again take the run up that is there.
+    """
+    monkeypatch.setattr(outbox, "FOLLOW_SECONDS", -1.0)
+
+    def start(arm: str = "lstm", trial: int = 0, start: str = "first") -> StoredRun:
         study = {"kind": "study", "sweep": "demo", "task": "adding-9", "arm": arm, "study": f"{arm} {start}"}
         study = {f"rnnlab.{name}": value for name, value in study.items()}
         parent = start_parent(uri, "demo", "study", study, "Why?")
-        tags = {"rnnlab.sweep": "demo", "rnnlab.arm": arm, "rnnlab.phase": "final", "rnnlab.trial": str(trial)}
-        tags |= {**config_tags(result.config), "rnnlab.command": "rnnlab run demo.yaml"}
-        return RunWriter.start(uri, "demo", f"{arm} {trial}", tags, config_params(result.config), parent, **options)
+        identity = {"mlflow.parentRunId": parent, "rnnlab.phase": "final", "rnnlab.trial": str(trial)}
+        tags = {"rnnlab.sweep": "demo", "rnnlab.arm": arm, "rnnlab.command": "rnnlab run demo.yaml"}
+        tags |= config_tags(result.config)
+        record = Record("demo", f"{arm} {trial}", identity, tags, config_params(result.config))
+        return StoredRun(uri, tmp_path / "outbox", f"{arm}/{start}/{trial}", record)
 
     return start

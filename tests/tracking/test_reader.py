@@ -94,8 +94,10 @@ def test_a_sweep_is_one_row_a_run_with_the_documented_columns(uri, start_run, re
     assert (first["task"], first["length"], first["command"]) == ("adding-9", 9, "rnnlab run demo.yaml")
     assert first["config_hash"] == result.config.hash
     assert math.isnan(second["decay_rate"]) and math.isnan(second["vanished"])
-    numbers = ["score", "loss", "seconds", "decay_rate", "clipped_fraction", "steps_to_solve"]
+    numbers = ["score", "loss", "decay_rate", "clipped_fraction", "steps_to_solve"]
     assert np.isnan(runs[numbers].to_numpy(float)[2:]).all()
+    for spent in ("steps", "seconds"):  # how far it came is known of every run that is over
+        assert list(runs[spent].notna()) == [True] * 4 + [False]
 
 
 def test_the_numbers_of_a_row_are_those_of_the_result(uri, start_run, result):

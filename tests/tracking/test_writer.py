@@ -1,20 +1,23 @@
 """Whatever happens to a run, MLflow holds each of its points once, and nothing that is not a number."""
 
+import contextlib
 import json
 import math
-import multiprocessing
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from rnnlab.config import Config
-from rnnlab.errors import UserError
-from rnnlab.tracking.provenance import config_params
+from rnnlab.tracking.outbox import Outbox
+from rnnlab.tracking.record import SUMMARY, Record
 from rnnlab.tracking.store import connect, experiment_id
-from rnnlab.tracking.writer import SUMMARY, RunWriter, finish_parent, log_file, start_parent
+from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.result import Curve
 
 
@@ -61,7 +64,7 @@ def test_a_run_taken_up_again_stores_no_step_twice(uri, start_run):
     whole = {"val/loss": Curve([0, 5, 10, 15], [4.0, 3.0, math.nan, 1.0]), "train/loss": Curve([5], [2.0])}
     first = start_run()
     first.log_curves({"val/loss": Curve([0, 5, 10], [4.0, 3.0, math.nan])})
-    second = start_run(run_id=first.run_id)
+    second = start_run()
     second.log_curves(whole)
     second.log_curves(whole)
     assert second.run_id == first.run_id
@@ -69,19 +72,87 @@ def test_a_run_taken_up_again_stores_no_step_twice(uri, start_run):
     assert points(uri, first.run_id, "train/loss") == [(5, 2.0)]
 
 
-def test_a_run_killed_before_its_parameters_were_stored_gets_them_when_taken_up_again(uri, result):
-    params = config_params(result.config)
-    killed = RunWriter.start(uri, "demo", "a", {}, {})
+def test_a_run_whose_entry_is_gone_is_found_again_and_stores_no_step_twice(uri, start_run, result):
+    first = start_run()
+    first.log_curves({name: Curve(curve.steps[:2], curve.values[:2]) for name, curve in result.history.items()})
+    shutil.rmtree(first.entry.folder)
+    again = start_run()
+    again.finish(result)
+    assert again.run_id == first.run_id
+    for name, curve in result.history.items():
+        np.testing.assert_equal(points(uri, first.run_id, name), list(zip(*curve, strict=True)))
+
+
+MOMENTS = ("create_run", "log_batch", "get_metric_history", "log_artifacts", "set_terminated")
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_path, monkeypatch, moment, late):
+    """The request arrives or does not, and the answer never does; another process tries again."""
+    entry = Outbox(tmp_path / "outbox").entry("it")
+    entry.open(record)
+    entry.finish(result)
+    calls = 0
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if late:
+            original(*args, **kwargs)
+        raise ConnectionError("cut")
+
+    attempts = 0
+    while entry.has_ended:  # the first, the second ... of these calls is the one that is cut
+        attempts += 1
+        with monkeypatch.context() as broken:
+            original = getattr(MlflowClient, moment)
+            allowed = iter(range(attempts - 1))
+            broken.setattr(
+                MlflowClient,
+                moment,
+                lambda *a, **k: original(*a, **k) if next(allowed, None) is not None else cut(*a, **k),  # noqa: B023
+            )
+            with contextlib.suppress(ConnectionError):
+                Writer(uri).deliver(entry)
+    assert calls == attempts - 1 and (calls or moment == "get_metric_history")
+    (run,) = connect(uri).search_runs([experiment_id(uri, "demo")])
+    assert run.info.status == "FINISHED" and run.data.params == record.params
+    for name, curve in result.history.items():
+        np.testing.assert_equal(points(uri, run.info.run_id, name), list(zip(*curve, strict=True)))
+    assert artifacts(uri, run.info.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
+
+
+def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, record, result, tmp_path, monkeypatch):
+    """As when a server answers a request long after it was given up: MLflow knows it by its time."""
     for _ in range(2):
-        RunWriter.start(uri, "demo", "a", {}, params, run_id=killed.run_id)
-    assert connect(uri).get_run(killed.run_id).data.params == params
+        entry = Outbox(tmp_path / "outbox").entry("it")
+        entry.open(record)
+        monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *_: [])
+        entry.end(replace(record, curves=result.history, times=dict.fromkeys(range(21), 2000)), "FINISHED", "finished")
+        Writer(uri).deliver(entry)
+        entry.receipt.unlink()
+    stored = rows(uri)
+    assert len(stored) == len(set(stored)) == sum(len(curve.steps) for curve in result.history.values())
 
 
-def test_finishing_a_run_twice_changes_nothing(uri, start_run, result):
-    writer = start_run()
-    writer.finish(result)
+def test_a_second_run_of_one_identity_is_removed(uri, record, result, tmp_path):
+    entry = Outbox(tmp_path / "outbox").entry("it")
+    entry.open(record)
+    first = Writer(uri).deliver(entry)
+    late = connect(uri).create_run(experiment_id(uri, "demo"), tags=record.identity)  # answered after all
+    entry.finish(result)
+    assert Writer(uri).deliver(entry) == first
+    assert [run.info.run_id for run in connect(uri).search_runs([experiment_id(uri, "demo")])] == [first]
+    assert connect(uri).get_run(late.info.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_delivering_a_run_twice_changes_nothing(uri, start_run, result):
+    stored = start_run()
+    stored.finish(result)
     before = rows(uri)
-    start_run(run_id=writer.run_id).finish(result)
+    stored.entry.receipt.unlink()  # killed before it could be written
+    start_run().finish(result)
     assert rows(uri) == before
 
 
@@ -102,17 +173,15 @@ def test_a_curve_longer_than_a_request_of_mlflow_is_stored_whole(uri, start_run)
     assert len(points(uri, writer.run_id, "val/loss")) == 2345
 
 
-def test_failed_and_pruned_runs_show_as_such(uri, start_run):
+def test_failed_and_pruned_runs_show_as_such_and_how_far_they_came(uri, start_run):
     failed, pruned = start_run(trial=0), start_run(trial=1)
+    failed.log_curves({"val/loss": Curve([100, 200], [4.0, 3.0])})
     failed.fail("out of memory")
     pruned.fail("after 300 steps", status="KILLED")
-    for writer, status, outcome in ((failed, "FAILED", "failed"), (pruned, "KILLED", "pruned")):
-        run = connect(uri).get_run(writer.run_id)
+    for stored, status, outcome, steps in ((failed, "FAILED", "failed", 200), (pruned, "KILLED", "pruned", 0)):
+        run = connect(uri).get_run(stored.run_id)
         assert (run.info.status, run.data.tags["rnnlab.outcome"]) == (status, outcome)
-    again = start_run(run_id=failed.run_id)
-    run = connect(uri).get_run(again.run_id)
-    assert run.info.status == "RUNNING" and run.data.tags["rnnlab.outcome"] == "running"
-    assert "rnnlab.reason" not in run.data.tags
+        assert run.data.metrics["summary/steps"] == steps and 0 < run.data.metrics["summary/seconds"] < 60
 
 
 def test_a_long_reason_keeps_its_end(uri, start_run):
@@ -121,44 +190,19 @@ def test_a_long_reason_keeps_its_end(uri, start_run):
     assert connect(uri).get_run(writer.run_id).data.tags["rnnlab.reason"].endswith("the point")
 
 
-def test_a_run_that_is_gone_is_refused(start_run):
-    with pytest.raises(UserError, match="0123456789abcdef"):
-        start_run(run_id="0123456789abcdef0123456789abcdef")
-
-
 def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     tags = {"rnnlab.kind": "study", "rnnlab.sweep": "demo", "rnnlab.arm": "it's"}
     parent = start_parent(uri, "demo", "adding-9/it's", tags, "Which arm?")
     other = start_parent(uri, "demo", "adding-9/b", {**tags, "rnnlab.arm": "b"}, "Which arm?")
     (tmp_path / "sweep.yaml").write_text("name: demo")
     log_file(uri, parent, tmp_path / "sweep.yaml")
-    finish_parent(uri, parent, {"final/score": 0.25, "tuned/optimizer.lr": math.nan})
+    entry = Outbox(tmp_path / "outbox").entry("study")
+    ended = Record("demo", "adding-9/it's", {}, {}, {}, run_id=parent, curves={"final/score": Curve([0], [0.25])})
+    entry.end(ended, "FINISHED", "finished")
+    assert Writer(uri).deliver(entry) == parent
     assert connect(uri).get_run(parent).data.metrics == {"final/score": 0.25}
     assert connect(uri).get_run(parent).info.status == "FINISHED"
     assert start_parent(uri, "demo", "adding-9/it's", tags, "Which arm?") == parent != other
     run = connect(uri).get_run(parent)
     assert run.info.status == "RUNNING" and run.data.tags["mlflow.note.content"] == "Which arm?"
     assert artifacts(uri, parent) == {"sweep.yaml"}
-
-
-def write_runs(uri: str, arm: str, count: int) -> None:
-    """What one of several worker processes does."""
-    for trial in range(count):
-        writer = RunWriter.start(uri, "crowd", f"{arm} {trial}", {"arm": arm}, {"trial": str(trial)})
-        writer.log_curves({f"curve {i}": Curve(list(range(50)), [float(trial)] * 50) for i in range(4)})
-        writer.fail("enough", status="KILLED")
-
-
-def test_two_processes_writing_at_once_lose_nothing(uri):
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=write_runs, args=(uri, arm, 8)) for arm in "ab"]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    runs = connect(uri).search_runs([experiment_id(uri, "crowd")])
-    written = sorted((run.data.tags["arm"], int(run.data.params["trial"])) for run in runs)
-    assert written == [(arm, trial) for arm in "ab" for trial in range(8)]
-    assert {run.info.status for run in runs} == {"KILLED"}
-    assert len(rows(uri)) == 2 * 8 * 4 * 50

@@ -1,0 +1,56 @@
+"""The files that a run leaves behind, and the figures that are drawn of them."""
+
+import json
+from pathlib import Path
+
+import xarray as xr
+
+from rnnlab.training.result import Result
+
+PROFILE = "profile.nc"
+PROBES = "probes.nc"
+
+
+def artifacts(result: Result) -> dict[str, bytes]:
+    """Contents of the files that a run leaves behind, by name.
+
+    Args:
+        result: what the run returned.
+
+    Returns:
+        config.json; if probes ran, probes.nc; and if gradients were recorded, profile.nc.
+    """
+    config = json.dumps(result.config.model_dump(mode="json"), indent=2)
+    contents = {"config.json": f"{config}\n".encode()}
+    if result.probes is not None:
+        contents[PROBES] = encode_arrays(result.probes)
+    if result.profile is not None and result.profile.sizes["step"]:
+        contents[PROFILE] = encode_arrays(result.profile)
+    return contents
+
+
+def draw_figures(files: Path, folder: Path) -> None:
+    """Draw what the dashboard is to show of a run.
+
+    Not for the process that trains: the figures of a run take longer to draw than a short run to train.
+
+    Args:
+        files: what the run left behind.
+        folder: gets figures/heatmap.png and figures/lag.png, if gradients were recorded.
+    """
+    if not (files / PROFILE).exists():
+        return
+    from rnnlab import plots  # late: seaborn takes a second to import, and only recorded runs need it
+
+    profile = xr.load_dataset(files / PROFILE, engine="h5netcdf")
+    (folder / "figures").mkdir()
+    for name, draw in {"heatmap": plots.heatmap, "lag": plots.lag_plot}.items():
+        plots.save(draw(profile), folder / "figures" / f"{name}.png")
+
+
+def encode_arrays(arrays: xr.Dataset) -> bytes:
+    """A gradient profile, or what probes measured, as netCDF: compressed, in float32."""
+    compact = {"dtype": "float32", "zlib": True, "complevel": 4}
+    floats = [name for name, array in arrays.data_vars.items() if array.dtype.kind == "f"]
+    # Into memory first: on a full disk the netCDF library would not say what is wrong.
+    return bytes(arrays.to_netcdf(engine="h5netcdf", encoding=dict.fromkeys(floats, compact)))

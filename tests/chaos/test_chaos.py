@@ -1,0 +1,130 @@
+"""A sweep whose processes are killed at random moments ends as one that nobody touched.
+
+The long form, `make chaos`, kills at least fifty times over one sweep, and then strikes an MLflow server as well.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from mlflow.entities import Run
+from optuna.trial import TrialState
+from storm import Server, Storm
+
+from rnnlab.locks import FileLock
+from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
+from rnnlab.sweep.space import Point
+from rnnlab.sweep.storage import open_storage
+from rnnlab.tracking.store import connect, experiment_id, tracking_uri
+from rnnlab.training.loop import run
+
+FOLDER = Path("runs/sweeps/tiny")
+LONG = bool(os.environ.get("RNNLAB_CHAOS"))
+"""Whether this is `make chaos`."""
+SHORT = {"base.training.steps": 1200, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+
+Slot = tuple[str, str, int]
+
+
+def settle(plan: StudyPlan, point: Point, seed: int, expected: dict[Slot, float], stored: Run, slot: Slot) -> float:
+    """Train a slot undisturbed and compare what MLflow has of it."""
+    result = run(plan.config(point, seed))
+    expected[slot] = result.objective
+    assert float(stored.data.tags["rnnlab.objective"]) == result.objective
+    for name, curve in result.history.items():
+        history = connect(tracking_uri()).get_metric_history(stored.info.run_id, name)
+        points = sorted((metric.step, metric.value) for metric in history)
+        np.testing.assert_equal(points, list(zip(*curve, strict=True)))  # each step once, and bit by bit
+    return result.objective
+
+
+def assert_undisturbed(definition: SweepDefinition) -> None:
+    """Planned = finished, none twice, none lost; objectives and curves are those of a sweep that nobody touched."""
+    client = connect(tracking_uri())
+    found = client.search_runs([experiment_id(tracking_uri(), definition.name)], max_results=5000)
+    children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
+    stored = {_slot(run): run for run in children}
+    assert len(stored) == len(children)
+    assert {run.info.status for run in found} == {"FINISHED"}
+    expected: dict[Slot, float] = {}
+    for plan in definition.plan():
+        points = definition.planned_points(plan)
+        search = [
+            settle(plan, point, definition.seed, expected, stored[slot], slot)
+            for point, slot in ((point, (plan.name, "search", number)) for number, point in enumerate(points))
+        ]
+        best = points[int(np.argmin(search))]
+        for number, seed in enumerate(definition.final_seeds()):
+            slot = (plan.name, "final", number)
+            settle(plan, best, seed, expected, stored[slot], slot)
+    assert set(stored) == set(expected)
+    assert _completed() == Counter(expected.items())
+
+
+def _slot(run: Run) -> Slot:
+    tags = run.data.tags
+    return f"{tags['rnnlab.task']}/{tags['rnnlab.arm']}", tags["rnnlab.phase"], int(tags["rnnlab.trial"])
+
+
+def _completed() -> Counter[tuple[Slot, float]]:
+    """Slots and objectives of the completed trials, each as often as it is there; nothing else is left open."""
+    storage = open_storage(FOLDER)
+    completed: Counter[tuple[Slot, float]] = Counter()
+    for name in optuna.get_all_study_names(storage):
+        for trial in optuna.load_study(study_name=name, storage=storage).trials:
+            assert trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+            if trial.state == TrialState.COMPLETE:
+                noted, value = trial.user_attrs, trial.value
+                assert value is not None
+                completed[(name.removesuffix("/final"), noted["phase"], noted["slot"]), value] += 1
+    return completed
+
+
+def assert_nothing_is_left_behind() -> None:
+    """No process, no lock that is held, no checkpoint, nothing undelivered."""
+    alive = subprocess.run(["pgrep", "-f", str(FOLDER.absolute())], capture_output=True, text=True, check=False).stdout
+    assert not alive.strip()
+    for path in [FOLDER / "lock", *(FOLDER / "workers").glob("*.lock")]:
+        lock = FileLock(path)
+        assert lock.acquire(wait=False)
+        lock.release()
+    assert not (FOLDER / "outbox").exists() and not (FOLDER / "slots").exists()
+    assert not list(FOLDER.rglob("*.partial"))
+
+
+def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
+    """Let a storm pass, tell of it, and hold the sweep to the laws."""
+    began = time.monotonic()
+    storm.rage()
+    with capsys.disabled():
+        what = ", ".join(f"{count} {name}" for name, count in sorted(storm.struck.items()))
+        seconds = time.monotonic() - began
+        print(f"\n{storm.struck.total()} kills ({what}), {storm.starts} starts, {seconds:.0f} s", file=sys.stderr)
+    assert storm.struck.total() >= storm.kills
+    assert_undisturbed(load_sweep_definition(storm.path))
+    assert_nothing_is_left_behind()
+
+
+def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
+    path = write_sweep(SHORT, trials=60 if LONG else 3, seeds=6 if LONG else 1)
+    weather(Storm(path, FOLDER, kills=50 if LONG else 4, seed=1), capsys)
+
+
+@pytest.mark.skipif(not LONG, reason="a server takes its time to start: make chaos")
+def test_killed_at_random_with_a_server_that_is_killed_too(
+    workplace: Path, write_sweep: Callable[..., Path], capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_sweep(SHORT, trials=20, seeds=4)
+    server = Server(workplace)
+    try:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        weather(Storm(path, FOLDER, kills=20, seed=2, server=server), capsys)
+    finally:
+        server.kill()

@@ -1,0 +1,196 @@
+"""Whatever the store does, runs arrive in the end, once, and nobody who trains waits for it."""
+
+import math
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rnnlab.tracking import courier as courier_module
+from rnnlab.tracking import outbox as outbox_module
+from rnnlab.tracking import store
+from rnnlab.tracking.courier import Courier
+from rnnlab.tracking.outbox import Entry, Outbox
+from rnnlab.tracking.record import Record
+from rnnlab.tracking.store import connect, experiment_id
+from rnnlab.training.result import Curve
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"LOOK_SECONDS": 0.05, "RETRY_SECONDS": 0.1, "PATIENCE_SECONDS": 0.3}.items():
+        monkeypatch.setattr(courier_module, name, seconds)
+    monkeypatch.setattr(outbox_module, "FOLLOW_SECONDS", -1.0)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path / "outbox")
+
+
+@pytest.fixture
+def begin(box: Outbox, record: Record) -> Callable[[str], Entry]:
+    """Starts a run of its own in the outbox."""
+
+    def start(key: str) -> Entry:
+        entry = box.entry(key)
+        entry.open(replace(record, name=key, identity={"rnnlab.run": key}))
+        return entry
+
+    return start
+
+
+def statuses(uri: str) -> dict[str | None, str]:
+    runs = connect(uri).search_runs([experiment_id(uri, "demo")])
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {run.info.run_name: run.info.status for run in runs}
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_run_can_be_followed_and_arrives_whole(uri, box, begin, result):
+    entry = begin("a/b/c")
+    with Courier(box, uri) as courier:
+        wait_for(lambda: statuses(uri) == {"a/b/c": "RUNNING"})
+        entry.follow({"val/loss": Curve([5], [1.0])})
+        (run,) = connect(uri).search_runs([experiment_id(uri, "demo")])
+        wait_for(lambda: len(connect(uri).get_metric_history(run.info.run_id, "val/loss")) == 1)
+        assert courier.wait() == 0  # a run that is going on keeps nobody
+        entry.finish(result)
+        assert courier.wait() == 0
+    assert statuses(uri) == {"a/b/c": "FINISHED"}
+    receipt = entry.read()
+    assert receipt is not None and receipt.run_id == run.info.run_id and not entry.folder.exists()
+    assert receipt.summary["test/loss"] == result.test_loss and not receipt.curves
+    box.clear()
+    assert not box.folder.exists()
+
+
+def test_a_locked_database_is_an_outage_like_any_other(uri, box, begin, result):
+    begin("first").finish(result)
+    with Courier(box, uri) as courier:
+        assert courier.wait() == 0
+        other = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        begin("second").finish(result)
+        assert time.monotonic() - began < 3  # MLflow's own patience is five seconds a request
+        assert courier.wait() == 1
+        assert courier.problem is not None and "locked" in courier.problem
+        other.execute("ROLLBACK")
+        wait_for(lambda: courier.problem is None)
+    assert statuses(uri) == {"first": "FINISHED", "second": "FINISHED"}
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Accepts whoever comes and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://me:secret@127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_hangs_keeps_nobody(silent_server, box, begin, result, monkeypatch):
+    monkeypatch.setattr(store, "PROBE_SECONDS", 0.5)
+    began = time.monotonic()
+    with Courier(box, silent_server) as courier:
+        begin("a").finish(result)
+        assert time.monotonic() - began < 3
+        assert courier.wait() == 1
+        assert courier.problem is not None and "no MLflow server answers" in courier.problem
+        assert "secret" not in courier.problem
+    assert time.monotonic() - began < 10
+
+
+def test_a_run_that_is_refused_holds_up_no_other(uri, box, begin, record, result):
+    connect(uri).delete_experiment(experiment_id(uri, "gone"))
+    refused = box.entry("a")
+    refused.open(replace(record, experiment="gone"))
+    refused.finish(result)
+    for key in "bc":
+        begin(key).finish(result)
+    with Courier(box, uri) as courier:
+        assert courier.wait() == 1
+        assert courier.problem is not None and "'gone' was deleted" in courier.problem
+    assert statuses(uri) == {"b": "FINISHED", "c": "FINISHED"}
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize("file", ["ended.json", "live.json", "files/profile.nc"])
+def test_damage_is_set_aside_and_the_rest_delivered(uri, box, begin, result, file, damage):
+    bad, good = begin("tasks/arm/bad"), begin("tasks/arm/good")
+    for entry in (bad, good):
+        if file != "live.json":
+            entry.finish(result)
+    path = bad.folder / file
+    path.write_bytes(damage(path.read_bytes()))
+    courier = Courier(box, uri)
+    with pytest.warns(UserWarning, match=r"damaged.*kept as bad.damaged-1"):
+        courier.deliver_all()
+    assert courier.problem is None and list(box.lost()) == ["tasks/arm/bad"] and not box.undelivered()
+    assert statuses(uri) == {"tasks/arm/good": "FINISHED" if file != "live.json" else "RUNNING"}
+    begin("tasks/arm/bad").finish(result)  # taken up anew
+    assert not list(box.lost())
+    courier.deliver_all()
+    assert statuses(uri)["tasks/arm/bad"] == "FINISHED"
+    box.clear()
+    assert (box.folder / "runs" / "tasks" / "arm" / "bad.damaged-1").exists()
+
+
+def test_a_damaged_receipt_costs_nothing(uri, box, begin, result):
+    entry = begin("a")
+    entry.finish(result)
+    Courier(box, uri).deliver_all()
+    entry.receipt.write_bytes(cut(entry.receipt.read_bytes()))
+    assert entry.read() is None
+    begin("a").finish(result)
+    Courier(box, uri).deliver_all()
+    assert statuses(uri) == {"a": "FINISHED"}
+
+
+def test_a_record_is_read_as_it_was_written(begin, result):
+    entry = begin("a")
+    entry.follow({"val/loss": Curve([1, 2, 3], [0.1, math.nan, -math.inf])})
+    entry.follow({"val/loss": Curve([1, 2, 3, 4], [0.1, math.nan, -math.inf, 2.0])})
+    again = begin("a")
+    assert again.record is not None and entry.record is not None
+    assert again.record.encode() == entry.record.encode() and again.record.updates == 4
+    assert list(again.record.times) == [1, 2, 3, 4]
+    ended = again.finish(result, {"more": "tags"})
+    assert again.read() == ended or again.read().encode() == ended.encode()
+
+
+def test_a_reader_never_sees_half_an_entry(box, begin, result):
+    """Somebody writes as fast as they can while another looks."""
+    entry = begin("a")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            entry.follow({"val/loss": Curve(list(range(500)), [0.5] * 500)})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(200):
+        seen = box.entry("a").read()
+        assert seen is not None
+    stop.set()
+    writer.join()
