@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,8 @@ def read_status(name: str, root: str | Path = "runs") -> Status:
     parent, workers = _is_held(folder / "lock"), _workers(folder)
     exists = (folder / "journal.log").exists()  # opening a journal would make it
     storage = open_storage(folder) if exists else optuna.storages.InMemoryStorage()
-    undelivered = outbox(folder).undelivered()
-    return Status(read_state(definition, storage), undelivered, parent, workers, _command(definition, folder, storage))
+    state = replace(read_state(definition, storage), undelivered=outbox(folder).undelivered())
+    return Status(state, parent, workers, _command(definition, folder, storage))
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -222,11 +222,11 @@ def _failures(state: SweepState) -> list[str]:
 
 
 def _advice(status: Status) -> str:
-    name = status.state.name
+    name, waiting = status.state.name, status.state.undelivered
     return {
         "complete": f"see it with: rnnlab report {name}, or rnnlab ui",
         "running": f"look again with: rnnlab status {name}",
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
-        "undelivered": f"every run is done, and {status.state.undelivered} wait on disk; deliver them with: {status.command}",
+        "undelivered": f"every run is done, and {waiting} wait on disk; deliver them with: {status.command}",
     }[status.word]
