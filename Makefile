@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test lint ui mnist claims figures bench scaling notebooks docs clean
+.PHONY: help sweep test chaos lint ui mnist claims figures bench scaling notebooks docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -24,6 +24,9 @@ sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml
 
 test: .venv/.installed  ## run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+chaos: .venv/.installed  ## kill the processes of a real sweep fifty times, and an MLflow server too (about half an hour)
+	@RNNLAB_CHAOS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/chaos
 
 lint: .venv/.installed  ## check style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

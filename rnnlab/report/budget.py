@@ -9,7 +9,7 @@ PHASES = ("search", "final")
 def budget_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Count runs, updates and wall time of every arm on every task, in the search and on the fresh seeds.
 
-    Updates and time of runs that failed, were pruned or still run are not on record; such runs are counted apart.
+    Updates and time of runs that are not over are not on record yet; such runs are counted apart.
 
     Args:
         runs: from `rnnlab.tracking.reader.load_sweep`.

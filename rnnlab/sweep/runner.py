@@ -78,7 +78,7 @@ def run_sweep(
             state = read_state(definition, opened)
             size = min(definition.workers if workers is None else workers, max(1, state.all_slots.open))
             if not state.closed or outbox(home.folder).undelivered():
-                if not state.started:
+                if not state.started and not console.quiet:
                     say_cost(definition, max(1, size), console)
                 uri = tracking_uri()
                 prepare(uri)

@@ -204,12 +204,12 @@ def _failures(state: SweepState) -> list[str]:
 
 
 def _advice(status: Status) -> str:
-    name = status.state.name
+    name, waiting = status.state.name, status.state.undelivered
     return {
         "complete": f"see it with: rnnlab report {name}, or rnnlab ui",
         "running": f"look again with: rnnlab status {name}",
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
         "unattended": f"its workers go on with what is waiting, but nobody plans what comes next: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
-        "undelivered": f"{status.state.undelivered} runs are done but undelivered; deliver them with: {status.command}",
+        "undelivered": f"every run is done, and {waiting} wait on disk; deliver them with: {status.command}",
     }[status.word]

@@ -62,6 +62,7 @@ class Storm:
         server: an MLflow server that is struck too.
         struck: how often what was killed how.
         starts: how often the parent was started.
+        done: trials that were completed at the last strike.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Storm:
     server: Server | None = None
     struck: Counter[str] = field(default_factory=Counter)
     starts: int = 0
+    done: int = 0
 
     def rage(self) -> None:
         """Kill, and start the parent again wherever it is gone, until the sweep is complete."""
@@ -78,7 +80,7 @@ class Storm:
         self._start()
         try:
             while self.struck.total() < self.kills:
-                self._await_work()
+                self._await_progress()
                 time.sleep(rng.uniform(0.0, 1.5))
                 self._strike(rng)
             while self.parent.wait(STUCK_SECONDS):
@@ -110,21 +112,19 @@ class Storm:
             return
         self.struck[f"{who} {how.name}"] += 1
 
-    def _await_work(self) -> None:
-        """Wait until some trial has begun since the last strike: a sweep that never gets to work ends never."""
+    def _await_progress(self) -> None:
+        """Wait until some trial was completed since the last strike: a sweep that gets nowhere would end never."""
 
-        def at_work() -> bool:
+        def moved() -> bool:
             if self.parent.poll() is not None:
                 assert self.parent.returncode, "the sweep was over before the storm: give it more trials"
                 self._start()
-            begun = {trial._trial_id for trial in trials(self.folder) if trial.state != TrialState.WAITING}
-            fresh = len(begun) > self.begun and bool(self._workers())
-            self.begun = len(begun) if fresh else self.begun
-            return fresh
+            done = sum(trial.state == TrialState.COMPLETE for trial in trials(self.folder))
+            progress = done > self.done and bool(self._workers())
+            self.done = done if progress else self.done
+            return progress
 
-        wait_for(at_work)
-
-    begun: int = 0
+        wait_for(moved)
 
     def _workers(self) -> list[int]:
         pids = [path.read_text().strip() for path in sorted((self.folder / "workers").glob("*.lock"))]

@@ -28,7 +28,7 @@ from rnnlab.training.loop import run
 FOLDER = Path("runs/sweeps/tiny")
 LONG = bool(os.environ.get("RNNLAB_CHAOS"))
 """Whether this is `make chaos`."""
-SHORT = {"base.training.steps": 1200, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+TRAINING = {"base.training.steps": 2000, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
 
 Slot = tuple[str, str, int]
 
@@ -113,15 +113,15 @@ def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
-    path = write_sweep(SHORT, trials=60 if LONG else 3, seeds=6 if LONG else 1)
-    weather(Storm(path, FOLDER, kills=50 if LONG else 4, seed=1), capsys)
+    path = write_sweep(TRAINING, trials=90 if LONG else 10, seeds=10 if LONG else 2)
+    weather(Storm(path, FOLDER, kills=50 if LONG else 3, seed=1), capsys)
 
 
 @pytest.mark.skipif(not LONG, reason="a server takes its time to start: make chaos")
 def test_killed_at_random_with_a_server_that_is_killed_too(
     workplace: Path, write_sweep: Callable[..., Path], capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_sweep(SHORT, trials=20, seeds=4)
+    path = write_sweep(TRAINING, trials=45, seeds=5)
     server = Server(workplace)
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

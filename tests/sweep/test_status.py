@@ -21,6 +21,7 @@ from rnnlab.sweep.status import Status, print_status, read_status
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.tracking.store import tracking_uri
+from rnnlab.tracking.writer import Writer
 
 FOLDER = Path("runs/sweeps/tiny")
 HOLDER = """
@@ -57,6 +58,11 @@ class ByHand(Supervisor):
                 trial.set_user_attr("score", value)
             study.tell(trial, value, TrialState.FAIL if value is None else None)
             self._plan_slots()
+
+    def deliver(self) -> None:
+        """Bring MLflow up to date."""
+        for entry in self.outbox.entries():
+            Writer(self.uri).deliver(entry)
 
     def claim(self) -> Any:
         claimed = claim([*self.searches.values(), *self.finals.values()])
@@ -145,12 +151,18 @@ def test_a_sweep_is_complete_once_its_last_study_is_closed(by_hand: ByHand) -> N
     assert unclosed.state.complete and unclosed.exit_code == 3
     by_hand._plan_slots()
     status = read_status("tiny")
+    assert (status.word, status.exit_code) == ("undelivered", 4)
+    assert shown(status)[0] == "tiny: undelivered, 10 of 10 runs done, 2 not in MLflow yet"
+    assert shown(status)[-1] == "every run is done, and 2 wait on disk; deliver them with: rnnlab sweep tiny.yaml"
+    by_hand.deliver()
+    status = read_status("tiny")
     assert (status.word, status.exit_code) == ("complete", 0)
     assert shown(status)[0] == "tiny: complete, 10 of 10 runs done"
 
 
 def test_a_reason_is_named_once_however_often_it_struck(by_hand: ByHand) -> None:
     by_hand.settle(*[None] * 6)
+    by_hand.deliver()
     status = read_status("tiny")
     assert [line for line in shown(status) if line.startswith("failed")] == [
         "failed: adding-5/lstm search 0 and 5 more: it broke: badly"
