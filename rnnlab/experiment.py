@@ -93,6 +93,7 @@ def run_and_store(config: Config, name: str, output: Output) -> Result:
     run_id = json.loads(note.read_text())["run_id"] if note.exists() else None
     tags = {**config_tags(config), "rnnlab.command": shlex.join(["rnnlab", *sys.argv[1:]])}
     writer = RunWriter.start(uri, EXPERIMENT, name, tags, config_params(config), run_id=run_id)
+    writer.log_task(config.task)
     folder.mkdir(parents=True, exist_ok=True)
     note.write_text(json.dumps({"run_id": writer.run_id}))
     console = output.console()

@@ -22,9 +22,14 @@ from rnnlab.sweep.pruners import WITHIN_RUNS
 from rnnlab.sweep.space import suggest
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
-from rnnlab.tracking.writer import OBJECTIVE, SUMMARY, RunWriter
+from rnnlab.tracking.writer import OBJECTIVE, RunWriter
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve
+
+ROLES: dict[Phase, str] = {
+    "search": "a search trial, which helps to choose the hyperparameters and is not a result",
+    "final": "a result, with the tuned hyperparameters on a fresh seed",
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
         config = _config(job, seed)
         tried = _find_run(job, seed) if "retried" in job.trial.user_attrs else None
         if tried is not None and tried.info.status == "FINISHED":
-            verdict = _stored_verdict(tried, config)
+            verdict = _stored_verdict(tried)
         else:
             verdict = _train(job, config, _open_run(job, config, tried), should_stop)
         if verdict is None:  # the trial is settled: its run was pruned, or failed
@@ -160,6 +165,7 @@ def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[]
     """Train on one seed; None where the run did not come to its end, which settles the trial."""
     watch = _Watch(job, writer, config.training.steps)
     try:
+        writer.log_task(config.task)
         result = run(config, checkpoint=job.checkpoint(config.seed), on_evaluation=watch, should_stop=should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
@@ -180,10 +186,9 @@ def _train(job: Job, config: Config, writer: RunWriter, should_stop: Callable[[]
     return None
 
 
-def _stored_verdict(run: Run, config: Config) -> Verdict:
+def _stored_verdict(run: Run) -> Verdict:
     metrics = run.data.metrics
-    score = metrics.get(f"{SUMMARY}test/{config.task.score_name}", math.nan)
-    return Verdict(float(run.data.tags[OBJECTIVE]), score, metrics[f"{SUMMARY}cost"])
+    return Verdict(float(run.data.tags[OBJECTIVE]), metrics.get("score", math.nan), metrics["cost"])
 
 
 def _hopeless(job: Job, verdicts: list[Verdict]) -> bool:
@@ -215,12 +220,15 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
     plan, noted = job.plan, job.study.user_attrs
     source = budget_arguments(noted["source"], noted.get("budget"))
+    command = shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings])
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
         "rnnlab.phase": job.phase,
         "rnnlab.trial": str(job.slot),
-        "rnnlab.command": shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings]),
+        "rnnlab.command": command,
+        "mlflow.note.content": f"**{plan.arm}** on **{plan.task}**: {ROLES[job.phase]}.\n\n"
+        f"Where its gradient goes: the pictures under *Model metrics*, `grad`. The same run again:\n\n    {command}\n",
     }
 
 

@@ -12,12 +12,13 @@ import xarray as xr
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from rnnlab.tracking.provenance import code_tags
+from rnnlab.tasks import Task
+from rnnlab.tracking.images import log_profile_images
+from rnnlab.tracking.inputs import log_task
+from rnnlab.tracking.provenance import code_tags, listed_params
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
 from rnnlab.training.result import Curve, Result
 
-SUMMARY = "summary/"
-"""Prefix of final numbers, some of which share their name with a curve."""
 OBJECTIVE = "rnnlab.objective"
 """Tag with the number that tuning minimises, written before a run is marked FINISHED."""
 PROFILE = "profile.nc"
@@ -86,9 +87,14 @@ class RunWriter:
             else:
                 _reopen(client, run_id)
             # Also for a resumed run: it may have been killed before it came to this, and once more does no harm.
-            entries = [Param(key, value) for key, value in params.items()]
+            entries = [Param(key, value) for key, value in {**listed_params(tags), **params}.items()]
             client.log_batch(run_id, params=entries, synchronous=True)
         return cls(client, uri, run_id, resumed)
+
+    def log_task(self, task: Task) -> None:
+        """Name the task's data as the input of the run."""
+        with explained(self._uri):
+            log_task(self._client, self.run_id, task)
 
     def log_curves(self, history: Mapping[str, Curve]) -> None:
         """Store those points of the curves whose step is not stored yet; infinities become NaN.
@@ -120,11 +126,14 @@ class RunWriter:
         Args:
             result: what the run returned. Its configuration, profile, probes and figures become artifacts.
         """
-        final = {f"{SUMMARY}{name}": Curve([result.steps], [v]) for name, v in result.summary().items()}
+        # At step 0, whenever the run ended: the dashboard draws a line of one point for any other, and a bar for this.
+        final = {name: Curve([0], [value]) for name, value in result.summary().items()}
         self.log_curves({**result.history, **final})
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder, explained(self._uri):
             write_artifacts(result, Path(folder))
             self._client.log_artifacts(self.run_id, folder)
+            if result.profile is not None and result.profile.sizes["step"]:
+                log_profile_images(self._client, self.run_id, result.profile)
         self._end("FINISHED", result.outcome)
 
     def fail(self, reason: str, status: Literal["FAILED", "KILLED"] = "FAILED") -> None:
@@ -184,7 +193,10 @@ def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], 
             client.update_run(found[0].info.run_id, status="RUNNING")
             return found[0].info.run_id
         every = {**code_tags(), **tags, "mlflow.note.content": description}
-        return client.create_run(known, tags=every, run_name=name).info.run_id
+        run_id = client.create_run(known, tags=every, run_name=name).info.run_id
+        params = [Param(key, value) for key, value in listed_params(tags).items()]
+        client.log_batch(run_id, params=params, synchronous=True)
+        return run_id
 
 
 def finish_parent(uri: str, run_id: str, outcome: Mapping[str, float]) -> None:

@@ -284,7 +284,7 @@ def test_cost_counts_weights_time_steps_and_examples(make_bench: MakeBench) -> N
     examples = 10 * 4
     assert bench.last().values[1] == weights * 5 * examples
     (stored,) = bench.runs()
-    assert stored.data.metrics["summary/cost"] == weights * 5 * examples
+    assert stored.data.metrics["cost"] == weights * 5 * examples
 
 
 def test_to_diverge_early_is_not_cheap(make_bench: MakeBench) -> None:

@@ -14,7 +14,7 @@ from rnnlab.config import Config
 from rnnlab.errors import UserError
 from rnnlab.tracking.provenance import config_params
 from rnnlab.tracking.store import connect, experiment_id
-from rnnlab.tracking.writer import SUMMARY, RunWriter, finish_parent, log_file, start_parent
+from rnnlab.tracking.writer import RunWriter, finish_parent, log_file, start_parent
 from rnnlab.training.result import Curve
 
 
@@ -34,9 +34,9 @@ def test_a_finished_run_holds_curves_summary_and_artifacts(uri, tmp_path, start_
     assert run.data.tags["rnnlab.outcome"] == result.outcome
     for name, curve in result.history.items():
         np.testing.assert_equal(points(uri, writer.run_id, name), list(zip(*curve, strict=True)))
-    final = {name: value for name, value in run.data.metrics.items() if name.startswith(SUMMARY)}
-    np.testing.assert_equal(final, {SUMMARY + name: value for name, value in result.summary().items()})
-    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "figures"}
+    final = {name: value for name, value in run.data.metrics.items() if "/" not in name}
+    np.testing.assert_equal(final, result.summary())
+    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "figures", "images"}
     assert artifacts(uri, writer.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
     written = Path(connect(uri).download_artifacts(writer.run_id, "config.json", str(tmp_path)))
     assert Config.parse(json.loads(written.read_text())) == result.config
@@ -46,7 +46,7 @@ def test_no_metric_is_logged_per_time_step(uri, start_run, result):
     writer = start_run()
     writer.finish(result)
     names = connect(uri).get_run(writer.run_id).data.metrics
-    assert set(names) == {*result.history, *(SUMMARY + name for name in result.summary())}
+    assert set(names) == {*result.history, *result.summary()}
 
 
 @pytest.mark.parametrize("points_recorded", [None, 0])
@@ -132,8 +132,8 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     other = start_parent(uri, "demo", "adding-9/b", {**tags, "rnnlab.arm": "b"}, "Which arm?")
     (tmp_path / "sweep.yaml").write_text("name: demo")
     log_file(uri, parent, tmp_path / "sweep.yaml")
-    finish_parent(uri, parent, {"final/score": 0.25, "tuned/optimizer.lr": math.nan})
-    assert connect(uri).get_run(parent).data.metrics == {"final/score": 0.25}
+    finish_parent(uri, parent, {"score": 0.25, "tuned/optimizer.lr": math.nan})
+    assert connect(uri).get_run(parent).data.metrics == {"score": 0.25}
     assert connect(uri).get_run(parent).info.status == "FINISHED"
     assert start_parent(uri, "demo", "adding-9/it's", tags, "Which arm?") == parent != other
     run = connect(uri).get_run(parent)
