@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test chaos lint ui mnist claims figures bench scaling notebooks docs clean
+.PHONY: help sweep test chaos lint ui mnist claims figures bench scaling notebooks screenshots docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -49,6 +49,10 @@ bench: .venv/.installed  ## measure the speed against torch.nn and write docs/pe
 
 scaling: .venv/.installed  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.scaling --write
+
+screenshots: .venv/.installed  ## take the pictures of docs/dashboard.md (needs Chromium and its driver)
+	@$(BIN)/rnnlab sweep sweeps/quickstart.yaml
+	@$(BIN)/python -m experiments.dashboard quickstart --out docs/dashboard
 
 notebooks: .venv/.installed  ## open the notebooks
 	@$(BIN)/jupyter lab analysis

@@ -156,10 +156,10 @@ def print_result(console: Console, result: Result, run_id: str) -> None:
         "time": f"{result.seconds:.1f} s for {result.steps} updates",
         "MLflow run": f"{run_id}   (see it: rnnlab ui)",
     }
-    if not math.isnan(summary["grad/decay_rate"]):
-        rate, error = summary["grad/decay_rate"], summary["grad/decay_rate_stderr"]
-        rows["decay rate"] = f"{_rate(rate, error)} (at the start {summary['grad/decay_rate_init']:+.3g})"
-        rows["half-life"] = _half_life(rate, summary["grad/half_life"])
+    if not math.isnan(summary["decay_rate"]):
+        rate, error = summary["decay_rate"], summary["decay_rate_stderr"]
+        rows["decay rate"] = f"{_rate(rate, error)} (at the start {summary['decay_rate_init']:+.3g})"
+        rows["half-life"] = _half_life(rate, summary["half_life"])
     for name in ("outcome", f"test {task.score_name}", "decay rate", "half-life", "time", "MLflow run"):
         if name in rows:
             console.print(f"{name:<{LABEL}}{rows[name]}", markup=False, highlight=False, soft_wrap=True)

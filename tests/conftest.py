@@ -14,6 +14,7 @@ import yaml
 
 from rnnlab.config import override
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
+from rnnlab.sweep.overview import open_overview
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.record import Record
@@ -56,6 +57,7 @@ TINY: dict[str, Any] = {
 }
 
 WriteSweep = Callable[..., Path]
+StoreSweep = Callable[..., None]
 
 
 @pytest.fixture
@@ -108,22 +110,35 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
+def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, store_small_sweep: StoreSweep) -> str:
     """Tracking URI of a store with the sweep `small`: on adding-8, one search trial of each arm has failed and
     one fresh run of tanh has diverged without a score.
     """
     folder = tmp_path_factory.mktemp("small")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     shutil.copy(empty_store, folder / "mlflow.db")
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
-    definition = SweepDefinition.parse(SMALL)
+    store_small_sweep(uri, folder, tasks=2)
+    return uri
+
+
+@pytest.fixture(scope="session")
+def store_small_sweep() -> StoreSweep:
+    """Runs the sweep `small`, or its first tasks, in this process and stores it as workers would."""
+    return _store_small_sweep
+
+
+def _store_small_sweep(uri: str, folder: Path, tasks: int) -> None:
+    fields = {**SMALL, "tasks": SMALL["tasks"][:tasks]}
+    source = folder / "sweep.yaml"
+    source.write_text(yaml.safe_dump(fields, sort_keys=False))
+    definition = SweepDefinition.parse(fields)
+    open_overview(uri, definition, source)
     for plan in definition.plan():
         tags = {"rnnlab.kind": "study", "rnnlab.sweep": "small", "rnnlab.task": plan.task, "rnnlab.arm": plan.arm}
         parent = start_parent(uri, "small", plan.name, tags, definition.question)
-        log_file(uri, parent, folder / "sweep.yaml")
+        log_file(uri, parent, source)
         for phase, slot, seed in _slots(definition):
             _write_run(uri, folder, parent, definition, plan, phase, slot, seed)
-    return uri
 
 
 def _slots(definition: SweepDefinition) -> Iterator[tuple[Phase, int, int]]:

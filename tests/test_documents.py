@@ -24,6 +24,7 @@ from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.pruners import Pruner
 from rnnlab.sweep.samplers import Sampler
 from rnnlab.tasks import TASKS
+from rnnlab.tracking.reader import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -107,6 +108,10 @@ def table(document: str, heading: str) -> dict[str, dict[str, str]]:
     header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert len({row[0] for row in rows}) == len(rows), f"{document}: a row stands twice"
     return {row[0].strip("`"): dict(zip(header, row, strict=True)) for row in rows}
+
+
+def test_the_columns_of_a_sweep_are_those_that_are_documented():
+    assert list(table("results.md", "Columns of a sweep")) == COLUMNS
 
 
 def codes(text: str) -> list[str]:

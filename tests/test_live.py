@@ -59,7 +59,7 @@ def test_the_numbers_are_those_of_the_run():
     told = lines(display.console)
     assert [line.split("  ")[0] for line in told] == ["step 10/20", "step 20/20"]
     assert f"val mse {result.history['val/mse'].values[-1]:.3g}" in told[-1]
-    assert f"decay rate {result.summary()['grad/decay_rate']:+.3g}" in told[-1]
+    assert f"decay rate {result.summary()['decay_rate']:+.3g}" in told[-1]
     assert result.profile is not None and display.profile is not None
     newest = result.profile["log10_grad_norm"].sel(state="h").isel(step=-1, layer=0, direction=0)
     np.testing.assert_array_equal(display.profile[1].mean, newest.values)

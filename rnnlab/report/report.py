@@ -13,6 +13,7 @@ from rnnlab.errors import UserError
 from rnnlab.plots import save
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
+from rnnlab.report.dashboard import present
 from rnnlab.report.figures import Figure, task_figures
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
@@ -53,7 +54,7 @@ class Sweep:
 
 
 def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
-    """Write the report of a sweep, over an older one if there is one.
+    """Write the report of a sweep to a folder and to its page in MLflow, over an older one if there is one.
 
     Args:
         name: name of the sweep.
@@ -77,6 +78,7 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
         (draft / "report.html").write_text(to_html(markdown, draft), encoding="utf-8")
         analysis.ablation.to_csv(draft / "ablation.csv", index=False)
         _publish(draft, out)
+        present(sweep.definition, analysis, draft, uri)
     return out / "report.html"
 
 

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
 from rnnlab.sweep.home import Home, Why
+from rnnlab.sweep.overview import open_overview
 from rnnlab.sweep.pool import Death, Pool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.samplers import objectives
@@ -66,6 +67,7 @@ class Supervisor:
         self.deaths_in_a_row = 0
         self.settled_slots = -1
         self._recover_orphans(alone=True)
+        open_overview(uri, definition, self.folder / "sweep.yaml")
         for plan in self.plans:
             self._prepare_parent(plan, {"source": source} | ({"budget": budget} if budget else {}))
 
@@ -241,7 +243,7 @@ def _outcome(best: FrozenTrial | None, final: list[FrozenTrial]) -> dict[str, fl
     tuned = {f"tuned/{name}": float(value) for name, value in point.items() if isinstance(value, int | float)}
     scores = [trial.user_attrs["score"] for trial in final if "score" in trial.user_attrs]
     return tuned | {
-        "final/score": sum(scores) / len(scores) if scores else math.nan,
-        "final/runs": float(len(final)),
-        "final/without_score": float(len(final) - len(scores)),
+        "score": sum(scores) / len(scores) if scores else math.nan,
+        "runs": float(len(final)),
+        "without_score": float(len(final) - len(scores)),
     }

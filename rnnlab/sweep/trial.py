@@ -28,6 +28,10 @@ from rnnlab.tracking.record import OBJECTIVE, Record
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.result import Curve
 
+ROLES: dict[Phase, str] = {
+    "search": "a search trial, which helps to choose the hyperparameters and is not a result",
+    "final": "a result, with the tuned hyperparameters on a fresh seed",
+}
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
 """How torch's allocators say it, in a RuntimeError."""
 
@@ -213,7 +217,7 @@ def _tell(job: Job, runs: list[Record]) -> None:
     if last.status == "KILLED" or len(runs) < len(job.seeds):
         job.study.tell(job.trial, state=TrialState.PRUNED)
         return
-    score = fmean(run.summary[f"test/{run.tags['rnnlab.score_name']}"] for run in runs)
+    score = fmean(run.summary["score"] for run in runs)
     if math.isfinite(score):
         job.trial.set_user_attr("score", score)
     values = [fmean(float(run.tags[OBJECTIVE]) for run in runs), fmean(run.summary["cost"] for run in runs)]
@@ -226,10 +230,13 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
     plan, noted = job.plan, job.study.user_attrs
     source = budget_arguments(noted["source"], noted.get("budget"))
+    command = shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings])
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
-        "rnnlab.command": shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings]),
+        "rnnlab.command": command,
+        "mlflow.note.content": f"**{plan.arm}** on **{plan.task}**: {ROLES[job.phase]}.\n\n"
+        f"Where its gradient goes: the pictures under *Model metrics*, `grad`. The same run again:\n\n    {command}\n",
     }
 
 

@@ -126,6 +126,11 @@ class Task(Options, ABC):
         """A short name with the length, for tables and file names: `adding-100`."""
         return f"{self.kind}-{self.steps}"
 
+    @property
+    def data(self) -> dict[str, str]:
+        """What finite data consist of: SHA-256 by file, or version by package; empty where examples are generated."""
+        return {}
+
     @abstractmethod
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         """Draw training examples."""

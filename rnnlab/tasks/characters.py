@@ -1,5 +1,6 @@
 """Characters: read a text letter by letter, predict the next one."""
 
+import hashlib
 import math
 import re
 from functools import cache
@@ -99,6 +100,12 @@ class Characters(Task):
     def label(self) -> str:
         stem = re.sub(r"[^A-Za-z0-9._+-]", "_", Path(self.path).stem) if self.path else ""
         return f"{self.kind}{stem and '_'}{stem}-{self.length}"
+
+    @property
+    def data(self) -> dict[str, str]:
+        if self.path is None:
+            return {f"{SHAKESPEARE.dataset}/{SHAKESPEARE.name}": SHAKESPEARE.sha256}
+        return {self.path: hashlib.sha256(_read(self.path).encode()).hexdigest()}
 
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         part = self._part("train")

@@ -2,6 +2,7 @@
 
 import math
 from functools import cache
+from importlib.metadata import version
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -37,6 +38,10 @@ class Digits(SequentialImages):
     @property
     def variant(self) -> str:
         return f"scikit-learn 8×8 digits, {self.reading}, 1,197 images to train, 300 to validate, 300 to test"
+
+    @property
+    def data(self) -> dict[str, str]:
+        return {"scikit-learn": version("scikit-learn")}
 
     @classmethod
     def images(cls, split: Literal["train"] | Split) -> Images:

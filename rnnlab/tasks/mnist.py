@@ -57,6 +57,10 @@ class Mnist(SequentialImages):
     def variant(self) -> str:
         return f"{self.reading}, 55,000 images to train, 5,000 to validate, the official 10,000 to test"
 
+    @property
+    def data(self) -> dict[str, str]:
+        return {f"mnist/{name}": sha256 for name, sha256 in SHA256.items()}
+
     @classmethod
     def images(cls, split: Literal["train"] | Split) -> Images:
         return _load()[split]

@@ -29,20 +29,17 @@ def artifacts(result: Result) -> dict[str, bytes]:
     return contents
 
 
-def draw_figures(files: Path, folder: Path) -> None:
+def draw_figures(profile: xr.Dataset, folder: Path) -> None:
     """Draw what the dashboard is to show of a run.
 
     Not for the process that trains: the figures of a run take longer to draw than a short run to train.
 
     Args:
-        files: what the run left behind.
-        folder: gets figures/heatmap.png and figures/lag.png, if gradients were recorded.
+        profile: gradient profile of the run, with at least one recorded step.
+        folder: gets figures/heatmap.png and figures/lag.png.
     """
-    if not (files / PROFILE).exists():
-        return
     from rnnlab import plots  # late: seaborn takes a second to import, and only recorded runs need it
 
-    profile = xr.load_dataset(files / PROFILE, engine="h5netcdf")
     (folder / "figures").mkdir()
     for name, draw in {"heatmap": plots.heatmap, "lag": plots.lag_plot}.items():
         plots.save(draw(profile), folder / "figures" / f"{name}.png")

@@ -35,6 +35,8 @@ def serve(port: int) -> int:
         print(f"The dashboard is served by the tracking server itself: {uri}")
         return 0
     print(f"MLflow dashboard: http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
+    # MLflow greets a new browser with its views for language models, and asks nothing that would say otherwise.
+    print("At the first visit choose 'Model training' at the top left", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # The server's job runner serves evaluation of language models, and would start seven more processes.

@@ -2,30 +2,38 @@
 
 import functools
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
 from rnnlab.config import Config
 
+CONFIG = "rnnlab.config"
+"""Tag with the whole configuration, as JSON."""
+LISTED = {"task": "rnnlab.task", "arm": "rnnlab.arm", "T": "rnnlab.length"}
+"""Parameters that repeat a tag, with that tag: the dashboard's charts and comparisons offer no tags."""
+
 
 def code_tags() -> dict[str, str]:
-    """Tags that name the code: commit and version of rnnlab, versions of Python and of what does the numbers."""
+    """Tags that name the code and the machine: commit, versions of Python and of what does the numbers, processor."""
     packages = {f"rnnlab.{name}": version(name) for name in ("torch", "numpy", "optuna", "mlflow")}
     return {
         "rnnlab.git_commit": git_commit(),
         "rnnlab.version": version("rnnlab"),
         "rnnlab.python": platform.python_version(),
+        "rnnlab.cpu": cpu(),
         **packages,
     }
 
 
 def config_tags(config: Config) -> dict[str, str]:
-    """Tags that name the experiment: task, length, score, seed, hash of the configuration."""
+    """Tags that name the experiment: task, length, score, seed, and the whole configuration with its hash."""
     return {
+        CONFIG: json.dumps(config.model_dump(mode="json")),
         "rnnlab.task": config.task.label,
         "rnnlab.length": str(getattr(config.task, "length", config.task.steps)),
         "rnnlab.score_name": config.task.score_name,
@@ -35,11 +43,42 @@ def config_tags(config: Config) -> dict[str, str]:
 
 
 def config_params(config: Config) -> dict[str, str]:
-    """Every field of a configuration by dotted name; the values are spelled as JSON, texts without quotes."""
+    """The fields that the experiment's author has set, by dotted name; values as JSON, texts without quotes.
+
+    The dashboard prints every parameter of a run beside its pictures, in comparisons and in charts, where fields that
+    nobody has touched hide those that differ. The whole configuration is a tag and an artifact.
+    """
+    given = config.model_dump(mode="json", exclude_unset=True)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in leaves(given)}
+
+
+def listed_params(tags: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that repeat tags of a run, as far as it has those tags."""
+    return {name: tags[tag] for name, tag in LISTED.items() if tag in tags}
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on: versions of Python, system and every installed package, processor, commit."""
+    packages = {package.name.lower(): package.version for package in distributions()}
     return {
-        name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in _leaves(config.model_dump(mode="json"))
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu(),
+        "cores": os.cpu_count(),
+        "git_commit": git_commit(),
+        "packages": dict(sorted(packages.items())),
     }
+
+
+@functools.cache
+def cpu() -> str:
+    """Name of the processor; its architecture where the system does not tell the name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 @functools.cache
@@ -67,8 +106,9 @@ def _git(home: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
-def _leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
+def leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The fields of nested mappings by dotted name."""
+    found: list[tuple[str, Any]] = []
     for key, value in data.items():
-        leaves += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return leaves
+        found += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found

@@ -14,25 +14,26 @@ from mlflow.exceptions import MlflowException
 from rnnlab.errors import UserError, nearest
 from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
-from rnnlab.tracking.record import OBJECTIVE, SUMMARY
+from rnnlab.tracking.provenance import CONFIG, leaves
+from rnnlab.tracking.record import OBJECTIVE
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}
 TEXTS = ("task", "arm", "phase", "outcome", "score_name", "config_hash", "git_commit", "command")
-NUMBERS = {
-    "loss": "test/loss",
-    "steps": "steps",
-    "steps_to_solve": "steps_to_solve",
-    "seconds": "seconds",
-    "cost": "cost",
-    "decay_rate": "grad/decay_rate",
-    "decay_rate_stderr": "grad/decay_rate_stderr",
-    "decay_rate_init": "grad/decay_rate_init",
-    "half_life": "grad/half_life",
-    "clipped_fraction": "clip/fraction",
-    "vanished": "grad/vanished",
-    "exploded": "grad/exploded",
-}
+NUMBERS = (
+    *(
+        "score",
+        "loss",
+        "steps",
+        "steps_to_solve",
+        "seconds",
+        "cost",
+        "decay_rate",
+        "decay_rate_stderr",
+        "decay_rate_init",
+    ),
+    *("half_life", "clipped_fraction", "vanished", "exploded"),
+)
 COLUMNS = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome"),
     *("score_name", "score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
@@ -104,9 +105,9 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
         tracking_uri: the store; the one in use if not given.
 
     Returns:
-        One row a run, oldest first. Numbers that a run does not have, because it has not finished, was pruned
-        or recorded nothing, are NaN; `vanished` and `exploded` are 1, 0 or NaN. One column `param.<name>`
-        for every field of the configuration.
+        One row a run, oldest first, with the `COLUMNS` that docs/results.md explains, and one column `param.<name>`
+        for every field of the configuration. Numbers that a run does not have, because it has not finished, was
+        pruned or recorded nothing, are NaN; `vanished` and `exploded` are 1, 0 or NaN.
 
     Raises:
         UserError: if the store cannot be read or holds no such sweep.
@@ -122,8 +123,9 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
         current = {_study(run): run.info.run_id for run in studies if run.data.tags["rnnlab.sweep"] == name}
         found = _search(client, {"rnnlab.sweep": name})
     runs = [run for run in found if run.data.tags.get("mlflow.parentRunId") in set(current.values())]
-    params = sorted({f"param.{key}" for run in runs for key in run.data.params})
-    return pd.DataFrame([_row(run) for run in runs], columns=[*COLUMNS, *params])
+    rows = [_row(run) for run in runs]
+    params = sorted({name for row in rows for name in row if name.startswith("param.")})
+    return pd.DataFrame(rows, columns=[*COLUMNS, *params])
 
 
 def _study(run: Run) -> tuple[str | None, str | None]:
@@ -148,24 +150,14 @@ def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
 
 def _row(run: Run) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
-    final = {key.removeprefix(SUMMARY): value for key, value in metrics.items() if key.startswith(SUMMARY)}
     return {
         "run_id": run.info.run_id,
         "parent_id": tags["mlflow.parentRunId"],
         "status": run.info.status,
         **{name: tags[f"rnnlab.{name}"] for name in TEXTS},
         **{name: int(tags[f"rnnlab.{name}"]) for name in ("length", "seed", "trial")},
-        "score": final.get(f"test/{tags['rnnlab.score_name']}", math.nan),
         "objective": float(tags.get(OBJECTIVE, math.nan)),
-        **{name: final.get(key, math.nan) for name, key in NUMBERS.items()},
-        **{name: final.get(name) == 1 for name in ("solved", "diverged")},
-        **{f"param.{key}": _value(text) for key, text in run.data.params.items()},
+        **{name: metrics.get(name, math.nan) for name in NUMBERS},
+        **{name: metrics.get(name) == 1 for name in ("solved", "diverged")},
+        **{f"param.{name}": value for name, value in leaves(json.loads(tags[CONFIG]))},
     }
-
-
-def _value(text: str) -> Any:
-    """Undo the spelling of `config_params`."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

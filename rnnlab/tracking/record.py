@@ -9,8 +9,6 @@ from typing import Literal, Self
 from rnnlab.files import DamagedFileError
 from rnnlab.training.result import Curve
 
-SUMMARY = "summary/"
-"""Prefix of final numbers, some of which share their name with a curve."""
 OBJECTIVE = "rnnlab.objective"
 """Tag with the number that tuning minimises."""
 REASON_LENGTH = 5000

@@ -1,18 +1,23 @@
 """Brings MLflow up to date with runs on disk, however often it is interrupted."""
 
+import json
 import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import xarray as xr
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
+from rnnlab.config import Config
 from rnnlab.files import DamagedFileError, digest
-from rnnlab.tracking.artifacts import draw_figures
+from rnnlab.tracking.artifacts import PROFILE, draw_figures
+from rnnlab.tracking.images import log_profile_images
+from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
-from rnnlab.tracking.provenance import code_tags
-from rnnlab.tracking.record import SUMMARY, Record, now
+from rnnlab.tracking.provenance import CONFIG, code_tags, listed_params
+from rnnlab.tracking.record import Record, now
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
 from rnnlab.training.result import Curve
 
@@ -75,9 +80,8 @@ class Writer:
                 return run_id
             if record.files:
                 client.log_artifacts(run_id, str(entry.files))
-                with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
-                    draw_figures(entry.files, Path(folder))
-                    client.log_artifacts(run_id, folder)
+            if PROFILE in record.files:
+                _log_pictures(client, run_id, entry.files)
             tags = {**record.tags, "rnnlab.outcome": record.outcome}
             client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
             client.set_terminated(run_id, record.status, record.ended)
@@ -94,7 +98,10 @@ class Writer:
             run = client.create_run(number, start_time=record.started, tags=every, run_name=record.name)
         run_id = run.info.run_id
         # Also for a run that was found: it may have been left before it came to this, and once more does no harm.
-        client.log_batch(run_id, params=[Param(k, v) for k, v in record.params.items()], synchronous=True)
+        params = {**listed_params(record.tags), **record.params}
+        client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], synchronous=True)
+        if CONFIG in record.tags:
+            log_task(client, run_id, Config.parse(json.loads(record.tags[CONFIG])).task)
         self._stored[entry.folder] = {
             name: {metric.step for metric in client.get_metric_history(run_id, name)} for name in run.data.metrics
         }
@@ -103,7 +110,8 @@ class Writer:
 
     def _new_points(self, entry: Entry, record: Record) -> list[Metric]:
         """Those points whose step is not stored yet; infinities become NaN."""
-        final = {f"{SUMMARY}{name}": Curve([record.updates], [value]) for name, value in record.summary.items()}
+        # At step 0, whenever the run ended: the dashboard draws a line of one point for any other, and a bar for this.
+        final = {name: Curve([0], [value]) for name, value in record.summary.items()}
         stored = self._stored[entry.folder]
         new: list[Metric] = []
         for name, curve in {**record.curves, **final}.items():
@@ -141,13 +149,24 @@ def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], 
             client.update_run(found[0].info.run_id, status="RUNNING")
             return found[0].info.run_id
         every = {**code_tags(), **tags, "mlflow.note.content": description}
-        return client.create_run(known, tags=every, run_name=name).info.run_id
+        run_id = client.create_run(known, tags=every, run_name=name).info.run_id
+        params = [Param(key, value) for key, value in listed_params(tags).items()]
+        client.log_batch(run_id, params=params, synchronous=True)
+        return run_id
 
 
 def log_file(uri: str, run_id: str, path: Path) -> None:
     """Add a file, such as sweep.yaml or a report, to the artifacts of a run."""
     with explained(uri):
         connect(uri).log_artifact(run_id, str(path))
+
+
+def _log_pictures(client: MlflowClient, run_id: str, files: Path) -> None:
+    profile = xr.load_dataset(files / PROFILE, engine="h5netcdf")
+    with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
+        draw_figures(profile, Path(folder))
+        client.log_artifacts(run_id, folder)
+    log_profile_images(client, run_id, profile)
 
 
 def _check_files(entry: Entry, record: Record) -> None:

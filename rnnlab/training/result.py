@@ -87,27 +87,27 @@ class Result:
         return float(self.weights * self.config.task.total_steps * updates * options.batch_size)
 
     def summary(self) -> dict[str, float]:
-        """Final numbers by name; NaN where a number does not exist."""
+        """Final numbers by the name they have in every table of runs; NaN where a number does not exist."""
         first, last = self._decay(0), self._decay(-1)
         change = self._change()
         clip = self.history.get("clip/fraction")
         recording = self.config.recording
         return {
-            "test/loss": self.test_loss,
-            f"test/{self.config.task.score_name}": self.test_score,
+            "score": self.test_score,
+            "loss": self.test_loss,
             "solved": float(self.outcome == "solved"),
             "diverged": float(self.outcome == "diverged"),
             "steps": float(self.steps),
             "steps_to_solve": math.nan if self.steps_to_solve is None else float(self.steps_to_solve),
             "seconds": self.seconds,
             "cost": self.cost,
-            "grad/decay_rate": last.slope,
-            "grad/decay_rate_stderr": last.stderr,
-            "grad/decay_rate_init": first.slope,
-            "grad/half_life": last.half_life,
-            "grad/vanished": _flag(change, change < recording.vanished),
-            "grad/exploded": _flag(change, change > recording.exploded),
-            "clip/fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
+            "decay_rate": last.slope,
+            "decay_rate_stderr": last.stderr,
+            "decay_rate_init": first.slope,
+            "half_life": last.half_life,
+            "vanished": _flag(change, change < recording.vanished),
+            "exploded": _flag(change, change > recording.exploded),
+            "clipped_fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
         }
 
     def _decay(self, step: int) -> Decay:

@@ -63,7 +63,7 @@ def trials(state: TrialState | None = None) -> list[FrozenTrial]:
 def runs(kind: str = "child") -> list[Run]:
     client, experiment = connect(tracking_uri()), experiment_id(tracking_uri(), "tiny")
     every = client.search_runs([experiment], max_results=1000)
-    return [run for run in every if ("mlflow.parentRunId" in run.data.tags) == (kind == "child")]
+    return [run for run in every if run.data.tags.get("rnnlab.kind", "child") == kind]
 
 
 def assert_each_planned_run_was_done_once(definition: SweepDefinition, failed: Slot | None = None) -> None:
@@ -85,7 +85,7 @@ def assert_each_planned_run_was_done_once(definition: SweepDefinition, failed: S
     assert completed == planned - Counter([failed] if failed else [])
     assert len(runs()) == len(stored)
     assert stored == {slot: "FAILED" if slot == failed else "FINISHED" for slot in planned}
-    assert {run.info.status for run in runs("parent")} == {"FINISHED"}
+    assert {run.info.status for run in runs("study")} == {"FINISHED"}
     for run in runs():
         history = connect(tracking_uri()).get_metric_history(run.info.run_id, "val/loss")
         assert [point.step for point in history] == sorted({point.step for point in history})
@@ -155,16 +155,16 @@ def test_a_whole_sweep(workplace: Path, write_sweep: WriteSweep, capsys: pytest.
     assert (state.all_slots.planned, state.all_slots.done, state.failures) == (10, 10, [])
     assert_each_planned_run_was_done_once(definition)
     assert_points_are_those_planned(definition)
-    assert len(runs("parent")) == 2 and not (FOLDER / "slots").exists()
+    assert len(runs("study")) == 2 and not (FOLDER / "slots").exists()
     for run in runs():
         assert run.data.tags["rnnlab.seed"] in (
             ["0"] if run.data.tags["rnnlab.phase"] == "search" else ["1000", "1001"]
         )
-    for parent in runs("parent"):
+    for parent in runs("study"):
         final = [run for run in runs() if run.data.tags["mlflow.parentRunId"] == parent.info.run_id]
-        scores = [r.data.metrics["summary/test/mse"] for r in final if r.data.tags["rnnlab.phase"] == "final"]
-        assert parent.data.metrics["final/score"] == pytest.approx(sum(scores) / 2)
-        assert parent.data.metrics["final/runs"] == 2 and "tuned/optimizer.lr" in parent.data.metrics
+        scores = [r.data.metrics["score"] for r in final if r.data.tags["rnnlab.phase"] == "final"]
+        assert parent.data.metrics["score"] == pytest.approx(sum(scores) / 2)
+        assert parent.data.metrics["runs"] == 2 and "tuned/optimizer.lr" in parent.data.metrics
     capsys.readouterr()
 
     before = (FOLDER / "journal.log").read_bytes()

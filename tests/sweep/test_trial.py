@@ -295,7 +295,7 @@ def test_a_pruned_trial_keeps_its_curves(make_bench: MakeBench) -> None:
     history = connect(bench.uri).get_metric_history(stored.info.run_id, "val/loss")
     assert [(metric.step, metric.value) for metric in history] == list(bench.last().intermediate_values.items())
     assert [metric.step for metric in history] == [5]
-    assert stored.data.metrics["summary/steps"] == 5 and stored.data.metrics["summary/seconds"] > 0
+    assert stored.data.metrics["steps"] == 5 and stored.data.metrics["seconds"] > 0
 
 
 def interrupted_between(bench: Bench, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:
@@ -347,7 +347,7 @@ def test_cost_counts_weights_time_steps_and_examples(make_bench: MakeBench) -> N
     examples = 10 * 4
     assert bench.last().values[1] == weights * 5 * examples
     (stored,) = bench.runs()
-    assert stored.data.metrics["summary/cost"] == weights * 5 * examples
+    assert stored.data.metrics["cost"] == weights * 5 * examples
 
 
 def test_to_diverge_early_is_not_cheap(make_bench: MakeBench) -> None:

@@ -71,7 +71,7 @@ def test_a_run_can_be_followed_and_arrives_whole(uri, box, begin, result):
     assert statuses(uri) == {"a/b/c": "FINISHED"}
     receipt = entry.read()
     assert receipt is not None and receipt.run_id == run.info.run_id and not entry.folder.exists()
-    assert receipt.summary["test/loss"] == result.test_loss and not receipt.curves
+    assert receipt.summary["loss"] == result.test_loss and not receipt.curves
     box.clear()
     assert not box.folder.exists()
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from rnnlab.config import Config
 from rnnlab.tracking.outbox import Outbox
-from rnnlab.tracking.record import SUMMARY, Record
+from rnnlab.tracking.record import Record
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.result import Curve
@@ -37,9 +37,9 @@ def test_a_finished_run_holds_curves_summary_and_artifacts(uri, tmp_path, start_
     assert run.data.tags["rnnlab.outcome"] == result.outcome
     for name, curve in result.history.items():
         np.testing.assert_equal(points(uri, writer.run_id, name), list(zip(*curve, strict=True)))
-    final = {name: value for name, value in run.data.metrics.items() if name.startswith(SUMMARY)}
-    np.testing.assert_equal(final, {SUMMARY + name: value for name, value in result.summary().items()})
-    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "figures"}
+    final = {name: value for name, value in run.data.metrics.items() if "/" not in name}
+    np.testing.assert_equal(final, result.summary())
+    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "figures", "images"}
     assert artifacts(uri, writer.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
     written = Path(connect(uri).download_artifacts(writer.run_id, "config.json", str(tmp_path)))
     assert Config.parse(json.loads(written.read_text())) == result.config
@@ -49,7 +49,7 @@ def test_no_metric_is_logged_per_time_step(uri, start_run, result):
     writer = start_run()
     writer.finish(result)
     names = connect(uri).get_run(writer.run_id).data.metrics
-    assert set(names) == {*result.history, *(SUMMARY + name for name in result.summary())}
+    assert set(names) == {*result.history, *result.summary()}
 
 
 @pytest.mark.parametrize("points_recorded", [None, 0])
@@ -83,7 +83,15 @@ def test_a_run_whose_entry_is_gone_is_found_again_and_stores_no_step_twice(uri, 
         np.testing.assert_equal(points(uri, first.run_id, name), list(zip(*curve, strict=True)))
 
 
-MOMENTS = ("create_run", "log_batch", "get_metric_history", "log_artifacts", "set_terminated")
+MOMENTS = (
+    "create_run",
+    "log_batch",
+    "log_inputs",
+    "get_metric_history",
+    "log_artifacts",
+    "log_image",
+    "set_terminated",
+)
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -117,10 +125,12 @@ def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_p
                 Writer(uri).deliver(entry)
     assert calls == attempts - 1 and (calls or moment == "get_metric_history")
     (run,) = connect(uri).search_runs([experiment_id(uri, "demo")])
-    assert run.info.status == "FINISHED" and run.data.params == record.params
+    assert run.info.status == "FINISHED" and run.data.params.items() >= record.params.items()
     for name, curve in result.history.items():
         np.testing.assert_equal(points(uri, run.info.run_id, name), list(zip(*curve, strict=True)))
     assert artifacts(uri, run.info.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
+    assert len(artifacts(uri, run.info.run_id, "images")) == 2 * result.profile.sizes["step"]  # whole, and small
+    assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, record, result, tmp_path, monkeypatch):
@@ -181,7 +191,7 @@ def test_failed_and_pruned_runs_show_as_such_and_how_far_they_came(uri, start_ru
     for stored, status, outcome, steps in ((failed, "FAILED", "failed", 200), (pruned, "KILLED", "pruned", 0)):
         run = connect(uri).get_run(stored.run_id)
         assert (run.info.status, run.data.tags["rnnlab.outcome"]) == (status, outcome)
-        assert run.data.metrics["summary/steps"] == steps and 0 < run.data.metrics["summary/seconds"] < 60
+        assert run.data.metrics["steps"] == steps and 0 < run.data.metrics["seconds"] < 60
 
 
 def test_a_long_reason_keeps_its_end(uri, start_run):
@@ -197,10 +207,10 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     (tmp_path / "sweep.yaml").write_text("name: demo")
     log_file(uri, parent, tmp_path / "sweep.yaml")
     entry = Outbox(tmp_path / "outbox").entry("study")
-    ended = Record("demo", "adding-9/it's", {}, {}, {}, run_id=parent, curves={"final/score": Curve([0], [0.25])})
+    ended = Record("demo", "adding-9/it's", {}, {}, {}, run_id=parent, curves={"score": Curve([0], [0.25])})
     entry.end(ended, "FINISHED", "finished")
     assert Writer(uri).deliver(entry) == parent
-    assert connect(uri).get_run(parent).data.metrics == {"final/score": 0.25}
+    assert connect(uri).get_run(parent).data.metrics == {"score": 0.25}
     assert connect(uri).get_run(parent).info.status == "FINISHED"
     assert start_parent(uri, "demo", "adding-9/it's", tags, "Which arm?") == parent != other
     run = connect(uri).get_run(parent)

@@ -31,8 +31,8 @@ def profile_of(norms: np.ndarray, zero: np.ndarray | None = None) -> Any:
 )
 def test_vanished_and_exploded_are_six_decades_between_first_and_last(slope, vanished, exploded):
     summary = result(profile_of(slope * np.arange(T)[::-1])).summary()
-    assert summary["grad/decay_rate"] == pytest.approx(slope)
-    assert (summary["grad/vanished"], summary["grad/exploded"]) == (vanished, exploded)
+    assert summary["decay_rate"] == pytest.approx(slope)
+    assert (summary["vanished"], summary["exploded"]) == (vanished, exploded)
 
 
 def test_a_gradient_that_is_exactly_zero_has_vanished_and_an_unmeasured_one_has_not():
@@ -40,10 +40,10 @@ def test_a_gradient_that_is_exactly_zero_has_vanished_and_an_unmeasured_one_has_
     norms[:5] = np.nan
     zero = np.zeros(T)
     zero[:5] = 1.0
-    assert result(profile_of(norms, zero)).summary()["grad/vanished"] == 1
+    assert result(profile_of(norms, zero)).summary()["vanished"] == 1
     zero[:5] = np.nan
-    assert result(profile_of(norms, zero)).summary()["grad/vanished"] == 0
-    assert math.isnan(result().summary()["grad/vanished"])
+    assert result(profile_of(norms, zero)).summary()["vanished"] == 0
+    assert math.isnan(result().summary()["vanished"])
 
 
 def test_the_objective_orders_outcomes():

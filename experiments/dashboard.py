@@ -1,0 +1,265 @@
+"""Walk through a sweep in the MLflow dashboard with a real browser, and keep pictures of what it shows.
+
+    python -m experiments.dashboard quickstart --out docs/dashboard
+
+Needs Chromium and its driver (Debian: chromium, chromium-driver), and the sweep in the store in use.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from rnnlab.tracking.store import tracking_uri
+
+SECONDS = 60
+"""How long a page may take before the tour gives up."""
+SETTLE = 3.0
+"""Seconds for charts to come to rest before a picture is taken."""
+TALL = 1150  # pixels
+HIDE_PATHS = """
+for (const element of document.querySelectorAll('*'))
+  if (element.children.length === 0 && element.textContent.includes('file:///')) element.textContent = '…';
+"""
+"""Where the artifacts lie on this machine is not for publication."""
+CALM = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
+"""What the dashboard remembers of a reader who has closed the panel that it opens at the first visit."""
+
+
+def find_browser() -> tuple[str, str] | None:
+    """Paths of Chromium and its driver, if both are installed."""
+    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+@contextmanager
+def served(uri: str, folder: Path | None = None) -> Iterator[str]:
+    """Run `rnnlab ui` on a free port.
+
+    Args:
+        uri: MLflow tracking URI of the store.
+        folder: its working directory, where it keeps artifacts that it is sent.
+
+    Yields:
+        Address of the dashboard.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", "from rnnlab.cli import main; main()", "ui", "--port", str(port)]
+    server = subprocess.Popen(
+        command,
+        cwd=folder,
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_server(f"http://127.0.0.1:{port}/health", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # the server and what it started
+        server.wait()
+
+
+def _await_server(address: str, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 2 * SECONDS
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError(f"no dashboard at {address}")
+
+
+class Browser:
+    """A headless Chromium that waits for what it is told to look at.
+
+    Args:
+        paths: of Chromium and its driver.
+    """
+
+    def __init__(self, paths: tuple[str, str]) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = paths[0]
+        size = f"--window-size=1500,{TALL}"
+        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", size):
+            options.add_argument(flag)
+        self.driver = webdriver.Chrome(options, Service(paths[1]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.driver.quit()
+
+    def open(self, address: str) -> None:
+        """Load a page anew."""
+        self.driver.get("about:blank")  # a change of what follows the # alone would not load anything
+        self.driver.get(address)
+
+    def see(self, text: str) -> WebElement:
+        """Wait until a text is visible; the last element that consists of it."""
+        return self.wait(f"//*[normalize-space(text())={_quoted(text)}]")
+
+    def click(self, text: str) -> None:
+        """Wait for a text and click on it."""
+        self.click_at(f"//*[normalize-space(text())={_quoted(text)}]")
+
+    def click_at(self, path: str) -> None:
+        """Wait for an element by XPath and click on it; again where the page has replaced it meanwhile."""
+
+        def click(_: webdriver.Chrome) -> bool:
+            try:
+                self.wait(path).click()
+            except WebDriverException:
+                return False
+            return True
+
+        WebDriverWait(self.driver, SECONDS).until(click, path)
+
+    def wait(self, path: str) -> WebElement:
+        """Wait until an element is visible, scroll to it and return it; the last one if there are several."""
+
+        def visible(driver: webdriver.Chrome) -> WebElement | None:
+            try:
+                found = [element for element in driver.find_elements(By.XPATH, path) if element.is_displayed()]
+                if found:
+                    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[-1])
+                return found[-1] if found else None
+            except WebDriverException:
+                return None
+
+        element = WebDriverWait(self.driver, SECONDS).until(visible, path)
+        assert element is not None
+        return element
+
+
+def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[[str], None]) -> None:
+    """Look at a sweep as a reader does: arms, runs, charts, one run, its gradient, the report.
+
+    Args:
+        browser: an open browser.
+        dashboard: its address.
+        sweep: name of the sweep.
+        arm: the arm whose first final run is opened.
+        keep: called with the name of every station.
+    """
+    browser.open(dashboard)
+    for key, value in CALM.items():
+        browser.driver.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, value)
+    browser.open(f"{dashboard}/#/experiments")
+    browser.click("Model training")
+    browser.click(sweep)
+    _choose_view(browser, "Arms: averages over the fresh seeds")
+    browser.wait(f"//*[starts-with(text(), 'Group: ') and contains(text(), '{arm}')]")
+    keep("arms")
+    _choose_view(browser, "Runs: every fresh seed")
+    browser.see(f"{arm} final 0")
+    keep("runs")
+    runs = [
+        link.get_attribute("href") for link in browser.driver.find_elements(By.XPATH, "//a[contains(., ' final 0')]")
+    ]
+    experiment = browser.driver.current_url.partition("/experiments/")[2].partition("/")[0]
+    browser.click_at("//label[.//input[@value='CHART']]")
+    browser.see("grad/decay_rate")
+    keep("charts")
+    browser.see("Parallel Coordinates")
+    keep("parallel")
+    browser.click_at(f"//a[normalize-space(.)='{arm} final 0']")
+    browser.see("About this run")
+    keep("run")
+    browser.click_at(_tab("Model metrics"))
+    browser.click_at("//input[@placeholder='Search metric charts']")
+    browser.driver.switch_to.active_element.send_keys("profile")
+    browser.wait("//img")
+    _slide_to_the_end(browser)
+    browser.wait("//img")
+    keep("slider")
+    browser.click_at(_tab("Artifacts"))
+    browser.click("figures")
+    browser.click("heatmap.png")
+    browser.wait("//img")
+    keep("heatmap")
+    browser.click_at(_tab("Overview"))
+    browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
+    browser.see("Child runs")
+    keep("parent")
+    browser.click("Report with intervals, figures and commands")
+    browser.driver.switch_to.window(browser.driver.window_handles[-1])  # MLflow opens links in a new tab
+    browser.see("report.html")
+    keep("report")
+    compared = json.dumps([str(address).rpartition("/")[2] for address in runs])
+    browser.open(f'{dashboard}/#/compare-runs?runs={compared}&experiments=["{experiment}"]')
+    browser.see("Show diff only")
+    keep("compare")
+
+
+def _choose_view(browser: Browser, name: str) -> None:
+    browser.click_at("//button[contains(., 'Views') or contains(., 'Arms:') or contains(., 'Runs:')]")
+    browser.click(name)
+
+
+def _slide_to_the_end(browser: Browser) -> None:
+    """Move a slider from picture to picture; one key too many would lead beyond the last."""
+    slider = browser.wait("//*[@role='slider']")
+    while slider.get_attribute("aria-valuenow") != slider.get_attribute("aria-valuemax"):
+        slider.send_keys(Keys.ARROW_RIGHT)
+        time.sleep(0.5)
+        slider = browser.wait("//*[@role='slider']")
+
+
+def _tab(name: str) -> str:
+    return f"//*[@role='tab'][normalize-space(.)='{name}']"
+
+
+def _quoted(text: str) -> str:
+    assert "'" not in text
+    return f"'{text}'"
+
+
+def main() -> None:
+    """Write the pictures of docs/dashboard.md."""
+    parser = argparse.ArgumentParser(description="Keep pictures of a sweep in the MLflow dashboard.")
+    parser.add_argument("sweep", help="name of a complete sweep")
+    parser.add_argument("--arm", default="lstm", help="the arm whose first final run is opened")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    options = parser.parse_args()
+    paths = find_browser()
+    if paths is None:
+        sys.exit("error: chromium and chromedriver are needed: install them (Debian: chromium, chromium-driver)")
+    options.out.mkdir(parents=True, exist_ok=True)
+
+    with served(tracking_uri()) as dashboard, Browser(paths) as browser:
+
+        def keep(station: str) -> None:
+            time.sleep(SETTLE)
+            browser.driver.execute_script(HIDE_PATHS)
+            browser.driver.save_screenshot(str(options.out / f"{station}.png"))
+            print(options.out / f"{station}.png", flush=True)
+
+        tour(browser, dashboard, options.sweep, options.arm, keep)
+
+
+if __name__ == "__main__":
+    main()

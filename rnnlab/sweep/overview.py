@@ -1,0 +1,71 @@
+"""The page of a sweep in MLflow: its question, its views, and one run for all that belongs to the whole of it."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.tracking.provenance import environment
+from rnnlab.tracking.store import connect, experiment_id, explained
+from rnnlab.tracking.views import Contents, link, saved_views
+from rnnlab.tracking.writer import log_file, start_parent
+
+NOTE = "mlflow.note.content"
+
+
+def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
+    """Prepare the page of a sweep; to be called by one process.
+
+    Args:
+        uri: MLflow tracking URI of a prepared store.
+        definition: the sweep.
+        source: its YAML file.
+
+    Returns:
+        MLflow's id of the run that keeps the definition, the environment and, in the end, the report.
+    """
+    run_id = overview_run(uri, definition.name)
+    log_file(uri, run_id, source)
+    with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
+        path = Path(folder, "environment.json")
+        path.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+        log_file(uri, run_id, path)
+    experiment, client = experiment_id(uri, definition.name), connect(uri)
+    plans = definition.plan()
+    scores = [plan.config({}, definition.seed).task.score_name for plan in plans]
+    views = saved_views(
+        Contents(
+            scores,
+            list(dict.fromkeys(name for plan in plans for name in plan.space)),
+            [(plan.task, plan.arm) for plan in plans],
+        )
+    )
+    note = f"{definition.question}\n\n{reading(experiment)}\n\nThe report follows when the sweep is complete."
+    with explained(uri):
+        for tag, value in {**views, NOTE: note}.items():
+            client.set_experiment_tag(experiment, tag, value)
+    return run_id
+
+
+def overview_run(uri: str, name: str) -> str:
+    """Find the run that stands for a whole sweep, or create it; it is RUNNING then.
+
+    Args:
+        uri: MLflow tracking URI of a prepared store.
+        name: name of the sweep.
+    """
+    tags = {"rnnlab.kind": "report", "rnnlab.sweep": name}
+    return start_parent(uri, name, "report", tags, f"Definition, environment and, in the end, report of sweep {name}.")
+
+
+def reading(experiment: str) -> str:
+    """Say where to look, in Markdown.
+
+    Args:
+        experiment: MLflow's id of the sweep's experiment.
+    """
+    return (
+        f"**Where to look**: [the arms, averaged over fresh seeds]({link(experiment, 'arms')}); "
+        f"[every fresh seed, with pictures of its gradient]({link(experiment, 'runs')}); "
+        f"[the search for hyperparameters]({link(experiment, 'search')}). The same are under *Views*."
+    )

@@ -1,0 +1,109 @@
+"""A tracking server over http gives what a local store gives, and its dashboard shows it in a real browser."""
+
+import json
+import shutil
+from collections.abc import Iterator
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from experiments.dashboard import Browser, find_browser, served, tour
+from rnnlab.config import Config, override
+from rnnlab.report.report import write_report
+from rnnlab.tracking.outbox import Outbox
+from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
+from rnnlab.tracking.record import Record
+from rnnlab.tracking.store import connect, experiment_id
+from rnnlab.tracking.writer import Writer
+from rnnlab.training.loop import run
+
+OWN = ["run_id", "parent_id", "seconds"]
+"""Columns in which the same sweep differs between two stores."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, empty_store, store_small_sweep) -> Iterator[str]:
+    """A real server with the first task of the sweep `small`, all of it written and reported over http."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with served(f"sqlite:///{folder / 'mlflow.db'}", folder) as uri:
+        store_small_sweep(uri, folder, tasks=1)
+        write_report("small", folder / "report", uri)
+        yield uri
+
+
+def test_a_sweep_and_its_profiles_are_the_same_from_a_server(server, small_sweep):
+    local = load_sweep("small", small_sweep).query("task == 'adding-8'").dropna(axis="columns", how="all")
+    remote = load_sweep("small", server).dropna(axis="columns", how="all")
+    order = ["arm", "phase", "trial"]
+    here, there = (runs.sort_values(order, ignore_index=True) for runs in (local, remote))
+    pd.testing.assert_frame_equal(there.drop(columns=OWN), here.drop(columns=OWN), check_dtype=False)
+    profiles = [
+        load_profile(runs.query("arm == 'lstm' and phase == 'final'")["run_id"].iloc[0], uri)
+        for runs, uri in ((there, server), (here, small_sweep))
+    ]
+    xr.testing.assert_identical(*profiles)
+
+
+def test_probes_come_back_from_a_server(server, result, tmp_path):
+    config = Config.parse(override(result.config.model_dump(), {"recording.probes": "standard"}))
+    result = run(config)
+    entry = Outbox(tmp_path / "outbox").entry("probed")
+    entry.open(Record("single", "probed", {"rnnlab.run": "1"}, config_tags(config), config_params(config)))
+    entry.finish(result)
+    run_id = Writer(server).deliver(entry)
+    assert run_id is not None and result.probes is not None
+    assert load_probes(run_id, server).sizes == result.probes.sizes
+
+
+def test_the_report_lies_where_the_descriptions_say(server):
+    client, experiment = connect(server), experiment_id(server, "small")
+    (page,) = client.search_runs([experiment], "tags.`rnnlab.kind` = 'report'")
+    assert page.info.status == "FINISHED"
+    names = {file.path for file in client.list_artifacts(page.info.run_id)}
+    assert {"report.html", "report.md", "ablation.csv", "figures", "tables", "sweep.yaml", "environment.json"} <= names
+    link = f"#/experiments/{experiment}/runs/{page.info.run_id}/artifacts/report.html"
+    parents = client.search_runs([experiment], "tags.`rnnlab.kind` = 'study'")
+    notes = [parent.data.tags["mlflow.note.content"] for parent in parents]
+    notes.append(client.get_experiment(experiment).tags["mlflow.note.content"])
+    assert len(notes) == 3 and all(link in note and "| tanh |" in note and "| lstm |" in note for note in notes)
+    for parent in parents:
+        assert parent.data.params == {"task": "adding-8", "arm": parent.data.tags["rnnlab.arm"]}
+        assert {"solved", "diverged", "decay_rate"} <= set(parent.data.metrics)
+
+
+def test_a_report_written_again_adds_no_run_and_no_number(server, tmp_path):
+    experiment = experiment_id(server, "small")
+
+    def stored() -> list[tuple[str, int]]:
+        client = connect(server)
+        runs = client.search_runs([experiment], max_results=1000)
+        return sorted(
+            (r.info.run_id, sum(len(client.get_metric_history(r.info.run_id, m)) for m in r.data.metrics)) for r in runs
+        )
+
+    before = stored()
+    write_report("small", tmp_path, server)
+    assert stored() == before
+
+
+def test_every_run_names_its_data_and_its_environment(server):
+    client, experiment = connect(server), experiment_id(server, "small")
+    for found in client.search_runs([experiment], "tags.`rnnlab.phase` = 'final'"):
+        assert found.inputs is not None
+        (data,) = found.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.source_type) == ("adding-8", "generated")
+        assert Config.parse(json.loads(found.data.tags["rnnlab.config"])).hash == found.data.tags["rnnlab.config_hash"]
+        assert found.data.tags["rnnlab.cpu"] and "optimizer.lr" in found.data.params
+
+
+@pytest.mark.skipif(find_browser() is None, reason="needs Chromium and its driver: apt install chromium-driver")
+def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(server):
+    paths = find_browser()
+    assert paths is not None
+    seen: list[str] = []
+    with Browser(paths) as browser:
+        tour(browser, server, "small", "lstm", seen.append)
+    assert seen == ["arms", "runs", "charts", "parallel", "run", "slider", "heatmap", "parent", "report", "compare"]
