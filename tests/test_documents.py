@@ -95,10 +95,18 @@ def test_yaml_blocks_are_valid(path):
             SweepDefinition.parse({**yaml.safe_load(whole), **shown})
 
 
-def test_links_and_pictures_exist():
+def test_links_pictures_and_headings_exist():
     for path in DOCUMENTS:
-        for target in re.findall(r"\]\((?!http|#)([^)]+)\)", path.read_text(encoding="utf-8")):
-            assert (path.parent / target).exists(), f"{path.name}: {target}"
+        for target in re.findall(r"\]\((?!http)([^)]+)\)", path.read_text(encoding="utf-8")):
+            file, _, anchor = target.partition("#")
+            linked = path.parent / file if file else path
+            assert linked.exists() and (not anchor or anchor in anchors(linked)), f"{path.name}: {target}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Names under which the headings of a document can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def table(document: str, heading: str) -> dict[str, dict[str, str]]:

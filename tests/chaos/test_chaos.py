@@ -52,7 +52,8 @@ def assert_undisturbed(definition: SweepDefinition) -> None:
     children = [run for run in found if "mlflow.parentRunId" in run.data.tags]
     stored = {_slot(run): run for run in children}
     assert len(stored) == len(children)
-    assert {run.info.status for run in found} == {"FINISHED"}
+    studies = [run for run in found if run.data.tags.get("rnnlab.kind") == "study"]
+    assert {run.info.status for run in children + studies} == {"FINISHED"}
     expected: dict[Slot, float] = {}
     for plan in definition.plan():
         points = definition.planned_points(plan)

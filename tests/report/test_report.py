@@ -94,8 +94,8 @@ def test_factors_budget_and_all_tasks_have_their_tables(page):
     (factors,) = under(found, "Factor")
     assert [row[0].partition(":")[0] for row in factors[1:]] == ["scientific"] * 2 + ["nuisance"] * 2 + ["fixed"] * 4
     (budget,) = under(found, "Search updates")
-    # Eight updates a run; of four search trials, the one that failed has none on record.
-    assert all(row[1:3] + row[4:6] == ["4 (1 without record)", "24", "4", "32"] for row in budget[1:])
+    # Eight updates a run; of four search trials, one failed before its first.
+    assert all(row[1:3] + row[4:6] == ["4", "24", "4", "32"] for row in budget[1:])
     (overall,) = under(found, "Mean progress [95%]")
     assert sorted(row[0] for row in overall[1:]) == ["lstm", "tanh"]
 

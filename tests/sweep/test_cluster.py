@@ -91,7 +91,8 @@ def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: s
         if trial.state == TrialState.COMPLETE
     )
     assert completed == planned
-    runs = connect(uri).search_runs([experiment_id(uri, definition.name)], max_results=1000)
+    found = connect(uri).search_runs([experiment_id(uri, definition.name)], max_results=1000)
+    runs = [run for run in found if run.data.tags.get("rnnlab.kind") != "report"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(runs) == planned.total() + len(definition.plan())
     child = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)
@@ -124,7 +125,7 @@ def test_workers_join_and_are_lost(
         run_sweep(path, workers=0, storage=os.environ["RNNLAB_STORAGE"], root=tmp_path / "elsewhere")
 
     last = rnnlab("worker", cluster.sweep)
-    wait_for(lambda: at_work(cluster))
+    wait_for(lambda: any(name.endswith(f":{last.pid}") for name in at_work(cluster)))
     server.stop()
     time.sleep(1.0)
     server.start()

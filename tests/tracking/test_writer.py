@@ -130,7 +130,7 @@ def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_p
         np.testing.assert_equal(points(uri, run.info.run_id, name), list(zip(*curve, strict=True)))
     assert artifacts(uri, run.info.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
     assert len(artifacts(uri, run.info.run_id, "images")) == 2 * result.profile.sizes["step"]  # whole, and small
-    assert len(run.inputs.dataset_inputs) == 1
+    assert run.inputs is not None and len(run.inputs.dataset_inputs) == 1
 
 
 def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, record, result, tmp_path, monkeypatch):

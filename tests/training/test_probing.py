@@ -11,6 +11,7 @@ from rnnlab.config import Config, override
 from rnnlab.errors import UserError
 from rnnlab.models import build_model
 from rnnlab.seeding import make_generator
+from rnnlab.training.checkpoint import load_checkpoint
 from rnnlab.training.loop import Interrupted, run
 from rnnlab.training.probing import probed_steps
 
@@ -37,7 +38,8 @@ def final_state(cfg: Config, path) -> dict[str, Any]:
 
     with pytest.raises(Interrupted):
         run(cfg, checkpoint=path, should_stop=stop)
-    state = torch.load(path, weights_only=True)
+    state = load_checkpoint(path)
+    assert state is not None
     return {name: state[name] for name in ("model", "optimizer", "generator", "noise", "recorder", "history")}
 
 
