@@ -23,7 +23,7 @@ sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml
 	@$(BIN)/rnnlab sweep $(SWEEP) $(if $(BUDGET),--budget $(BUDGET))
 
 test: .venv/.installed  ## run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 chaos: .venv/.installed  ## kill the processes of a real sweep fifty times, and an MLflow server too (about half an hour)
 	@RNNLAB_CHAOS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/chaos

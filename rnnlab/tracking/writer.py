@@ -81,7 +81,7 @@ class Writer:
             if record.files:
                 client.log_artifacts(run_id, str(entry.files))
             if PROFILE in record.files:
-                _log_pictures(client, run_id, entry.files)
+                _log_pictures(client, run_id, entry.files, whole=record.identity.get("rnnlab.phase") != "search")
             tags = {**record.tags, "rnnlab.outcome": record.outcome}
             client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
             client.set_terminated(run_id, record.status, record.ended)
@@ -161,11 +161,13 @@ def log_file(uri: str, run_id: str, path: Path) -> None:
         connect(uri).log_artifact(run_id, str(path))
 
 
-def _log_pictures(client: MlflowClient, run_id: str, files: Path) -> None:
+def _log_pictures(client: MlflowClient, run_id: str, files: Path, whole: bool) -> None:
+    """Show the gradient: on the dashboard's slider, and where `whole`, in figures, which take half a second."""
     profile = xr.load_dataset(files / PROFILE, engine="h5netcdf")
-    with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
-        draw_figures(profile, Path(folder))
-        client.log_artifacts(run_id, folder)
+    if whole:
+        with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
+            draw_figures(profile, Path(folder))
+            client.log_artifacts(run_id, folder)
     log_profile_images(client, run_id, profile)
 
 

@@ -105,10 +105,10 @@ class Storm:
             return
         how = rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
         who = "parent" if rng.random() < 0.3 else "worker"
-        victim = self.parent.pid if who == "parent" else rng.choice(self._workers())
+        victims = [self.parent.pid] if who == "parent" else self._workers()
         try:
-            os.kill(victim, how)
-        except ProcessLookupError:
+            os.kill(rng.choice(victims), how)
+        except (IndexError, ProcessLookupError):  # it has just ended by itself
             return
         self.struck[f"{who} {how.name}"] += 1
 

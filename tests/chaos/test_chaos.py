@@ -114,7 +114,7 @@ def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
-    path = write_sweep(TRAINING, trials=90 if LONG else 10, seeds=10 if LONG else 2)
+    path = write_sweep(TRAINING, trials=90 if LONG else 7, seeds=10 if LONG else 1)
     weather(Storm(path, FOLDER, kills=50 if LONG else 3, seed=1), capsys)
 
 
