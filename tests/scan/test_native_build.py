@@ -35,7 +35,7 @@ def test_without_a_compiler_the_reference_serves_and_says_so_once(fresh_load, mo
     cell = make_cell("gru", hidden_size=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not supports(cell, Weights({}, True), torch.zeros(1, 1, 1))
+        assert not supports(cell, Weights({}, True), torch.zeros(1, 1, 1), (torch.zeros(1, 2),))
 
 
 def test_a_compiler_that_fails_is_reported_with_its_words(fresh_load, monkeypatch, tmp_path):

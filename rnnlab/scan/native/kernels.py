@@ -191,7 +191,7 @@ def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: T
         starts=[torch.empty_like(s) for s in starts],
         log2_norms=[pool.empty(*y.shape[:-1], dtype=torch.float64) for _ in states] if wanted.norms else [],
         mantissas=[torch.zeros_like(y) for _ in states] if wanted.vectors else [],
-        exponents=[torch.zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
+        exponents=[y.new_zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
     )
 
 
