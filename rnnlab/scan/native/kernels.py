@@ -237,4 +237,8 @@ def _padded(count: int, dtype: torch.dtype) -> int:
 def _run(plan: Plan, call: Call, dtype: torch.dtype, back: bool) -> None:
     library = load()
     assert library is not None
-    library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back)
+    if not library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back):
+        raise MemoryError(
+            f"a compiled {plan.cell} layer of {call.hidden} units and {call.inputs} inputs found no memory to work in: "
+            "make it smaller, or leave more memory to this process"
+        )
