@@ -1,7 +1,9 @@
 """Where the kernels cannot read a tensor by its address, or somebody follows the operations, the reference serves."""
 
 import copy
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import rnnlab
 from rnnlab.cells import States, Weights, make_cell
 from rnnlab.errors import UserError
-from rnnlab.scan.native import supports
+from rnnlab.layers import Recurrent
+from rnnlab.scan import reference, scan
+from rnnlab.scan.native import pays, supports
 from rnnlab.scan.native.build import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
@@ -167,3 +171,26 @@ def test_many_gradients_at_once_make_no_profile(twins):
         y = ours(draw(T, B, I))[0]
         with pytest.raises(UserError, match="one at a time"):
             torch.autograd.grad(y, ours.weight_hh_l0, draw(2, T, B, H), is_grads_batched=True)
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
+@pytest.mark.parametrize("back", [True, False])
+def test_too_few_steps_are_taken_by_the_reference(kind, back):
+    for inputs, hidden, rows in [(1, 1, 1), (64, 256, 1), (64, 256, 32), (300, 300, 1)]:
+        layer = Recurrent(kind, inputs, hidden)
+        with torch.set_grad_enabled(back):
+            served = [pays(layer.weights(), torch.empty(steps, rows, inputs)) for steps in range(1, 101)]
+        assert not served[0] and served[-1] and served == sorted(served), "from some number of steps on"
+
+
+def test_a_large_layer_takes_a_single_step_as_fast_as_the_reference():
+    layer, x = Recurrent("lstm", 64, 1024), draw(1, 1, 64)
+    states = layer.cell.initial_states(1, x)
+    runs = {way: partial(way, layer.cell, layer.weights(), x, [states]) for way in (scan, reference.scan)}
+    seconds: dict[Callable[..., object], float] = dict.fromkeys(runs, float("inf"))
+    with torch.no_grad():
+        for way in [*runs] * 10:
+            began = time.process_time()
+            runs[way]()
+            seconds[way] = min(seconds[way], time.process_time() - began)
+    assert seconds[scan] < 2 * seconds[reference.scan]  # the kernel takes five times as long

@@ -40,6 +40,22 @@ def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
     )
 
 
+def pays(w: Weights, x: Tensor) -> bool:
+    """Tell whether a call has steps enough to earn back what the kernels do once: bring all weights in their order.
+
+    Each step of the reference costs as many operations of torch, and the way back adds to the gradients of all weights.
+    The larger the layer and the fewer its examples, the more steps it takes. Constants: `python -m benchmarks.steps`.
+
+    Args:
+        w: the layer's weights.
+        x: (T, B, I).
+    """
+    (T, B, I), H = x.shape, w.weight_hh.shape[-1]
+    most = max(3, (6 if torch.is_grad_enabled() else 24) / max(B, 1))
+    needed = max(2, (H + I) * min(1 / 64, most / H))
+    return T >= needed
+
+
 @functools.cache
 def _is_served(cell: Cell) -> bool:
     options = SERVED.get(type(cell))
