@@ -15,32 +15,41 @@ from benchmarks.timing import Timing, gemm_rate, take_turns
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 NOTES = Path(__file__).parent / "notes.md"
 GOALS = {"LSTM": 0.4, "GRU": 0.3, "RNN": 0.4}
-DENORMAL_GOALS = {"LSTM": "≤ 0.15", "GRU": "", "RNN": ""}
+THREAD_GOALS = {kind: f" (≤ {goal})" for kind, goal in GOALS.items()}
+DENORMAL_GOALS = {"LSTM": " (≤ 0.15)", "GRU": "", "RNN": ""}
+PAIR = ("recorded", "plain")
+
+Timings = dict[str, Timing]
 
 
-def measure(case: Case, flush: bool, budget: float) -> tuple[dict[str, Timing], float]:
+def measure(case: Case, flush: bool, threads: int, only: Sequence[str], budget: float) -> tuple[Timings, float]:
     """Time one case in a process of its own, where flags of the processor hold for every thread.
 
     Args:
         case: the sizes.
         flush: whether torch's layers too take subnormal numbers for zero.
+        threads: threads of both.
+        only: contestants to compare; all if empty.
         budget: seconds to spend, about.
 
     Returns:
         Timings by contestant, and the rate of large products right then.
     """
-    with multiprocessing.get_context("spawn").Pool(1, torch.set_flush_denormal, (flush,)) as pool:
-        return pool.apply(_measure_here, (case, flush, budget))
+    with multiprocessing.get_context("spawn").Pool(1, _prepare, (flush, threads)) as pool:
+        return pool.apply(_measure_here, (case, only, budget))
 
 
-def _measure_here(case: Case, flush: bool, budget: float) -> tuple[dict[str, Timing], float]:
+def _prepare(flush: bool, threads: int) -> None:
+    torch.set_flush_denormal(flush)  # new threads take this over from the first
+    torch.set_num_threads(threads)
+
+
+def _measure_here(case: Case, only: Sequence[str], budget: float) -> tuple[Timings, float]:
     runs = contestants(case)
-    if not flush:  # the comparison with torch as it comes is with its layer alone
-        runs = {name: runs[name] for name in ("recorded", "plain")}
-    return take_turns(runs, budget), gemm_rate()
+    return take_turns({name: runs[name] for name in only or runs}, budget), gemm_rate()
 
 
-def flushed_row(case: Case, timings: dict[str, Timing], rate: float) -> str:
+def full_row(case: Case, timings: Timings, rate: float) -> str:
     """One line of the main table."""
     ours, plain = timings["recorded"], timings["plain"]
     floor = case.recurrent_work / rate
@@ -57,8 +66,14 @@ def flushed_row(case: Case, timings: dict[str, Timing], rate: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(cases: Sequence[Case], budget: float) -> str:
-    """Both tables as Markdown, printed line by line as they come.
+def pair_row(case: Case, timings: Timings, goal: str) -> str:
+    """One line of the other tables."""
+    ours, plain = timings["recorded"].median, timings["plain"].median
+    return f"| {case} | {ours * 1e3:.1f} | {plain * 1e3:.1f} | **{ours / plain:.2f}**{goal} |"
+
+
+def tables(cases: Sequence[Case], budget: float) -> str:
+    """All three tables as Markdown, printed line by line as they come.
 
     Args:
         cases: what to compare.
@@ -70,7 +85,8 @@ def table(cases: Sequence[Case], budget: float) -> str:
         print(line, flush=True)
         lines.append(line)
 
-    say(f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}.")
+    threads = torch.get_num_threads()
+    say(f"{processor()}, {threads} threads, torch {torch.__version__}.")
     say(
         "Medians of one forward and backward pass, ± the distance between the quartiles; goals in brackets; best: of "
         "the fastest rounds. The floor is the time of the three recurrent products at the rate of a large torch.mm."
@@ -80,14 +96,15 @@ def table(cases: Sequence[Case], budget: float) -> str:
     )
     say("|---|---|---|---|---|---|---|---|")
     for case in cases:
-        say(flushed_row(case, *measure(case, flush=True, budget=budget)))
-    say("\nThe same with torch as it comes, which does not flush subnormal numbers:\n")
-    say("| case | ours, ms | torch.nn, ms | of torch.nn |\n|---|---|---|---|")
-    for case in cases:
-        timings, _ = measure(case, flush=False, budget=budget)
-        ours, plain = timings["recorded"].median, timings["plain"].median
-        goal = f" ({DENORMAL_GOALS[case.kind]})" if DENORMAL_GOALS[case.kind] else ""
-        say(f"| {case} | {ours * 1e3:.1f} | {plain * 1e3:.1f} | **{ours / plain:.2f}**{goal} |")
+        say(full_row(case, *measure(case, flush=True, threads=threads, only=(), budget=budget)))
+    for title, flush, count, goals in (
+        ("The same on one thread, which is what a training run takes by default", True, 1, THREAD_GOALS),
+        (f"{threads} threads, torch as it comes: subnormal numbers are not flushed", False, threads, DENORMAL_GOALS),
+    ):
+        say(f"\n{title}:\n\n| case | ours, ms | torch.nn, ms | of torch.nn |\n|---|---|---|---|")
+        for case in cases:
+            timings, _ = measure(case, flush, count, PAIR, budget)
+            say(pair_row(case, timings, goals[case.kind]))
     return "\n".join(lines)
 
 
@@ -108,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cases = [case for case in CASES if chosen.only in str(case)]
     if not cases:
         sys.exit(f"error: --only {chosen.only!r} fits no case: choose part of {', '.join(map(str, CASES))}")
-    measured = table(cases, chosen.seconds)
+    measured = tables(cases, chosen.seconds)
     if chosen.write:
         heading = (
             "# Performance\n\nMade by `python -m benchmarks.layers --write`; the notes are from `benchmarks/notes.md`."

@@ -16,7 +16,7 @@ from rnnlab.errors import UserError
 from rnnlab.initialization import Initialization
 from rnnlab.scan import scan
 from rnnlab.scan.order import Order
-from rnnlab.scan.segments import scan_in_segments
+from rnnlab.scan.segments import check_segment, scan_in_segments
 from rnnlab.scan.watch import Call, Listener, Watch
 
 DIRECTIONS = ("forward", "reverse")
@@ -96,6 +96,7 @@ class Recurrent(nn.Module):
                 f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
             )
         check_sizes(cell, input_size, num_layers, bias, dropout, init)
+        check_segment(checkpoint_every)
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout

@@ -13,7 +13,8 @@ def scan(
     cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watches: Sequence[Watch] = ()
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence by the fastest way that serves; see `rnnlab.scan.reference.scan` for the arguments."""
-    if len(history) == 1 and not any(watch.every_step for watch in watches) and native.supports(cell, w, x):
+    traced = any(watch.every_step for watch in watches)
+    if len(history) == 1 and not traced and native.supports(cell, w, x, history[0]) and native.pays(w, x):
         outputs, states = native.run(cell, w, x, history[0], watches)
         return outputs, [states]
     return reference.scan(cell, w, x, history, start, watches)

@@ -33,6 +33,18 @@ class _Shifted:
         self.watch.gradients(state, mantissa, exponent, self.first + first)
 
 
+def check_segment(every: object) -> None:
+    """Refuse what is no length of a segment.
+
+    Raises:
+        UserError: if it is neither a whole number from 1 on nor none.
+    """
+    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+        raise UserError(
+            f"checkpoint_every = {every!r} must be a whole number of steps, at least 1, or none to keep all of them"
+        )
+
+
 def scan_in_segments(
     cell: Cell,
     w: Weights,
@@ -57,10 +69,11 @@ def scan_in_segments(
         every: steps of a segment.
 
     Raises:
-        UserError: if taking a step again would not repeat it, or a trace wants to see every step.
+        UserError: if `every` is no length, taking a step again would not repeat it, or a trace wants to see every step.
 
     Reference: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3.
     """
+    check_segment(every)
     if cell.zoneout or getattr(cell, "norm", "none").startswith("batch"):
         raise UserError(
             f"checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: set it to none, "

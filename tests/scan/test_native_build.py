@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def test_without_a_compiler_the_reference_serves_and_says_so_once(fresh_load, mo
     cell = make_cell("gru", hidden_size=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not supports(cell, Weights({}, True), torch.zeros(1, 1, 1))
+        assert not supports(cell, Weights({}, True), torch.zeros(1, 1, 1), (torch.zeros(1, 2),))
 
 
 def test_a_compiler_that_fails_is_reported_with_its_words(fresh_load, monkeypatch, tmp_path):
@@ -53,27 +53,79 @@ def test_what_is_here_compiles():
     assert build.load() is not None
 
 
-def test_those_who_start_together_compile_once(fresh_load, monkeypatch):
-    calls, found = [], []
+@pytest.fixture
+def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What would have been compiled, in order; a name takes the place of the library."""
+    found = []
 
-    def compile_slowly(compiler: str, flags: tuple[str, ...], library: Path) -> None:
-        calls.append(library)
+    def compile_slowly(command: list[str], flags: tuple[str, ...], library: Path) -> None:
+        found.append(library)
         time.sleep(0.2)
-        library.touch()
+        library.write_text(library.name)
+        build._noted(library).write_text(build._checksum(library))
 
     monkeypatch.setattr(build, "_compile", compile_slowly)
+    monkeypatch.setattr(build, "_compiler", lambda choice: [choice])
+    return found
+
+
+def test_those_who_start_together_compile_once(fresh_load, compiles):
+    found = []
     threads = [threading.Thread(target=lambda: found.append(build._compiled("c++", ()))) for _ in range(5)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    assert len(calls) == 1 and found == calls * 5
+    assert len(compiles) == 1 and found == compiles * 5
 
 
-def test_another_compiler_or_other_flags_make_another_library(fresh_load, monkeypatch):
-    monkeypatch.setattr(build, "_compile", lambda compiler, flags, library: library.touch())
+def test_another_compiler_or_other_flags_make_another_library(fresh_load, compiles):
     keys = {build._compiled(*way) for way in [("c++", ()), ("g++", ()), ("c++", ("-mavx2",)), ("c++", ())]}
-    assert len(keys) == 3
+    assert len(keys) == len(compiles) == 3
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "truncated": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_library_is_compiled_anew(fresh_load, compiles, damage):
+    library = build._compiled("c++", ())
+    content = library.read_bytes()
+    for file in (library, build._noted(library)):
+        file.write_bytes(DAMAGES[damage](file.read_bytes()))
+        assert build._compiled("c++", ()).read_bytes() == content
+    assert len(compiles) == 3
+    build._noted(library).unlink()
+    build._compiled("c++", ())
+    build._compiled("c++", ())
+    assert len(compiles) == 4
+
+
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
+def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(fresh_load, monkeypatch):
+    (fresh_load / "building").mkdir(parents=True)
+    (fresh_load / "building" / "half.so").touch()  # of a process that was killed
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fopenmp", "-fPIC", "-shared"))
+    assert build.load() is not None
+    left = sorted(p.suffix or p.name for p in fresh_load.iterdir())
+    assert left == [".sha256", ".so", "lock"]
+    build.load.cache_clear()
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not build.has_compiler() and build.load() is not None
+
+
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
+def test_a_compiler_may_come_with_arguments(monkeypatch):
+    [path] = build._compiler("")
+    assert build._compiler("env c++ -m64")[1:] == ["c++", "-m64"]
+    assert build._compiler(f"{path} -m64") == [path, "-m64"]
+    monkeypatch.setenv("CXX", "env 'c++")
+    assert not build.has_compiler()
 
 
 def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypatch, tmp_path):

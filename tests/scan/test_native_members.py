@@ -23,7 +23,7 @@ def stacked(cell: Cell, *leading: int) -> dict[str, Tensor]:
 
 def outputs(cell: Cell, weights: dict[str, Tensor], x: Tensor, states: States) -> tuple[Tensor, ...]:
     w = Weights(weights, True)
-    assert supports(cell, w, x)
+    assert supports(cell, w, x, states)
     y, finals = run(cell, w, x, states)
     return y, *finals
 

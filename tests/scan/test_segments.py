@@ -54,6 +54,16 @@ def test_the_steps_are_not_kept():
     assert kept_bytes(50) < kept_bytes(None) / 10
 
 
+@pytest.mark.parametrize("every", [0, -3, True, 2.5, "10"])
+def test_what_is_no_length_of_a_segment_is_refused(every):
+    with pytest.raises(UserError, match=f"^checkpoint_every = {every!r} must be a whole number of steps"):
+        Recurrent("gru", I, H, checkpoint_every=every)
+    net = Recurrent("gru", I, H)
+    net.checkpoint_every = every
+    with pytest.raises(UserError, match="checkpoint_every"):
+        net(torch.randn(T, B, I))
+
+
 def test_what_cannot_be_repeated_is_refused():
     x = torch.randn(T, B, I)
     for net in (

@@ -33,14 +33,14 @@ class Pool:
         """A contiguous tensor with arbitrary contents."""
         size = math.prod(shape) * dtype.itemsize
         if size < SMALLEST:
-            return torch.empty(shape, dtype=dtype)
+            return torch.empty(shape, dtype=dtype, device="cpu")
         with self._lock:
             block = self._take(size)
             start = -block.ctypes.data % ALIGNMENT
             lease = block[start : start + size]
             weakref.finalize(lease, self._give_back, block).atexit = False
         # Not a view of the block: autograd would refuse to let the user change it in place.
-        return torch.empty(0, dtype=dtype).set_(torch.from_numpy(lease).untyped_storage(), 0, shape)  # type: ignore[call-overload]
+        return torch.empty(0, dtype=dtype, device="cpu").set_(torch.from_numpy(lease).untyped_storage(), 0, shape)  # type: ignore[call-overload]
 
     def held(self) -> int:
         """Bytes that lie free."""

@@ -5,6 +5,7 @@ import fcntl
 import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -28,17 +29,15 @@ def load() -> ctypes.CDLL | None:
     """Load the kernels, compiling them if nobody has on this machine.
 
     The library is a plain C one, without torch's headers, so that it compiles in seconds. It is kept in the user's
-    cache under a name made from its source and how it is compiled. Processes that start together wait for the first.
+    cache under a name made from its source and how it is compiled, with a checksum beside it; from then on no compiler
+    is needed. Processes that start together wait for the first.
 
     Returns:
         The library; none, with one warning, where it cannot be built.
     """
-    compiler = next((path for name in _compilers() if (path := shutil.which(name))), None)
     flags = FLAGS + INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
     try:
-        if compiler is None:
-            raise OSError("no C++ compiler was found")
-        return ctypes.CDLL(str(_compiled(compiler, flags)))
+        return ctypes.CDLL(str(_compiled(os.environ.get("CXX", ""), flags)))
     except (OSError, subprocess.CalledProcessError) as error:
         reason = _first_error(error.stderr) if isinstance(error, subprocess.CalledProcessError) else error
         warnings.warn(f"recurrent layers run on the slower reference path: {reason}", RuntimeWarning, stacklevel=2)
@@ -53,38 +52,79 @@ def _first_error(words: str) -> str:
 
 def has_compiler() -> bool:
     """Whether there is a compiler to try."""
-    return any(shutil.which(name) for name in _compilers())
+    try:
+        return bool(_compiler(os.environ.get("CXX", "")))
+    except OSError:
+        return False
 
 
-def _compilers() -> list[str]:
-    """Names to look for, the user's own choice first."""
-    own = os.environ.get("CXX")
-    return [own] if own else ["c++", "g++", "clang++"]
+def _compiler(choice: str) -> list[str]:
+    """The user's choice, which may bring arguments such as those of `ccache g++`, or what is usual."""
+    try:
+        command = shlex.split(choice)
+    except ValueError as error:
+        raise OSError(f"CXX = {choice!r} is no command: {error}") from error
+    names = command[:1] or ["c++", "g++", "clang++"]
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        raise OSError("no C++ compiler was found")
+    return [found, *command[1:]]
 
 
-def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
+def _compiled(choice: str, flags: tuple[str, ...]) -> Path:
     """Path of the compiled library."""
-    key = hashlib.sha256(repr((compiler, flags, torch.__version__)).encode())
+    key = hashlib.sha256(repr((choice, flags, torch.__version__)).encode())
     for source in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
         key.update(source.read_bytes())
     folder = cache_folder()
     library = folder / f"kernels-{key.hexdigest()[:16]}.so"
-    if library.exists():
+    if _is_whole(library):
         return library
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by a dying process too
-        if not library.exists():
-            _compile(compiler, flags, library)
+        if not _is_whole(library):
+            _compile(_compiler(choice), flags, library)
     return library
 
 
-def _compile(compiler: str, flags: tuple[str, ...], library: Path) -> None:
-    """Compile beside the target and rename, so that nobody ever sees half a file."""
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        fresh = Path(folder) / library.name
-        command = [compiler, *flags, str(SOURCES / "kernels.cpp"), "-o", str(fresh)]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        fresh.replace(library)
+def _is_whole(library: Path) -> bool:
+    """Whether a library is there as it was compiled: what is damaged could kill the process that loads it."""
+    try:
+        return _checksum(library) == _noted(library).read_text()
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _checksum(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def _noted(library: Path) -> Path:
+    """Where the checksum is kept."""
+    return library.with_suffix(".sha256")
+
+
+def _compile(command: list[str], flags: tuple[str, ...], library: Path) -> None:
+    """Compile beside the target, which is ours alone by now, and rename, so that nobody ever sees half a file."""
+    folder = library.parent / "building"
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    folder.mkdir()
+    fresh = folder / library.name
+    try:
+        subprocess.run(
+            [*command, *flags, str(SOURCES / "kernels.cpp"), "-o", str(fresh)],
+            env=os.environ | {"TMPDIR": str(folder)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        _noted(fresh).write_text(_checksum(fresh))
+        for file in (fresh, _noted(fresh)):
+            with open(file, "rb+") as written:
+                os.fsync(written.fileno())
+            file.replace(library.with_name(file.name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cache_folder() -> Path:

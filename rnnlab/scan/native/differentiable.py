@@ -1,4 +1,4 @@
-"""A backward pass that can itself be differentiated: the kernels' own cannot."""
+"""A backward pass made of torch's own operations, to be differentiated, followed or mapped: the kernels' cannot be."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
+from rnnlab.errors import UserError
 from rnnlab.scan import reference
 from rnnlab.scan.watch import Watch
 
@@ -41,7 +42,7 @@ def gradients(
     needs: Sequence[bool],
     watches: Sequence[Watch],
 ) -> list[Tensor | None]:
-    """Take the scan again under autograd and go back with a graph.
+    """Take the scan again under autograd and go back, with a graph if gradients are enabled.
 
     Args:
         cell: the equations.
@@ -49,16 +50,26 @@ def gradients(
         tensors: inputs, the four weights (none where absent) and the states before the first step.
         upstream: gradients of the outputs and the final states; none is zero.
         needs: which tensors need a gradient.
-        watches: are given the norms of the total gradients, and follow the new graph from then on.
+        watches: are given the norms of the total gradients, and follow the new graph, if any, from then on.
 
     Returns:
         Gradients of `tensors`, none where not needed.
+
+    Raises:
+        UserError: if somebody watches while many gradients are sent at once.
     """
+    if watches and not all(torch._C._has_storage(g) for g in upstream if g is not None):
+        raise UserError(
+            "a layer is recorded while many gradients come back at once (is_grads_batched, vectorize, torch.vmap), "
+            "which one profile cannot show: send them one at a time, or leave the record block out"
+        )
+    differentiate = torch.is_grad_enabled()
     x, *rest = tensors
     assert x is not None
     weights = {name: t for name, t in zip(NAMES, rest[:4], strict=True) if t is not None}
     w, keep = Weights(weights, True, None if sizes is None else list(sizes)), _Keep()
-    y, (finals,) = reference.scan(cell, w, x, [tuple(t for t in rest[4:] if t is not None)], 0, [keep])
+    with torch.enable_grad():
+        y, (finals,) = reference.scan(cell, w, x, [tuple(t for t in rest[4:] if t is not None)], 0, [keep])
     pairs = [(out, g) for out, g in zip((y, *finals), upstream, strict=True) if g is not None]
     wanted = [t for t, need in zip(tensors, needs, strict=True) if need and t is not None]
     states = [s for states in keep.states for s in states] if watches else []
@@ -66,11 +77,13 @@ def gradients(
         [out for out, _ in pairs],
         [*wanted, *states],
         [g for _, g in pairs],
-        create_graph=True,
+        create_graph=differentiate,
         allow_unused=True,
     )
     for watch in watches:
         _report(watch, cell, keep.states, found[len(wanted) :], x.shape[1])
+        if not differentiate:
+            continue
         watch.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not
         for k, made in enumerate(keep.states):
             watch.step(k, made)

@@ -2,6 +2,8 @@
 //
 // A plain C interface: Python calls it with a `Call`. Each task takes one slice of the batch of one member through
 // all of time; tasks share nothing that they write, so threads never wait for each other.
+#include <exception>
+
 #include "backward.h"
 
 namespace {
@@ -15,25 +17,37 @@ template <class T> Scratch<T>& scratch_of_thread() {
     return scratch;
 }
 
-template <class T, class C> void run_forward(const Call& call) {
+// Runs the tasks in parallel; false if one found no memory, which must not leave a thread as an exception.
+template <class F> bool run_tasks(const Call& call, int tasks, F task) {
+    bool fine = true;
+#pragma omp parallel for schedule(static) num_threads(call.threads) reduction(&& : fine) if (call.threads > 1)
+    for (int i = 0; i < tasks; i++) {
+        try {
+            task(i);
+        } catch (const std::exception&) {
+            fine = false;
+        }
+    }
+    return fine;
+}
+
+template <class T, class C> bool run_forward(const Call& call) {
     const Layout<T, C> plan(call);
     const long rows = member_rows(call);
-#pragma omp parallel for schedule(static) num_threads(call.threads) if (call.threads > 1)
-    for (int task = 0; task < call.members * call.slices; task++) {
+    return run_tasks(call, call.members * call.slices, [&](int task) {
         const FlushSubnormals flush;
         const Slice slice = make_slice(call, task);
         Scratch<T>& scratch = scratch_of_thread<T>();
         scratch.reset(Forward<T, C>::room(plan, slice));
         Forward<T, C>(plan, slice, options_of(call), scratch).run(slice.member * rows + slice.before);
-    }
+    });
 }
 
-template <class T, class C> void run_backward(const Call& call) {
+template <class T, class C> bool run_backward(const Call& call) {
     const Layout<T, C> plan(call);
     const long rows = member_rows(call);
     const size_t each = plan.row_size() * plan.J;
-#pragma omp parallel for schedule(static) num_threads(call.threads) if (call.threads > 1)
-    for (int task = 0; task < call.members * call.slices; task++) {
+    const bool fine = run_tasks(call, call.members * call.slices, [&](int task) {
         const FlushSubnormals flush;
         const Slice slice = make_slice(call, task);
         Scratch<T>& scratch = scratch_of_thread<T>();
@@ -41,26 +55,23 @@ template <class T, class C> void run_backward(const Call& call) {
         T* sums = call.sums ? (T*)call.sums + task * each : nullptr;
         if (sums) std::fill(sums, sums + each, T(0));
         Backward<T, C>(plan, slice, options_of(call), scratch, sums).run(slice.member * rows + slice.before);
-    }
-    if (!call.sums) return;
-#pragma omp parallel for schedule(static) num_threads(call.threads) if (call.threads > 1)
-    for (int i = 0; i < call.members * plan.panels(); i++)
+    });
+    if (!fine || !call.sums) return fine;
+    return run_tasks(call, call.members * plan.panels(), [&](int i) {
         write_weight_gradients<T, C>(plan, i / plan.panels(), i % plan.panels());
+    });
 }
 
-template <class T, class C> void run_either(const Call& call, bool back) {
-    if (back)
-        run_backward<T, C>(call);
-    else
-        run_forward<T, C>(call);
+template <class T, class C> bool run_either(const Call& call, bool back) {
+    return back ? run_backward<T, C>(call) : run_forward<T, C>(call);
 }
 
-template <class T> void run_cell(int64_t cell, const Call& call, bool back) {
+template <class T> bool run_cell(int64_t cell, const Call& call, bool back) {
     switch (cell) {
         case 0: return run_either<T, Vanilla<T>>(call, back);
         case 1: return run_either<T, Lstm<T, true>>(call, back);
         case 2: return run_either<T, Lstm<T, false>>(call, back);
-        case 3: return run_either<T, Gru<T>>(call, back);
+        default: return run_either<T, Gru<T>>(call, back);
     }
 }
 
@@ -71,10 +82,8 @@ extern "C" {
 // Number of values in one vector of units.
 int64_t lanes(int64_t wide) { return wide ? LANES<double> : LANES<float>; }
 
-void run(const Call* call, int64_t cell, int64_t wide, int64_t back) {
-    if (wide)
-        run_cell<double>(cell, *call, back);
-    else
-        run_cell<float>(cell, *call, back);
+// One, or zero if there was not enough memory: then what was to be written is arbitrary.
+int64_t run(const Call* call, int64_t cell, int64_t wide, int64_t back) {
+    return wide ? run_cell<double>(cell, *call, back) : run_cell<float>(cell, *call, back);
 }
 }

@@ -191,7 +191,7 @@ def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: T
         starts=[torch.empty_like(s) for s in starts],
         log2_norms=[pool.empty(*y.shape[:-1], dtype=torch.float64) for _ in states] if wanted.norms else [],
         mantissas=[torch.zeros_like(y) for _ in states] if wanted.vectors else [],
-        exponents=[torch.zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
+        exponents=[y.new_zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
     )
 
 
@@ -237,4 +237,8 @@ def _padded(count: int, dtype: torch.dtype) -> int:
 def _run(plan: Plan, call: Call, dtype: torch.dtype, back: bool) -> None:
     library = load()
     assert library is not None
-    library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back)
+    if not library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back):
+        raise MemoryError(
+            f"a compiled {plan.cell} layer of {call.hidden} units and {call.inputs} inputs found no memory to work in: "
+            "make it smaller, or leave more memory to this process"
+        )

@@ -6,66 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import _functorch  # type: ignore[attr-defined]
 
 from rnnlab.cells import Cell, States, Weights
-from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.build import load
 from rnnlab.scan.native.differentiable import gradients
 from rnnlab.scan.native.kernels import Plan, Wanted
+from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.watch import Watch
-
-
-def supports(cell: Cell, w: Weights, x: Tensor) -> bool:
-    """Tell whether `run` can take this call.
-
-    Args:
-        cell: any cell.
-        w: its weights; where probes listen inside the step only the reference scan will do.
-        x: (T, B, I).
-    """
-    return (
-        _is_served(cell)
-        and w.gates is None
-        and _is_plain(x, *(t for t in w.__dict__.values() if isinstance(t, Tensor)))
-        and load() is not None
-    )
-
-
-SERVED: dict[type[Cell], set[str]] = {
-    VanillaCell: {"activation", "residual"},
-    LSTMCell: {"forget_gate", "forget_bias"},
-    GRUCell: set(),
-}
-"""The cells that the kernels know, and the options that may differ from their defaults."""
-
-
-def _is_served(cell: Cell) -> bool:
-    options = SERVED.get(type(cell))
-    if options is None or getattr(cell, "activation", "tanh") not in kernels.ACTIVATIONS:
-        return False
-    free = options | {"hidden_size", "norm_gain", "norm_noise"}
-    return all(
-        getattr(cell, name) == field.default for name, field in type(cell).model_fields.items() if name not in free
-    )
-
-
-def _is_plain(x: Tensor, *weights: Tensor) -> bool:
-    """Whether these are tensors that C code may read, in a context that it may be called from."""
-    return (
-        x.dtype in (torch.float32, torch.float64)
-        and all(t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *weights))
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and torch.autograd.forward_ad._current_level < 0
-        and all(level.key() == _VMAP for level in _functorch.get_interpreter_stack() or ())
-    )
-
-
-_VMAP = _functorch.TransformType.Vmap
 
 
 def run(cell: Cell, w: Weights, x: Tensor, states: States, watches: Sequence[Watch] = ()) -> tuple[Tensor, States]:
@@ -120,12 +69,12 @@ class _Scan(torch.autograd.Function):
         *tensors, y, slots, cells = ctx.saved_tensors
         x, weights, starts = _prepared(tensors)
         needs, watches = ctx.needs_input_grad[4:], ctx.watches
-        if torch.is_grad_enabled():  # somebody will differentiate this pass
-            sent = upstream[: 1 + len(starts)]
-            again = gradients(ctx.cell, ctx.plan.sizes, tensors, sent, needs, watches)
+        upstream = upstream[: 1 + len(starts)]
+        # Somebody will differentiate this pass, or follow its operations, or send many gradients at once.
+        if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
+            again = gradients(ctx.cell, ctx.plan.sizes, tensors, upstream, needs, watches)
             return None, None, None, None, *again
         wanted = Wanted(needs[0], any(needs[1:5]), bool(watches), any(watch.vectors for watch in watches))
-        upstream = upstream[: 1 + len(starts)]
         grads = kernels.backward(ctx.plan, x, weights, starts, [y, slots, cells], upstream, wanted)
         for watch in watches:
             _report(watch, ctx.cell.states, grads)

@@ -33,7 +33,10 @@ template <class T> class Scratch {
   public:
     void reset(size_t count) {
         used = 0;
-        if (memory.size() < count + 16) memory = std::vector<T>(count + 16);
+        if (memory.size() < count + 16) {
+            memory = std::vector<T>();  // before the new ones come
+            memory = std::vector<T>(count + 16);
+        }
         while (reinterpret_cast<uintptr_t>(memory.data() + used) % 64) used++;
     }
     T* take(size_t count) {

@@ -1,0 +1,111 @@
+"""Which calls the compiled kernels can take: their cells, and tensors whose memory lies behind an address."""
+
+import functools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch._C import _functorch  # type: ignore[attr-defined]
+
+from rnnlab.cells import Cell, States, Weights
+from rnnlab.cells.gru import GRUCell
+from rnnlab.cells.lstm import LSTMCell
+from rnnlab.cells.vanilla import VanillaCell
+from rnnlab.scan.native import kernels
+from rnnlab.scan.native.build import load
+
+SERVED: dict[type[Cell], set[str]] = {
+    VanillaCell: {"activation", "residual"},
+    LSTMCell: {"forget_gate", "forget_bias"},
+    GRUCell: set(),
+}
+"""The cells that the kernels know, and the options that may differ from their defaults."""
+
+
+def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
+    """Tell whether `run` can take this call.
+
+    Args:
+        cell: any cell.
+        w: its weights; where probes listen inside the step only the reference scan will do.
+        x: (T, B, I).
+        states: the states before the first step, (B, H) each.
+    """
+    return (
+        not torch.compiler.is_compiling()  # first: a compiler that follows this function need not look further
+        and _is_served(cell)  # type: ignore[arg-type]  # frozen values have a hash
+        and w.gates is None
+        and _is_plain((x, *(t for t in w.__dict__.values() if isinstance(t, Tensor)), *states))
+        and load() is not None
+    )
+
+
+def pays(w: Weights, x: Tensor) -> bool:
+    """Tell whether a call has steps enough to earn back what the kernels do once: bring all weights in their order.
+
+    Each step of the reference costs as many operations of torch, and the way back adds to the gradients of all weights.
+    The larger the layer and the fewer its examples, the more steps it takes. Constants: `python -m benchmarks.steps`.
+
+    Args:
+        w: the layer's weights.
+        x: (T, B, I).
+    """
+    (T, B, I), H = x.shape, w.weight_hh.shape[-1]
+    most = max(3, (6 if torch.is_grad_enabled() else 24) / max(B, 1))
+    few = 3 if len(w.weight_hh) == H else 2  # without gates a step has less to it
+    needed = max(few, (H + I) * min(1 / 64, most / H))
+    return needed <= T
+
+
+@functools.cache
+def _is_served(cell: Cell) -> bool:
+    options = SERVED.get(type(cell))
+    if options is None or getattr(cell, "activation", "tanh") not in kernels.ACTIVATIONS:
+        return False
+    free = options | {"hidden_size", "norm_gain", "norm_noise"}
+    return all(
+        getattr(cell, name) == field.default for name, field in type(cell).model_fields.items() if name not in free
+    )
+
+
+_VMAP = _functorch.TransformType.Vmap
+
+
+def _is_plain(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether these are tensors that C code may read, in a context that it may be called from."""
+    dtype, levels = tensors[0].dtype, _functorch.get_interpreter_stack() or ()
+    return (
+        dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and torch.autograd.forward_ad._current_level < 0
+        and all(level.key() == _VMAP for level in levels)
+        and all(t.dtype == dtype for t in tensors)
+        and is_readable(tensors if not levels else map(_unwrapped, tensors))
+    )
+
+
+def _unwrapped(t: Tensor) -> Tensor:
+    """What lies beneath all levels of `torch.vmap`."""
+    while _functorch.is_batchedtensor(t):
+        t = _functorch.get_unwrapped(t)
+    return t
+
+
+_OWNERS = (Tensor, nn.Parameter)
+"""A class derived from them may keep its values elsewhere, and wants to see every operation."""
+
+
+def is_readable(tensors: Iterable[Tensor]) -> bool:
+    """Whether the values of all tensors lie in memory as they are, and nobody follows what is done to them.
+
+    False for batches of gradients and other tensors without storage, lazy negatives and zeros, and inside of modes that
+    trace, count or fake operations.
+    """
+    return (
+        torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and all(
+            type(t) in _OWNERS and t.is_cpu and torch._C._has_storage(t) and not (t.is_neg() or t._is_zerotensor())
+            for t in tensors
+        )
+    )
