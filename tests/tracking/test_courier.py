@@ -18,6 +18,7 @@ from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.record import Record
 from rnnlab.tracking.store import connect, experiment_id
+from rnnlab.tracking.writer import Writer
 from rnnlab.training.result import Curve
 
 
@@ -109,6 +110,21 @@ def test_a_server_that_hangs_keeps_nobody(silent_server, box, begin, result, mon
         assert courier.problem is not None and "no MLflow server answers" in courier.problem
         assert "secret" not in courier.problem
     assert time.monotonic() - began < 10
+
+
+def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
+    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 2.0)
+    deliver = Writer.deliver
+
+    def slowly(self: Writer, entry: Entry) -> str | None:
+        time.sleep(0.4)
+        return deliver(self, entry)
+
+    monkeypatch.setattr(Writer, "deliver", slowly)
+    for number in range(10):
+        begin(str(number)).fail("it broke")
+    with Courier(box, uri), Courier(box, uri) as other:
+        assert other.wait() == 0
 
 
 def test_a_run_that_is_refused_holds_up_no_other(uri, box, begin, record, result):
