@@ -35,7 +35,7 @@ def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
     """Every planned run is done, the report has every arm, and what is kept and what is told repeats it exactly."""
     path = SWEEPS / f"{name}.yaml"
     smoke = load_sweep_definition(path, "smoke")
-    state = run_sweep(path, budget="smoke", console=Console(quiet=True))
+    state = run_sweep(path, budget="smoke", workers=1, console=Console(quiet=True))
     assert state.complete and not state.failures
     assert state.all_slots.done == len(smoke.plan()) * (smoke.search_trials + smoke.seeds)
     assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash

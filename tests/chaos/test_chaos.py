@@ -3,7 +3,6 @@
 The long form, `make chaos`, kills at least fifty times over one sweep, and then strikes an MLflow server as well.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -26,8 +25,6 @@ from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
 
 FOLDER = Path("runs/sweeps/tiny")
-LONG = bool(os.environ.get("RNNLAB_CHAOS"))
-"""Whether this is `make chaos`."""
 TRAINING = {"base.training.steps": 2000, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
 
 Slot = tuple[str, str, int]
@@ -113,12 +110,18 @@ def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
     assert_nothing_is_left_behind()
 
 
-def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
-    path = write_sweep(TRAINING, trials=90 if LONG else 7, seeds=10 if LONG else 1)
-    weather(Storm(path, FOLDER, kills=50 if LONG else 3, seed=1), capsys)
+LONG = pytest.param(50, 90, 10, marks=pytest.mark.long)
 
 
-@pytest.mark.skipif(not LONG, reason="a server takes its time to start: make chaos")
+@pytest.mark.parametrize(("kills", "trials", "seeds"), [(3, 7, 1), LONG], ids=["short", "long"])
+def test_killed_at_random(
+    workplace: Path, write_sweep: Callable[..., Path], capsys, kills: int, trials: int, seeds: int
+) -> None:
+    path = write_sweep(TRAINING, trials=trials, seeds=seeds)
+    weather(Storm(path, FOLDER, kills, seed=1), capsys)
+
+
+@pytest.mark.long
 def test_killed_at_random_with_a_server_that_is_killed_too(
     workplace: Path, write_sweep: Callable[..., Path], capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

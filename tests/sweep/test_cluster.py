@@ -138,6 +138,7 @@ def test_workers_join_and_are_lost(
     assert "***" in (tmp_path / "worker.out").read_text()
 
 
+@pytest.mark.long
 def test_a_worker_alone_finishes_what_is_enqueued(
     cluster: Database, mlflow: str, rnnlab: Start, write_sweep: WriteSweep
 ) -> None:

@@ -241,13 +241,13 @@ def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep)
     assert_points_are_those_planned(definition)
 
 
-@pytest.mark.parametrize("allowed", [1, slots.ALLOWED_CRASHES])
+@pytest.mark.parametrize("allowed", [1, pytest.param(slots.ALLOWED_CRASHES, marks=pytest.mark.long)])
 def test_workers_killed(
     workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, allowed: int
 ) -> None:
     """A slot whose worker is killed comes back; one that loses too many is given up on, and counted."""
     monkeypatch.setattr(slots, "ALLOWED_CRASHES", allowed)
-    path = write_sweep(LONG)
+    path = write_sweep({**LONG, "base.training.steps": 2000})  # none is over before it is hit
     victims: list[str] = []
 
     def kill(name: str, slot: int) -> None:
