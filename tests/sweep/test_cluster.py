@@ -99,6 +99,11 @@ def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: s
     assert "config.json" in [file.path for file in connect(uri).list_artifacts(child.info.run_id)]
 
 
+def said(folder: Path) -> str:
+    """What the processes of a test have printed."""
+    return "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(folder.glob("*.out")))
+
+
 def assert_no_password_below(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
@@ -132,7 +137,7 @@ def test_workers_join_and_are_lost(
     supervisor.kill()
     supervisor.wait()
     again = rnnlab("sweep", path.name, "--workers", "1")
-    assert again.wait(SECONDS) == 0 and last.wait(SECONDS) == 0
+    assert again.wait(SECONDS) == 0 and last.wait(SECONDS) == 0, said(tmp_path)
     assert_each_planned_run_was_done_once(path, cluster, mlflow)
     assert_no_password_below(tmp_path)
     assert "***" in (tmp_path / "worker.out").read_text()
@@ -181,7 +186,7 @@ def test_ray_loses_a_node_in_the_middle(
         supervisor = rnnlab("sweep", path.name, "--engine", "ray", "--address", ray.address)
         wait_for(lambda: len(at_work(cluster)) == 2)
         ray.kill(1)
-        assert supervisor.wait(SECONDS) == 0
+        assert supervisor.wait(SECONDS) == 0, said(tmp_path)
     finally:
         ray.stop()
     assert "its worker on Ray was lost" in (tmp_path / "sweep.out").read_text()
