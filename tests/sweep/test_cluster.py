@@ -22,6 +22,7 @@ from rnnlab.sweep.join import join_sweep
 from rnnlab.sweep.postgres import Database
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.status import read_status
+from rnnlab.tracking.outbox import UNDELIVERED
 from rnnlab.tracking.store import connect, experiment_id
 
 LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 3, "seeds": 1}
@@ -99,9 +100,12 @@ def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: s
     assert "config.json" in [file.path for file in connect(uri).list_artifacts(child.info.run_id)]
 
 
-def said(folder: Path) -> str:
-    """What the processes of a test have printed."""
-    return "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(folder.glob("*.out")))
+def assert_ends(process: subprocess.Popen[str], again: Callable[[], subprocess.Popen[str]]) -> None:
+    """It ends well; where a busy MLflow server was too slow for its patience, the same command delivers the rest."""
+    code = process.wait(SECONDS)
+    if code == UNDELIVERED:
+        code = again().wait(SECONDS)
+    assert code == 0, "\n".join(f"{path.name}:\n{path.read_text()}" for path in sorted(Path().glob("*.out")))
 
 
 def assert_no_password_below(folder: Path) -> None:
@@ -137,7 +141,8 @@ def test_workers_join_and_are_lost(
     supervisor.kill()
     supervisor.wait()
     again = rnnlab("sweep", path.name, "--workers", "1")
-    assert again.wait(SECONDS) == 0 and last.wait(SECONDS) == 0, said(tmp_path)
+    assert_ends(again, lambda: rnnlab("sweep", path.name, "--workers", "1"))
+    assert_ends(last, lambda: rnnlab("worker", cluster.sweep))
     assert_each_planned_run_was_done_once(path, cluster, mlflow)
     assert_no_password_below(tmp_path)
     assert "***" in (tmp_path / "worker.out").read_text()
@@ -186,7 +191,7 @@ def test_ray_loses_a_node_in_the_middle(
         supervisor = rnnlab("sweep", path.name, "--engine", "ray", "--address", ray.address)
         wait_for(lambda: len(at_work(cluster)) == 2)
         ray.kill(1)
-        assert supervisor.wait(SECONDS) == 0, said(tmp_path)
+        assert_ends(supervisor, lambda: rnnlab("sweep", path.name, "--workers", "1"))
     finally:
         ray.stop()
     assert "its worker on Ray was lost" in (tmp_path / "sweep.out").read_text()
