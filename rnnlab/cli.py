@@ -105,7 +105,7 @@ def sweep(
     report = write_report(state.name, REPORTS / state.name) if delivered else None
     if report and output.plain:
         typer.echo(
-            f"\nReport     {report}\nDashboard  make ui  (or: rnnlab ui)\nNotebook   analysis/02_mitigations.ipynb"
+            f"\nReport     {report}\nDashboard  rnnlab ui\nNotebook   analysis/02_mitigations.ipynb"
         )
     for failure in state.failures if quiet else []:
         typer.echo(f"failed: {failure}", err=True)

@@ -167,8 +167,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"key '{twice}' stands twice", node.start_mark)
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                where = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", where)
         return super().construct_mapping(node, deep)
 
 
@@ -179,7 +181,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         UserError: if the file is missing, unreadable, or not a mapping.
     """
     try:
-        data = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        with Path(path).open(encoding="utf-8") as file:
+            data = yaml.load(file, Loader=_Loader)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

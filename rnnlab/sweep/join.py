@@ -3,14 +3,13 @@
 import time
 from pathlib import Path
 
-from mlflow.exceptions import MlflowException
-
 from rnnlab.errors import UserError
 from rnnlab.sweep.home import Home, find_home
+from rnnlab.sweep.overview import check_store
 from rnnlab.sweep.slots import worker_name
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.worker import Worker, obey_signals
-from rnnlab.tracking.store import connect, shown, tracking_uri
+from rnnlab.tracking.store import tracking_uri
 
 LONELY_SECONDS = 60.0
 """A worker leaves where nothing has been waiting for this long and no supervisor is there to enqueue more."""
@@ -41,7 +40,7 @@ def join_sweep(name: str, storage: str | None, root: str | Path = "runs") -> Swe
     worker.finished = _Lonely(worker, home)
     obey_signals(worker)
     print(f"{worker_name()} works on sweep '{name}', {home.shown}", flush=True)
-    _check_tracking(worker, uri)
+    check_store(uri, name, worker.known_studies())
     worker.work()
     state = read_state(worker.definition, worker.storage)
     slots = state.all_slots
@@ -69,18 +68,3 @@ class _Lonely:
         if self.home.is_supervised():
             self.company = now
         return now - self.company > LONELY_SECONDS
-
-
-def _check_tracking(worker: Worker, uri: str) -> None:
-    """Look for the sweep's own runs: in another store this worker's would have no parents, and no report."""
-    for name in worker.plans:
-        study = next((s for s in worker.storage.get_all_studies() if s.study_name == name), None)
-        if study is not None and "parent_run" in study.user_attrs:
-            try:
-                connect(uri).get_run(study.user_attrs["parent_run"])
-            except MlflowException:
-                raise UserError(
-                    f"the tracking store {shown(uri)} does not hold sweep '{worker.definition.name}': name the one it "
-                    "was started with in --tracking-uri or MLFLOW_TRACKING_URI"
-                ) from None
-            return

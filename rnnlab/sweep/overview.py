@@ -2,11 +2,16 @@
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
+import optuna
+from mlflow.exceptions import MlflowException
+
+from rnnlab.errors import UserError
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.tracking.provenance import environment
-from rnnlab.tracking.store import connect, experiment_id, explained
+from rnnlab.tracking.store import connect, experiment_id, explained, shown
 from rnnlab.tracking.views import Contents, link, saved_views
 from rnnlab.tracking.writer import log_file, start_parent
 
@@ -45,6 +50,31 @@ def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
         for tag, value in {**views, NOTE: note}.items():
             client.set_experiment_tag(experiment, tag, value)
     return run_id
+
+
+def check_store(uri: str, sweep: str, studies: Iterable[optuna.Study]) -> None:
+    """Look for the runs that a sweep has begun: in another store new ones would have no parents, and no report.
+
+    Args:
+        uri: MLflow tracking URI of a prepared store.
+        sweep: its name.
+        studies: some of its studies.
+
+    Raises:
+        UserError: if they are not there.
+    """
+    parent = next((study.user_attrs["parent_run"] for study in studies if "parent_run" in study.user_attrs), None)
+    if parent is None:
+        return
+    try:
+        connect(uri).get_run(parent)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UserError(
+            f"the tracking store {shown(uri)} does not hold sweep '{sweep}': name the one it was started with in "
+            "--tracking-uri or MLFLOW_TRACKING_URI"
+        ) from None
 
 
 def overview_run(uri: str, name: str) -> str:

@@ -267,6 +267,8 @@ def parse_url(text: str) -> sa.URL:
     """
     try:
         url = sa.make_url(text)
+        if "@" in f"{url.host}{url.database}":  # the rest of a password, which would be shown
+            raise ValueError
     except (exc.ArgumentError, ValueError):
         raise UserError(f"--storage is not a URL: write {EXAMPLE}, and quote special characters as %40") from None
     if url.drivername not in ("postgresql", "postgresql+psycopg"):

@@ -159,6 +159,7 @@ def _report(state: SweepState, console: Console, command: str) -> None:
     failed = f", {slots.failed} failed" if slots.failed else ""
     say(f"sweep '{state.name}' is complete: {slots.done} {state.unit} done{failed}")
     if state.undelivered:
-        say(f"{state.undelivered} runs wait on disk, as MLflow does not take them; deliver them with: {command}")
+        waiting = count(state.undelivered, "run")
+        say(f"left on disk, as MLflow does not take everything: {waiting}; deliver with: {command}")
         return
     say(f"see it with: rnnlab report {state.name}, or rnnlab ui")

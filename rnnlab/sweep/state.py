@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
-from rnnlab.sweep.slots import best_trial, latest, settled
+from rnnlab.sweep.slots import INTERRUPTED, best_trial, latest, settled
 from rnnlab.tracking.outbox import UNDELIVERED
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -59,6 +59,7 @@ class StudyState:
         best: score of the best point so far.
         seconds: mean wall time of a run in its finished trials.
         failures: slot and reason of everything given up on.
+        retries: slot and reason of every attempt that was lost, and whose slot was tried again.
         closed: whether its MLflow run has been ended, the last thing to happen to it.
         search_seeds: runs of each search trial; a final slot has one.
     """
@@ -69,6 +70,7 @@ class StudyState:
     best: float | None
     seconds: float | None
     failures: tuple[str, ...]
+    retries: tuple[str, ...]
     closed: bool
     search_seeds: int = 1
 
@@ -135,6 +137,10 @@ class SweepState:
         return [failure for study in self.studies for failure in study.failures]
 
     @property
+    def retries(self) -> list[str]:
+        return [retry for study in self.studies for retry in study.retries]
+
+    @property
     def exit_code(self) -> int:
         """0, what shells expect of a process ended by a signal, or that MLflow lacks runs that are done."""
         if self.stopped_by is not None:
@@ -161,6 +167,7 @@ class SweepState:
             "undelivered": self.undelivered,
             "studies": studies,
             "failures": self.failures,
+            "retries": self.retries,
         }
 
     def seconds_left(self, workers: int) -> float | None:
@@ -212,14 +219,22 @@ def _study_state(
         final=_count(definition.seeds if best or searched.open else 0, final),
         best=best.user_attrs.get("score") if best else None,
         seconds=fmean(seconds) if seconds else None,
-        failures=tuple(
-            f"{plan.name} {trial.user_attrs['phase']} {trial.user_attrs['slot']}: {trial.user_attrs['reason']}"
-            for trial in every
-            if trial.state == TrialState.FAIL and settled(trial)
+        failures=tuple(_lost(plan, trial) for trial in every if trial.state == TrialState.FAIL and settled(trial)),
+        retries=tuple(
+            _lost(plan, trial)
+            for study in (searching, retraining)
+            if study is not None
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if not settled(trial) and trial.user_attrs["reason"] != INTERRUPTED
         ),
         closed=searching is not None and searching.user_attrs.get("closed", False),
         search_seeds=definition.search_seeds,
     )
+
+
+def _lost(plan: StudyPlan, trial: FrozenTrial) -> str:
+    noted = trial.user_attrs
+    return f"{plan.name} {noted['phase']} {noted['slot']}: {noted['reason']}"
 
 
 def _count(planned: int, trials: dict[int, FrozenTrial]) -> Counts:

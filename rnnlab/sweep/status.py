@@ -16,7 +16,7 @@ from rnnlab.errors import UserError
 from rnnlab.sweep.budgets import budget_arguments
 from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.home import Home, find_home
-from rnnlab.sweep.numbers import clock
+from rnnlab.sweep.numbers import clock, count
 from rnnlab.sweep.state import StudyState, SweepState, read_state
 from rnnlab.sweep.trial import outbox
 from rnnlab.tracking.outbox import UNDELIVERED
@@ -115,8 +115,9 @@ def print_status(status: Status, console: Console) -> None:
     else:
         for study in studies:
             say(_line(study, status))
-    for failure in _failures(status.state):
-        say(f"failed: {failure}")
+    for kind, lost in (("tried again", status.state.retries), ("failed", status.state.failures)):
+        for line in _by_reason(lost):
+            say(f"{kind}: {line}")
     say(_advice(status))
 
 
@@ -193,11 +194,11 @@ def _best(study: StudyState) -> str:
     return "-" if study.best is None else f"{study.best:.4g}"
 
 
-def _failures(state: SweepState) -> list[str]:
+def _by_reason(lost: list[str]) -> list[str]:
     """Every reason once, with the first slot that it ended."""
     slots: dict[str, list[str]] = {}
-    for failure in state.failures:
-        slot, _, reason = failure.partition(": ")
+    for line in lost:
+        slot, _, reason = line.partition(": ")
         slots.setdefault(reason, []).append(slot)
     more = {reason: f" and {len(names) - 1} more" if len(names) > 1 else "" for reason, names in slots.items()}
     return [f"{names[0]}{more[reason]}: {reason}" for reason, names in slots.items()]
@@ -211,5 +212,5 @@ def _advice(status: Status) -> str:
         "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
         "unattended": f"its workers go on with what is waiting, but nobody plans what comes next: {status.command}",
         "stopped": f"nobody works on it; go on with: {status.command}",
-        "undelivered": f"every run is done, and {waiting} wait on disk; deliver them with: {status.command}",
+        "undelivered": f"every run is done; left on disk: {count(waiting, 'run')}; deliver with: {status.command}",
     }[status.word]

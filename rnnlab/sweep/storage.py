@@ -48,19 +48,31 @@ class Journal(JournalFileBackend):
             UserError: if any other line cannot be read; nothing is changed then.
         """
         with self.lock:
-            last_start = 0
-            broken: int | None = None
-            with self.path.open("rb") as file:
-                for number, line in enumerate(file, start=1):
-                    if broken is not None:
-                        raise UserError(
-                            f"journal {self.path} is unreadable at line {broken}: restore the file from a backup, or "
-                            f"delete {self.path.parent} to start the sweep anew"
-                        )
-                    if not _readable(line):
-                        broken, last_start = number, file.tell() - len(line)
-            if broken is not None:
-                _set_aside(self.path, last_start)
+            torn = self.check()
+            if torn is not None:
+                _set_aside(self.path, torn)
+
+    def check(self) -> int | None:
+        """Look through all lines.
+
+        Returns:
+            Where a last line starts that cannot be read; None where all can.
+
+        Raises:
+            UserError: if any other line cannot be read.
+        """
+        broken: int | None = None
+        start = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if broken is not None:
+                    raise UserError(
+                        f"journal {self.path} is unreadable at line {broken}: restore the file from a backup, or "
+                        f"delete {self.path.parent} to start the sweep anew"
+                    )
+                if not _readable(line):
+                    broken, start = number, file.tell() - len(line)
+        return None if broken is None else start
 
 
 def open_storage(folder: Path, repair: bool = False) -> JournalStorage:
@@ -80,6 +92,7 @@ def open_storage(folder: Path, repair: bool = False) -> JournalStorage:
     try:
         return JournalStorage(journal)
     except (ValueError, KeyError, TypeError, AssertionError) as error:
+        journal.check()
         raise UserError(
             f"journal {journal.path} cannot be replayed ({type(error).__name__}: {error}): restore the file from a "
             f"backup, or delete {folder} to start the sweep anew"

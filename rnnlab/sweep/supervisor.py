@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial
 from rnnlab.errors import UserError
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
 from rnnlab.sweep.home import Home, Why
-from rnnlab.sweep.overview import open_overview
+from rnnlab.sweep.overview import check_store, open_overview
 from rnnlab.sweep.pool import Death, Pool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.samplers import objectives
@@ -63,6 +63,7 @@ class Supervisor:
         self.searches = {plan.name: self._open(plan.study_name("search"), searched) for plan in self.plans}
         self.finals = {plan.name: self._open(plan.study_name("final")) for plan in self.plans}
         self.studies = [*self.searches.values(), *self.finals.values()]
+        check_store(uri, definition.name, self.studies)
         self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
         self.deaths_in_a_row = 0
         self.settled_slots = -1

@@ -90,11 +90,16 @@ class Worker:
                 else:
                     time.sleep(IDLE_SECONDS)
 
+    def known_studies(self) -> list[optuna.Study]:
+        """Those of the sweep's studies that its supervisor has made."""
+        known = set(optuna.get_all_study_names(self.storage))
+        return [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans if name in known]
+
     def _studies(self) -> list[optuna.Study]:
         """The sweep's studies, as soon as its supervisor has made them."""
-        while set(self.plans) - set(optuna.get_all_study_names(self.storage)) and not self.should_stop():
+        while len(studies := self.known_studies()) < len(self.plans) and not self.should_stop():
             time.sleep(IDLE_SECONDS)
-        return [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans]
+        return studies
 
     def _run(self, study: optuna.Study, trial: Trial) -> None:
         """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""

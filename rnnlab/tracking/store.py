@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -152,8 +153,9 @@ def shown(uri: str) -> str:
 
 def without_credentials(uri: str, text: str) -> str:
     """A text in which user and password of a URI no longer occur."""
-    credentials, separator, _ = urlsplit(uri).netloc.rpartition("@")
-    return text.replace(f"{credentials}@", "") if separator else text
+    # Up to the last @: a password may hold every character, also those that a URL has to write as %2F.
+    credentials = re.match(r"https?://(.*@)", uri)
+    return text.replace(credentials[1], "") if credentials else text
 
 
 def check(uri: str) -> None:
@@ -179,7 +181,8 @@ def _check_file(path: Path) -> None:
             f"there is no tracking store {path}: run an experiment first, or name the store in MLFLOW_TRACKING_URI"
         )
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
+        # Not mode=ro, in which SQLite cannot undo what a kill or a full disk has left half written beside the file.
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
             found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     except sqlite3.Error as error:
         raise UserError(

@@ -120,7 +120,7 @@ def test_a_trial_taken_away_beats_no_more(study: optuna.Study, database: Databas
     assert not settled(latest(study)[0])
 
 
-@pytest.mark.parametrize("wrong", ["password", "host", "url", "port", "backend", "parameter"])
+@pytest.mark.parametrize("wrong", ["password", "host", "url", "port", "backend", "parameter", "at", "slash"])
 def test_no_message_holds_a_password(server: Postgres, wrong: str) -> None:
     secret = f"{QUOTED}x"
     good = server.url.replace(QUOTED, secret)
@@ -130,6 +130,8 @@ def test_no_message_holds_a_password(server: Postgres, wrong: str) -> None:
         "url": f"worker:{secret}@host/db",
         "port": good.replace(str(server.port), "port"),
         "backend": good.replace("postgresql+psycopg", "mysql"),
+        "at": good.replace(secret, f"hun@{secret}"),
+        "slash": good.replace(secret, f"hun@{secret}/1"),
         "parameter": f"postgresql://127.0.0.1:{server.port}/postgres?user=worker&password={secret}",
     }[wrong]
     for attempt in (lambda: Database(url, "tiny").create(), lambda: describe(url)):

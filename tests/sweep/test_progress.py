@@ -22,7 +22,7 @@ def sweep_state(tiny: dict[str, Any], tasks: int, search_done: int, final_done: 
         tiny | {"arms": {arm: {} for arm in ARMS}, "tasks": entries, "trials": 40, "seeds": 10}
     )
     search, final = Counts(40, search_done, failed, 1), Counts(10, final_done, 0, 0)
-    studies = [StudyState(plan, search, final, 0.012345, 6.0, (), False) for plan in definition.plan()]
+    studies = [StudyState(plan, search, final, 0.012345, 6.0, (), (), False) for plan in definition.plan()]
     return SweepState("tiny", tuple(studies))
 
 

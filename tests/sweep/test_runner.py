@@ -319,7 +319,7 @@ def test_a_store_that_takes_nothing_costs_nothing(
     assert state.complete and state.undelivered and state.exit_code == UNDELIVERED
     out = capsys.readouterr().out
     assert "MLflow: the tracking store" in out and "is locked" in out
-    assert f"{state.undelivered} runs wait on disk" in out and "deliver them with: rnnlab sweep tiny.yaml" in out
+    assert f"everything: {state.undelivered} run" in out and "deliver with: rnnlab sweep tiny.yaml" in out
     status = read_status("tiny")
     assert (status.word, status.exit_code, status.state.undelivered) == ("undelivered", UNDELIVERED, state.undelivered)
     locked.execute("ROLLBACK")

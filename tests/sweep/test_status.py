@@ -16,7 +16,7 @@ from rnnlab.errors import UserError
 from rnnlab.locks import FileLock
 from rnnlab.sweep.definition import load_sweep_definition
 from rnnlab.sweep.home import FolderHome
-from rnnlab.sweep.slots import claim
+from rnnlab.sweep.slots import INTERRUPTED, claim, fail
 from rnnlab.sweep.status import Status, print_status, read_status
 from rnnlab.sweep.storage import open_storage
 from rnnlab.sweep.supervisor import Supervisor
@@ -121,6 +121,18 @@ def test_done_failed_and_running_are_counted_study_by_study(by_hand: ByHand, hol
     assert failed == "failed: adding-5/lstm search 1: it broke: badly"
 
 
+def test_attempts_that_were_lost_are_told_with_their_reason(by_hand: ByHand) -> None:
+    study, trial = by_hand.claim()
+    fail(study, trial, "its worker was killed", retry=True, cost="crashes")
+    by_hand._plan_slots()
+    study, trial = by_hand.claim()
+    fail(study, trial, INTERRUPTED, retry=True)  # as at every stop
+    by_hand._plan_slots()
+    status = read_status("tiny")
+    assert status.record()["retries"] == ["adding-5/lstm search 0: its worker was killed"]
+    assert "tried again: adding-5/lstm search 0: its worker was killed" in shown(status)
+
+
 def test_what_a_dead_worker_left_running_does_not_run(by_hand: ByHand, holder: Any) -> None:
     by_hand.settle(3.0, 2.0)
     by_hand.claim()
@@ -153,7 +165,7 @@ def test_a_sweep_is_complete_once_its_last_study_is_closed(by_hand: ByHand) -> N
     status = read_status("tiny")
     assert (status.word, status.exit_code) == ("undelivered", 4)
     assert shown(status)[0] == "tiny: undelivered, 10 of 10 runs done, 2 not in MLflow yet"
-    assert shown(status)[-1] == "every run is done, and 2 wait on disk; deliver them with: rnnlab sweep tiny.yaml"
+    assert shown(status)[-1] == "every run is done; left on disk: 2 runs; deliver with: rnnlab sweep tiny.yaml"
     by_hand.deliver()
     status = read_status("tiny")
     assert (status.word, status.exit_code) == ("complete", 0)

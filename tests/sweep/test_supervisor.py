@@ -1,10 +1,13 @@
 """The parent of a sweep, started again at awkward moments."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pytest
 
+from rnnlab.errors import UserError
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.home import FolderHome
 from rnnlab.sweep.slots import claim, latest
@@ -50,6 +53,16 @@ def test_an_arm_that_is_done_stays_done(workplace: Path, tiny: dict[str, Any]) -
     parent.settle("tanh", [3.0, 1.0, 2.0, 0.0, 0.0])
     assert parent.parents() == {"tanh": "FINISHED", "lstm": "RUNNING"}
     assert Parent(workplace, tiny).parents() == {"tanh": "FINISHED", "lstm": "RUNNING"}
+
+
+def test_another_tracking_store_is_refused_in_the_middle(
+    workplace: Path, tiny: dict[str, Any], empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Parent(workplace, tiny).settle("tanh", [3.0])
+    shutil.copy(empty_store, workplace / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workplace / 'other.db'}")
+    with pytest.raises(UserError, match=r"other.db does not hold sweep 'tiny'"):
+        Parent(workplace, tiny)
 
 
 def test_finals_wait_for_the_search_and_take_its_best_point(workplace: Path, tiny: dict[str, Any]) -> None:

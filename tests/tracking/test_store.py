@@ -115,7 +115,30 @@ def test_a_database_of_somebody_else_is_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_no_message_shows_a_password():
+HALF_WRITTEN = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+database.execute("BEGIN")
+database.execute("CREATE TABLE half (content TEXT)")
+database.executemany("INSERT INTO half VALUES (?)", [("x" * 1000,)] * 1000)
+os._exit(1)
+"""
+
+
+def test_what_a_kill_left_half_written_is_undone(empty_store, tmp_path):
+    path = tmp_path / "mlflow.db"
+    shutil.copy(empty_store, path)
+    subprocess.run([sys.executable, "-c", HALF_WRITTEN, str(path)], check=False)
+    assert Path(f"{path}-journal").stat().st_size  # a hot journal
+    store.check(f"sqlite:///{path}")
+    assert not Path(f"{path}-journal").exists()
+    with sqlite3.connect(path) as database:
+        assert not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
+
+
+@pytest.mark.parametrize("password", ["secret", "secret/secret", "secret@secret", "secret?secret#secret"])
+def test_no_message_shows_a_password(password):
     with pytest.raises(UserError) as caught:
-        store.connect("http://me:secret@127.0.0.1:1/p")
+        store.connect(f"http://me:{password}@127.0.0.1:1/p")
     assert "secret" not in str(caught.value) and "http://127.0.0.1:1/p" in str(caught.value)
