@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 
 from rnnlab.errors import UserError
 from rnnlab.experiment import resolve
-from rnnlab.report.report import write_report
+from rnnlab.report.analysis import analyse
+from rnnlab.report.report import read_sweep, write_report
 from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.sweep.numbers import chance, median, number
 from rnnlab.tracking.reader import load_sweep
@@ -149,6 +150,17 @@ def test_every_row_is_reproduced_from_the_definition_in_the_report(small_sweep, 
         if (words[3], words[5]) == ("--task", "--arm")
     }
     assert found == set(first["config_hash"])
+
+
+def test_tasks_stand_in_the_order_of_the_definition(small_sweep):
+    sweep = read_sweep("small", small_sweep)
+    turned = sweep.definition.model_copy(update={"tasks": sweep.definition.tasks[::-1]})
+    for definition in (sweep.definition, turned):
+        expected = list(dict.fromkeys(plan.task for plan in definition.plan()))
+        found = analyse(sweep.runs, definition, small_sweep)
+        for table in (found.ablation, found.comparisons, found.solving, found.importance):
+            assert list(dict.fromkeys(table["task"])) == expected
+            assert list(table.index) == list(range(len(table)))
 
 
 def test_the_page_needs_nothing_beside_it(page):
