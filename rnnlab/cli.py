@@ -157,7 +157,7 @@ def report(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the ablation report of a sweep as Markdown, HTML and CSV."""
+    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX."""
     from rnnlab.output import Output
     from rnnlab.report.report import write_report
 

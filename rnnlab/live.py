@@ -24,6 +24,8 @@ from rnnlab.training.result import Curve, Result
 
 WIDEST = 100
 """Columns of the panel at most: lines longer than this are hard to read."""
+ECHO = 2
+"""Columns left free beside it: there a terminal writes ^C, which would wrap and leave a line of the panel behind."""
 LABEL = 15
 """Columns of the left column, its padding included."""
 REFRESHES = 4
@@ -80,7 +82,7 @@ class RunDisplay:
 
     def render(self) -> RenderableType:
         """The panel as it stands."""
-        width = min(self.console.width, WIDEST)
+        width = min(self.console.width - ECHO, WIDEST)
         rows = Table.grid(padding=(0, 2, 0, 0))
         rows.add_column(width=LABEL - 2, style="bold")
         rows.add_column()

@@ -160,12 +160,14 @@ def _write_run(
 ) -> None:
     """Train one slot and store it as a worker does."""
     points = definition.planned_points(plan)
-    config = plan.config(points[slot if phase == "search" else 0], seed)
+    point = points[slot if phase == "search" else 0]
+    config = plan.config(point, seed)
+    settings = " ".join(f"{name}={value}" for name, value in {**point, "seed": seed}.items())
     identity = {"mlflow.parentRunId": parent, "rnnlab.phase": phase, "rnnlab.trial": str(slot)}
     tags = {
         "rnnlab.sweep": definition.name,
         "rnnlab.arm": plan.arm,
-        "rnnlab.command": f"rnnlab run small.yaml --task {plan.task} --arm {plan.arm} seed={seed}",
+        "rnnlab.command": f"rnnlab run sweeps/all.yaml --budget small --task {plan.task} --arm {plan.arm} {settings}",
     }
     record = Record(
         "small", f"{plan.arm} {phase} {slot}", identity, {**config_tags(config), **tags}, config_params(config)

@@ -49,7 +49,7 @@ def test_a_panel_shows_everything_and_fits(width):
     expected += ["% of the updates", "decades a step of lag", "steps back in time", "t = 1 to 30", "update 19"]
     assert [words for words in expected if words not in text] == []
     assert BLOCKS[0] in text and BLOCKS[-1] in text
-    assert max(map(len, shown)) <= min(width, 100) and len(shown) < 20
+    assert max(map(len, shown)) <= min(width - len("^C"), 100) and len(shown) < 20
 
 
 def test_the_numbers_are_those_of_the_run():

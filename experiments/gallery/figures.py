@@ -90,8 +90,8 @@ def trajectories_tsne(states: xr.DataArray) -> Drawn:
 
 
 def embeddings(embedding: Tensor, words: Sequence[str], kinds: Sequence[str]) -> Drawn:
-    """What the network has learned of every word, by t-SNE: words of one kind come to lie together where the task
-    needs the kind."""
+    """The trained embedding of every word, by t-SNE: neighbours are alike, far distances mean nothing. Words of one
+    kind lie together only in part."""
     return plots.embeddings(embedding, words, kinds)
 
 

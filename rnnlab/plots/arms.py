@@ -135,14 +135,19 @@ def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _phase(runs: pd.DataFrame, phase: str) -> pd.DataFrame:
-    """The runs of one phase, of a single task."""
+def refuse_several_tasks(runs: pd.DataFrame) -> None:
+    """Refuse to draw on one axis what does not compare."""
     tasks = sorted(runs["task"].unique())
     if len(tasks) > 1:
         raise UserError(
             f"runs hold the tasks {', '.join(tasks)}, whose values do not compare: "
             f"choose one, as in runs[runs.task == '{tasks[0]}']"
         )
+
+
+def _phase(runs: pd.DataFrame, phase: str) -> pd.DataFrame:
+    """The runs of one phase, of a single task."""
+    refuse_several_tasks(runs)
     chosen = runs.loc[runs["phase"] == phase]
     if chosen.empty:
         raise UserError(f"runs hold none of phase '{phase}': choose a sweep that has come so far")

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rnnlab.plots.arms import spans_decades
+from rnnlab.plots.arms import refuse_several_tasks, spans_decades
 from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
 
 BANDS = 4
@@ -101,7 +101,11 @@ def health_scatter(runs: pd.DataFrame, measure: str = "decay_rate_init", ax: Axe
 
     Returns:
         The axes.
+
+    Raises:
+        UserError: if there are several tasks.
     """
+    refuse_several_tasks(runs)
     ax = ax or axes(7.2, 4.6)
     arms = looks(sorted(runs["arm"].unique()))
     for name, look in arms.items():
@@ -120,5 +124,9 @@ def health_scatter(runs: pd.DataFrame, measure: str = "decay_rate_init", ax: Axe
         Line2D([], [], color=look.color, marker=look.marker, linestyle="none", label=name)
         for name, look in arms.items()
     ]
-    legend_below(ax, handles, columns=4)
+    handles += [
+        Line2D([], [], color=INK, marker="o", markerfacecolor=face, linestyle="none", label=label)
+        for face, label in (("none", "hollow: search"), (INK, "filled: fresh seeds"))
+    ]
+    legend_below(ax, handles, columns=3)
     return ax

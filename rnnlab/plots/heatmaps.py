@@ -40,7 +40,7 @@ def heatmap(
         vmax: upper end of the colours, log10; if not given the largest norm.
 
     Returns:
-        The axes; a floor that norms lie below is stated beside the colour bar.
+        The axes; the limits of the colours, and how far norms lie outside, are stated beside the colour bar.
 
     Raises:
         UserError: if the profile has no such state, layer or direction.
@@ -59,8 +59,10 @@ def heatmap(
     explain(ax, missing=bool(missing.any()), zero=bool(zero.any()))
     below, above = bool((norms < low).any()), bool((norms > high).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    floor = f"\nfloor {low:g}, lowest {np.nanmin(norms):.0f}" if below else ""
-    color_bar(ax, image, norm_label(state) + floor, extend[below, above])
+    limits = f"colours from {low:g} to {high:g}"
+    limits += f", lowest {round(float(np.nanmin(norms)))}" if below else ""
+    limits += f", largest {round(float(np.nanmax(norms)))}" if above else ""
+    color_bar(ax, image, f"{norm_label(state)}\n{limits}", extend[below, above])
     return ax
 
 
@@ -91,8 +93,8 @@ def heatmaps(
     canvas = figure_of(drawn[0])
     bars = [ax for ax in canvas.axes if ax not in drawn]  # one a panel, in their order
     for k, bar in enumerate(bars, start=1):
-        if k % COLUMNS and k < len(bars):
-            bar.set_ylabel("")  # the last of each row speaks for all: the colours are the same
+        # The last of each row speaks for all, and the title for the limits: the colours are the same.
+        bar.set_ylabel("" if k % COLUMNS and k < len(bars) else norm_label(state))
     limits = f"colours from {low} to {high} in all panels".replace("-", "\N{MINUS SIGN}")
     canvas.suptitle(f"Total gradient norm over time and training, {limits}", x=0.01, ha="left", fontsize=12)
     return drawn

@@ -33,7 +33,8 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
         UserError: if the model has no such layer, or the layer no recurrent matrix.
     """
     blocks = _blocks(model, layer, direction)
-    ax = ax or axes(6.4, 6.3 + 0.2 * len(blocks))
+    legend = len(blocks) + 2 + (len(blocks) == 1)  # lines: the circle, the blocks, the ring if there is one, the ticks
+    ax = ax or axes(6.4, 6.7 + 0.22 * legend)
     ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2))
     ax.plot([], [], "o", markerfacecolor="none", markeredgecolor=INK, markersize=10, label="unit circle")
     reach = 1.0

@@ -58,7 +58,7 @@ class Analysis:
 
 
 def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analysis:
-    """Work out every table of a sweep.
+    """Work out every table of a sweep, its tasks in the order of the definition.
 
     Args:
         runs: from `rnnlab.tracking.reader.load_sweep`.
@@ -66,17 +66,22 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
         uri: MLflow tracking URI, where the curves of the runs are read from.
     """
     runs = runs.assign(decay_rate_early=early_decay(runs, uri))
-    ablation = ablation_table(runs)
+    labels = set(runs["task"])
+    order = [label for label in dict.fromkeys(plan.task for plan in definition.plan()) if label in labels]
+
+    def arranged(table: pd.DataFrame) -> pd.DataFrame:
+        return table.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable", ignore_index=True)
+
+    ablation = arranged(ablation_table(runs))
     reference = plain_arm(definition)
-    order = dict.fromkeys(ablation["task"])
     overall, front = overall_table(runs), front_table(runs, searched(definition))
     return Analysis(
         runs=runs,
         reference=reference,
         ablation=pd.concat([ablation, _sizes(runs, ablation, definition)], axis=1),
         overall=overall if len(order) > 1 else overall.iloc[:0],
-        comparisons=comparison_table(runs, reference),
-        solving=solve_table(runs),
+        comparisons=arranged(comparison_table(runs, reference)),
+        solving=arranged(solve_table(runs)),
         health=pd.concat([_health(runs.loc[runs["task"] == label]) for label in order], ignore_index=True),
         importance=_importance(runs, ablation, definition),
         budget=ablation[["task", "arm"]].merge(budget_table(runs), on=["task", "arm"], how="left"),

@@ -39,13 +39,18 @@ def present(definition: SweepDefinition, analysis: Analysis, report: Path, uri: 
             tables.append(f"**{label}**\n\n{_table(rows)}")
             for row in rows.to_dict("records"):
                 parent = parents.loc[(label, row["arm"])]
-                note = f"Arm **{row['arm']}** on **{label}**. {page}\n\n{tables[-1]}"
-                client.set_tag(parent, NOTE, note)
+                arm = f"This is arm **{row['arm']}** on **{label}**."
+                client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, tables[-1], page))
                 _log_once(uri, parent, {metric: row[column] for metric, column in AVERAGES.items()})
-        whole = "\n\n".join([definition.question, page, *tables, reading(experiment)])
+        whole = _paragraphs(definition.question, *tables, page, reading(experiment))
         client.set_tag(run_id, NOTE, whole)
         client.set_experiment_tag(experiment, NOTE, whole)
         client.set_terminated(run_id, "FINISHED")
+
+
+def _paragraphs(*texts: str) -> str:
+    """One text of those that there are."""
+    return "\n\n".join(filter(None, texts))
 
 
 def _table(rows: pd.DataFrame) -> str:

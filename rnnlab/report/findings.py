@@ -103,12 +103,12 @@ def _solving(rows: pd.DataFrame, task: Task) -> str:
     every = [row.arm for row in _each(rows) if row.solved == row.seeds]
     some = [f"{row.arm} ({row.solved} of {row.seeds})" for row in _each(rows) if 0 < row.solved < row.seeds]
     none = [row.arm for row in _each(rows) if row.solved == 0]
-    parts = [
-        f"on every seed by {listing(every)}" if every else "on every seed by no arm",
-        f"on some by {listing(some)}" if some else "",
-        f"on none by {listing(none)}" if none else "",
-    ]
-    return f"**{task.label}** ({criterion(task)}) was solved {', '.join(filter(None, parts))}."
+    what = f"**{task.label}** ({criterion(task)})"
+    if not every and not some:
+        return f"{what} was not solved by any arm on any seed."
+    named = {"on every seed": every, "on some seeds": some, "on none": none}
+    parts = [f"{seeds} by {listing(arms)}" for seeds, arms in named.items() if arms]
+    return f"{what} was solved {', '.join(parts)}."
 
 
 def _ranking(rows: pd.DataFrame, task: Task) -> str:

@@ -1,6 +1,7 @@
 """The report of a sweep, made from MLflow alone: Markdown, one self-contained HTML file, figures, tables."""
 
 import os
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,8 +162,18 @@ def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: st
         "no_importance": _no_importance(rows, sweep.definition),
         "front": front_cells(front, sweep.definition),
         "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
-        "commands": [(row["arm"], row["command"]) for row in rows.to_dict("records") if row["command"]],
+        "commands": [
+            (row["arm"], _from_definition(row["command"], sweep.definition.name))
+            for row in rows.to_dict("records")
+            if row["command"]
+        ],
     }
+
+
+def _from_definition(command: str, name: str) -> str:
+    """The command of a run for who has the definition in the report alone, to which its budget is applied already."""
+    words = shlex.split(command)
+    return shlex.join([*words[:2], f"{name}.yaml", *words[words.index("--task") :]])
 
 
 def _no_importance(rows: pd.DataFrame, definition: SweepDefinition) -> str:

@@ -100,7 +100,7 @@ class LineDisplay:
             word = study.word
             if word not in ("waiting", "searching") and self.words.get(study.plan.name) != word:
                 self.words[study.plan.name] = word
-                self.say(f"{study.plan.name}: {word}, best {_score(study.best)}")
+                self.say(f"{study.plan.name}: {word}, best in search {_score(study.best)}")
         elapsed, slots = time.monotonic() - self.began, state.all_slots
         settled = slots.planned - slots.open
         if settled != self.settled and (elapsed - self.spoke >= QUIET_SECONDS or not slots.open):
@@ -112,7 +112,7 @@ class LineDisplay:
 
 
 def arms_table(state: SweepState) -> Table:
-    """One row an arm: slots over all tasks, the best score on each task, what is going on."""
+    """One row an arm: slots over all tasks, the best score of the search on each task, what is going on."""
     tasks = list(dict.fromkeys(study.plan.task for study in state.studies))
     scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else []
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -120,7 +120,7 @@ def arms_table(state: SweepState) -> Table:
     for name in ("search", "final", "failed"):
         table.add_column(name, justify="right", no_wrap=True)
     for task in scored:
-        table.add_column(f"{task}\nbest", justify="right", no_wrap=True, overflow="ellipsis", max_width=12)
+        table.add_column(f"{task}\nbest in search", justify="right", overflow="ellipsis")
     table.add_column("state", no_wrap=True)
     for arm in dict.fromkeys(study.plan.arm for study in state.studies):
         studies = [study for study in state.studies if study.plan.arm == arm]

@@ -156,7 +156,7 @@ def _table(status: Status) -> Table:
     tasks = list(dict.fromkeys(study.plan.task for study in status.state.studies))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("arm" if len(tasks) > 1 else tasks[0], no_wrap=True, overflow="ellipsis", max_width=24)
-    for name in ("search", "final", "running", "failed", "best"):
+    for name in ("search", "final", "running", "failed", "best in\nsearch"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for task in tasks:
@@ -181,7 +181,8 @@ def _line(study: StudyState, status: Status) -> str:
     running = study.all_slots.running if status.workers else 0
     return (
         f"{study.plan.name}: {_word(study, status)}, search {search.done}/{search.planned}, "
-        f"final {final.done}/{final.planned}, running {running}, failed {study.all_slots.failed}, best {_best(study)}"
+        f"final {final.done}/{final.planned}, running {running}, failed {study.all_slots.failed}, "
+        f"best in search {_best(study)}"
     )
 
 

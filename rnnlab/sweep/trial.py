@@ -147,7 +147,8 @@ def _config(job: Job, seed: int) -> Config:
 
 
 def _record(job: Job, config: Config) -> Record:
-    several = f" seed {config.seed}" if len(job.seeds) > 1 else ""
+    task = f"{job.plan.task} " if len(job.definition.tasks) > 1 else ""
+    seed = f" seed {config.seed}" if len(job.seeds) > 1 else ""
     identity = {
         "mlflow.parentRunId": job.study.user_attrs["parent_run"],
         "rnnlab.phase": job.phase,
@@ -156,7 +157,7 @@ def _record(job: Job, config: Config) -> Record:
     }
     return Record(
         experiment=job.definition.name,
-        name=f"{job.plan.arm} {job.phase} {job.slot}{several}",
+        name=f"{task}{job.plan.arm} {job.phase} {job.slot}{seed}",
         identity=identity,
         tags={**config_tags(config), **_tags(job, config)},
         params=config_params(config),

@@ -9,6 +9,8 @@ from rnnlab.training.result import Result
 
 PROFILE = "profile.nc"
 PROBES = "probes.nc"
+COLORS = -12, 0
+"""Limits of the colours of heat maps, log10: the same in every run, so that runs can be held against each other."""
 
 
 def artifacts(result: Result) -> dict[str, bytes]:
@@ -41,8 +43,10 @@ def draw_figures(profile: xr.Dataset, folder: Path) -> None:
     from rnnlab import plots  # late: seaborn takes a second to import, and only recorded runs need it
 
     (folder / "figures").mkdir()
-    for name, draw in {"heatmap": plots.heatmap, "lag": plots.lag_plot}.items():
-        plots.save(draw(profile), folder / "figures" / f"{name}.png")
+    low, high = COLORS
+    drawn = {"heatmap": plots.heatmap(profile, vmin=low, vmax=high), "lag": plots.lag_plot(profile)}
+    for name, ax in drawn.items():
+        plots.save(ax, folder / "figures" / f"{name}.png")
 
 
 def encode_arrays(arrays: xr.Dataset) -> bytes:

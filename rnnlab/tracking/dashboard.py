@@ -39,6 +39,7 @@ def serve(port: int) -> int:
     print("At the first visit choose 'Model training' at the top left", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]  # or it would print every request
     # The server's job runner serves evaluation of language models, and would start seven more processes.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     try:

@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 from rnnlab.tracking.images import KEY
 
 TAG = "mlflow.sharedViewState."
+NAME = "attributes.`Run Name`"
+FIXED = (NAME, "runDateAndNestInfo", "duration")
+"""Columns that the dashboard shows in every view; it takes an order and widths only for a list of all that it shows."""
 RESULTS = ("score", "solved", "diverged", "decay_rate", "half_life", "clipped_fraction")
-WIDTHS = {"attributes.`Run Name`": 280, "metrics.`clipped_fraction`": 130}  # pixels
+OUTCOME = "tags.`rnnlab.outcome`"
 SECTIONS = ("train", "val", "grad", "clip", "Model metrics")
 """Groups of metrics by what stands before the slash, the last of those without; of charts no view names."""
 
@@ -42,36 +45,36 @@ def saved_views(contents: Contents) -> dict[str, str]:
         Tags of the experiment: `arms`, averages over the fresh seeds; `runs`, those runs one by one; and `search`, the
         trials that chose the hyperparameters.
     """
-    several = len({task for task, _ in contents.studies}) > 1
-    groups = [{"mode": "param", "groupByData": name} for name in (["arm", "task"] if several else ["arm"])]
-    folded = {f"param.arm.{arm}" + f",param.task.{task}" * several: False for task, arm in contents.studies}
-    curves = [_line(f"val/{score}") for score in dict.fromkeys(contents.scores)] + [_line("grad/decay_rate")]
-    relation = _chart("SCATTER", xaxis=_metric("decay_rate"), yaxis=_metric("score"), runsCountToCompare=100)
-    parallel = _chart(
-        "PARALLEL",
-        selectedParams=["arm", *contents.searched],
-        selectedMetrics=["decay_rate", "score"],
-        showAllRuns=True,
-    )
+    keys = ["task", "arm"] if len({task for task, _ in contents.studies}) > 1 else ["arm"]
+    scores = list(dict.fromkeys(contents.scores))
+    curves = [_line(f"val/{score}") for score in scores] + [_line("grad/decay_rate")]
+    alike = len(scores) == 1  # scores of several names would share an axis in the charts that relate them to something
+    relation, parallel = [_relation()] * alike, [_parallel([*keys, *contents.searched])] * alike
     pictures = _chart("IMAGE", "pictures", imageKeys=[KEY])
-    identity, searched = ("params.`task`", "params.`T`", "params.`arm`"), [f"params.`{x}`" for x in contents.searched]
+    identity, searched = ([f"params.`{name}`" for name in names] for names in (keys, contents.searched))
     numbers = [f"metrics.`{name}`" for name in RESULTS]
-    outcome = "tags.`rnnlab.outcome`"
-    grouped = {"groupBy": {"aggregateFunction": "average", "groupByKeys": groups}, "groupsExpanded": folded}
+    # The mean of half-lives says nothing: one seed whose gradient hardly decays has thousands of steps.
+    averaged = [f"metrics.`{name}`" for name in RESULTS if name != "half_life"]
     views = {
-        "arms": ("Arms: averages over the fresh seeds", "final", [*numbers], [*curves, relation], grouped),
+        "arms": (
+            "Arms: averages over the fresh seeds",
+            "final",
+            averaged,
+            [*curves, *relation],
+            _grouped(keys, contents.studies),
+        ),
         "runs": (
             "Runs: every fresh seed",
             "final",
-            [*identity, "params.`seed`", outcome, *numbers],
-            [*curves, relation, parallel, pictures],
+            [*identity, "params.`seed`", OUTCOME, *numbers],
+            [*curves, *relation, *parallel, pictures],
             {},
         ),
         "search": (
             "Search: how the hyperparameters were chosen",
             "search",
-            [*identity, *searched, outcome, *numbers],
-            [parallel, *curves],
+            [*identity, *searched, OUTCOME, *numbers],
+            [*parallel, *curves],
             {},
         ),
     }
@@ -79,7 +82,7 @@ def saved_views(contents: Contents) -> dict[str, str]:
     return {
         f"{TAG}{key}": json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
         for key, (name, phase, columns, charts, more) in views.items()
-        for state in [_state(phase, columns, charts) | more]
+        for state in [_state(phase, columns, charts, several=len(keys) > 1) | more]
     }
 
 
@@ -88,7 +91,19 @@ def link(experiment: str, view: str) -> str:
     return f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
-def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _grouped(keys: Sequence[str], studies: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """One folded row a study, named by these parameters of its runs."""
+    values = [dict(zip(("task", "arm"), study, strict=True)) for study in studies]
+    return {
+        "groupBy": {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "param", "groupByData": key} for key in keys],
+        },
+        "groupsExpanded": {",".join(f"param.{key}.{value[key]}" for key in keys): False for value in values},
+    }
+
+
+def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]], several: bool) -> dict[str, Any]:
     """The dashboard's own description of a page of runs."""
     sections = [
         {"uuid": "mattered", "name": "Did it matter?", "display": True, "columns": 2},
@@ -97,10 +112,16 @@ def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]])
     ]
     return {
         "searchFilter": f"tags.`rnnlab.phase` = '{phase}'",
-        "orderByKey": "params.`arm`",
+        "orderByKey": "tags.`mlflow.runName`",  # begins with the task, where there are several, and the arm
         "orderByAsc": True,
         "selectedColumns": list(columns),
-        "columnWidths": WIDTHS,
+        "columnOrder": [*FIXED, *columns],
+        "columnWidths": {  # pixels
+            NAME: 400 if several else 280,
+            "params.`task`": 150,
+            OUTCOME: 130,
+            "metrics.`clipped_fraction`": 130,
+        },
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": [{**chart, "uuid": f"rnnlab-{k}"} for k, chart in enumerate(charts)],
         "compareRunSections": [
@@ -111,11 +132,28 @@ def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]])
 
 
 def _line(metric: str) -> dict[str, Any]:
-    return _chart("LINE", metricKey=metric, selectedMetricKeys=[metric], displayName=metric, useGlobalXaxisKey=True)
+    return _chart(
+        "LINE",
+        metricKey=metric,
+        selectedMetricKeys=[metric],
+        displayName=metric,
+        useGlobalXaxisKey=True,
+        lineSmoothness=0,  # if left out, the dashboard smooths by 70%
+    )
+
+
+def _relation() -> dict[str, Any]:
+    return _chart("SCATTER", xaxis=_metric("decay_rate"), yaxis=_metric("score"), runsCountToCompare=100)
+
+
+def _parallel(params: Sequence[str]) -> dict[str, Any]:
+    return _chart(
+        "PARALLEL", selectedParams=list(params), selectedMetrics=["decay_rate", "score"], showAllRuns=True
+    )
 
 
 def _metric(name: str) -> dict[str, str]:
-    return {"key": f"{name}", "type": "METRIC"}
+    return {"key": name, "type": "METRIC"}
 
 
 def _chart(kind: str, section: str = "mattered", **fields: Any) -> dict[str, Any]:

@@ -2,15 +2,24 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from drawn import LONG, legend
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
+from rnnlab.errors import UserError
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
 
 
 def xy(line: Line2D) -> list[list[float]]:
     return np.asarray(line.get_xydata(), float).tolist()
+
+
+def drawn_in_legend(ax: Axes) -> list[Line2D]:
+    shown = ax.get_legend()
+    assert shown is not None
+    return [line for line in shown.legend_handles if isinstance(line, Line2D)]
 
 
 def staircase(arm: str, *points: tuple[float, float]) -> pd.DataFrame:
@@ -61,4 +70,12 @@ def test_every_run_is_a_point_hollow_in_the_search_and_filled_after_it():
     hollow = {point: to_rgba(line.get_markerfacecolor())[3] == 0 for point, line in points.items()}
     assert hollow == {(-0.3, 0.2): True, (0.1, 0.001): False, (-0.2, 0.1): False}
     assert points[-0.3, 0.2].get_color() == points[0.1, 0.001].get_color() != points[-0.2, 0.1].get_color()
-    assert ax.get_yscale() == "log" and legend(ax) == ["a", LONG]
+    assert ax.get_yscale() == "log" and legend(ax) == ["a", LONG, "hollow: search", "filled: fresh seeds"]
+    hollow, filled = (to_rgba(line.get_markerfacecolor())[3] for line in drawn_in_legend(ax)[2:])
+    assert (hollow, filled) == (0, 1)
+
+
+def test_scores_of_several_tasks_are_not_drawn_on_one_axis():
+    several = pd.concat([runs(), runs().assign(task="copying-20")])
+    with pytest.raises(UserError, match="adding-30, copying-20, whose values do not compare: choose one"):
+        health_scatter(several)

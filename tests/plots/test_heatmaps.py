@@ -36,15 +36,16 @@ def test_heatmap_tells_what_was_not_measured_from_what_was_zero():
     assert ax.patch.get_hatch() and legend(ax) == ["not measured", "exactly zero"]
 
 
-def test_heatmap_states_the_floor_only_where_norms_lie_below_it():
+def test_heatmap_states_its_limits_and_how_far_norms_lie_outside():
     low = plots.heatmap(profile(rate=-1.0))  # from 0 down to -33
     assert low.images[0].get_clim() == (-12, 0) and color_bar(low).extend == "min"
-    assert color_bar(low).ax.get_ylabel().endswith("floor −12, lowest −33")
+    assert color_bar(low).ax.get_ylabel().endswith("\ncolours from −12 to 0, lowest −33")
     whole = plots.heatmap(profile())
     assert whole.images[0].get_clim() == (-6, 0) and color_bar(whole).extend == "neither"
-    assert "floor" not in color_bar(whole).ax.get_ylabel()
+    assert color_bar(whole).ax.get_ylabel().endswith("\ncolours from −6 to 0")
     chosen = plots.heatmap(profile(rate=-1.0), vmin=-20, vmax=-1)
     assert chosen.images[0].get_clim() == (-20, -1) and color_bar(chosen).extend == "both"
+    assert color_bar(chosen).ax.get_ylabel().endswith("\ncolours from −20 to −1, lowest −33, largest 0")
 
 
 def test_heatmaps_of_several_arms_share_their_colours_and_say_so():
@@ -55,6 +56,7 @@ def test_heatmaps_of_several_arms_share_their_colours_and_say_so():
     for ax, data in zip(drawn, arms.values(), strict=True):
         np.testing.assert_array_equal(pixels(ax.images[0]), data["log10_grad_norm"].values.reshape(S, -1))
     assert "−12 to 0" in drawn[0].figure.get_suptitle()
+    assert ["colours" in color_bar(ax).ax.get_ylabel() for ax in drawn] == [False] * 3  # the title speaks for all
     assert [color_bar(ax).extend for ax in drawn] == ["neither", "min", "neither"]
 
 

@@ -9,6 +9,7 @@ from matplotlib.patches import Annulus, Circle
 import rnnlab
 from rnnlab import plots
 from rnnlab.errors import UserError
+from rnnlab.plots.style import figure_of
 
 
 def test_eigenvalues_and_singular_values_of_the_recurrent_matrix():
@@ -28,6 +29,14 @@ def test_eigenvalues_and_singular_values_of_the_recurrent_matrix():
     assert ring.get_radii()[0] == pytest.approx(gains[0]) and ring.get_width() == pytest.approx(gains[0] - gains[-1])
     radius = abs(np.linalg.eigvals(W)).max()
     assert any(f"largest |eigenvalue| {radius:.2f}, largest singular value {gains[0]:.2f}" in t for t in legend(ax))
+
+
+def test_nothing_is_cut_off_whether_there_is_one_matrix_or_four():
+    for net in (rnnlab.RNN(2, 7), rnnlab.LSTM(2, 7)):
+        ax = plots.spectrum(net)
+        figure_of(ax).draw_without_rendering()
+        drawn, (width, height) = figure_of(ax).get_tightbbox(), figure_of(ax).get_size_inches()
+        assert drawn.x0 >= 0 and drawn.y0 >= 0 and drawn.x1 <= width and drawn.y1 <= height
 
 
 def test_every_gate_has_eigenvalues_of_its_own_in_the_chosen_layer_and_direction():

@@ -22,7 +22,10 @@ def seeds(scores, **fields):
 def test_arms_are_sorted_by_whether_they_solved_the_task():
     partly = [run(arm="gru", seed=1, score=0.005, outcome="solved"), run(arm="gru", seed=2, score=0.1)]
     text = told(*seeds([0.001, 0.002], arm="lstm", outcome="solved"), *partly, *seeds([0.16, 0.17], arm="tanh"))
-    assert "solved on every seed by lstm, on some by gru (1 of 2), on none by tanh." in text
+    assert "solved on every seed by lstm, on some seeds by gru (1 of 2), on none by tanh." in text
+    text = told(*partly, *seeds([0.16, 0.17], arm="tanh"))
+    assert "was solved on some seeds by gru (1 of 2), on none by tanh." in text
+    assert "was not solved by any arm on any seed." in told(*seeds([0.16, 0.17], arm="tanh"))
 
 
 def test_the_best_is_the_lowest_error_and_the_highest_accuracy():

@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rnnlab.errors import UserError
-from rnnlab.report.report import write_report
+from rnnlab.experiment import resolve
+from rnnlab.report.analysis import analyse
+from rnnlab.report.report import read_sweep, write_report
 from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
 from rnnlab.sweep.numbers import chance, median, number
 from rnnlab.tracking.reader import load_sweep
@@ -132,11 +135,32 @@ def test_what_went_wrong_is_told_before_the_results(markdown):
     assert "Few seeds (2 an arm)" in cautions
 
 
-def test_every_command_that_reproduces_a_row_is_there(small_sweep, markdown):
-    commands = ablation_table(load_sweep("small", small_sweep))["command"]
-    assert len(set(commands)) == 4
-    for command in commands:
-        assert f"\n{command}\n" in markdown
+def test_every_row_is_reproduced_from_the_definition_in_the_report(small_sweep, markdown, tmp_path):
+    """Though the sweep was started from a file of another name, at a budget."""
+    saved = re.search(r"saved as `(.*)`", markdown)
+    definition = re.search(r"````yaml\n(.*?)\n````", markdown, re.DOTALL)
+    assert saved and definition
+    (tmp_path / saved[1]).write_text(definition[1])
+    first = load_sweep("small", small_sweep).query("phase == 'final' and trial == 0")
+    commands = [shlex.split(line) for line in re.findall(r"^rnnlab run .*", markdown, re.MULTILINE)]
+    assert len(commands) == len(first) == 4 and {words[2] for words in commands} == {saved[1]}
+    found = {
+        resolve(tmp_path / words[2], words[7:], task=words[4], arm=words[6]).hash
+        for words in commands
+        if (words[3], words[5]) == ("--task", "--arm")
+    }
+    assert found == set(first["config_hash"])
+
+
+def test_tasks_stand_in_the_order_of_the_definition(small_sweep):
+    sweep = read_sweep("small", small_sweep)
+    turned = sweep.definition.model_copy(update={"tasks": sweep.definition.tasks[::-1]})
+    for definition in (sweep.definition, turned):
+        expected = list(dict.fromkeys(plan.task for plan in definition.plan()))
+        found = analyse(sweep.runs, definition, small_sweep)
+        for table in (found.ablation, found.comparisons, found.solving, found.importance):
+            assert list(dict.fromkeys(table["task"])) == expected
+            assert list(table.index) == list(range(len(table)))
 
 
 def test_the_page_needs_nothing_beside_it(page):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.progress import LineDisplay, LiveDisplay, make_display
+from rnnlab.sweep.progress import LineDisplay, LiveDisplay, arms_table, make_display
 from rnnlab.sweep.state import Counts, StudyState, SweepState
 
 ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
@@ -48,6 +48,17 @@ def test_twelve_arms_fit_a_small_terminal(tiny: dict[str, Any], tasks: int) -> N
     best = ["0.01235"] * tasks if tasks < 3 else []
     assert rows[0][1:] == [f"{30 * tasks}/{40 * tasks}", f"0/{10 * tasks}", f"{2 * tasks}", *best, "searching"]
     assert f"{360 * tasks}/{600 * tasks} done, {24 * tasks} failed" in lines[-1]
+    assert "".join(lines).count("adding-") == len(best) and "".join(lines).count("best in search") == len(best)
+
+
+def test_a_long_name_of_a_task_is_whole_where_there_is_room(tiny: dict[str, Any]) -> None:
+    definition = SweepDefinition.parse(tiny | {"tasks": [{"kind": "associative_recall", "pairs": 4}]})
+    counts = Counts(3, 1, 0, 1)
+    plans = definition.plan()
+    state = SweepState("tiny", tuple(StudyState(plan, counts, counts, 0.5, 6.0, (), False) for plan in plans))
+    on = console(terminal=False)
+    on.print(arms_table(state))
+    assert plans[0].task in shown(on)[1]
 
 
 def test_time_left_is_what_is_open_shared_by_the_workers(tiny: dict[str, Any]) -> None:
@@ -68,5 +79,5 @@ def test_a_log_file_gets_each_phase_once(tiny: dict[str, Any]) -> None:
         for search, final in [(0, 0), (39, 0), (40, 0), (40, 5), (40, 5), (40, 10)]:
             display.show(sweep_state(tiny, tasks=1, search_done=search, final_done=final))
     lines = [line for line in shown(on) if line.startswith("adding-100/tanh:")]
-    assert lines == ["adding-100/tanh: retraining, best 0.01235", "adding-100/tanh: done, best 0.01235"]
+    assert lines == [f"adding-100/tanh: {word}, best in search 0.01235" for word in ("retraining", "done")]
     assert shown(on)[-1].startswith("600/600 done") and "\x1b" not in "".join(shown(on))

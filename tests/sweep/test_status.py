@@ -116,8 +116,8 @@ def test_done_failed_and_running_are_counted_study_by_study(by_hand: ByHand, hol
     headline, workers, lstm, tanh, failed, _ = shown(status)
     assert headline.startswith("tiny: running, 2 of 10 runs done, 1 running, 1 failed, about 0:")
     assert headline.endswith(" left") and workers == f"workers alive: 1 (pid {worker.pid})"
-    assert lstm == "adding-5/lstm: searching, search 1/3, final 0/2, running 0, failed 1, best 3"
-    assert tanh == "adding-5/tanh: searching, search 1/3, final 0/2, running 1, failed 0, best 2"
+    assert lstm == "adding-5/lstm: searching, search 1/3, final 0/2, running 0, failed 1, best in search 3"
+    assert tanh == "adding-5/tanh: searching, search 1/3, final 0/2, running 1, failed 0, best in search 2"
     assert failed == "failed: adding-5/lstm search 1: it broke: badly"
 
 
@@ -150,7 +150,7 @@ def test_what_a_dead_worker_left_running_does_not_run(by_hand: ByHand, holder: A
     ]
     lines = shown(found[1])
     assert lines[0] == "tiny: stopped, 2 of 10 runs done"
-    assert lines[1] == "adding-5/lstm: stopped, search 1/3, final 0/2, running 0, failed 0, best 3"
+    assert lines[1] == "adding-5/lstm: stopped, search 1/3, final 0/2, running 0, failed 0, best in search 3"
     assert lines[-1] == "nobody works on it; go on with: rnnlab sweep tiny.yaml"
 
 

@@ -117,6 +117,15 @@ def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:
     assert not job.scratch.exists()
 
 
+def test_a_run_is_named_by_its_task_where_the_sweep_has_several(make_bench: MakeBench) -> None:
+    tasks = [{"kind": "adding", "length": 5}, {"kind": "adding", "length": 6}]
+    for k, name in enumerate(["tanh search 0", "adding-5 tanh search 0"], start=1):
+        bench = make_bench(name=f"tasks-{k}", tasks=tasks[:k])
+        assert give_up(bench.claim(), "lost")
+        (stored,) = bench.runs()
+        assert stored.info.run_name == name
+
+
 def test_the_noted_command_repeats_the_run(make_bench: MakeBench, write_sweep: Callable[..., Path]) -> None:
     import shlex
 

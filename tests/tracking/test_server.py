@@ -69,6 +69,8 @@ def test_the_report_lies_where_the_descriptions_say(server):
     notes = [parent.data.tags["mlflow.note.content"] for parent in parents]
     notes.append(client.get_experiment(experiment).tags["mlflow.note.content"])
     assert len(notes) == 3 and all(link in note and "| tanh |" in note and "| lstm |" in note for note in notes)
+    order = ["Does <b>anything</b> help?", "| tanh |", link]
+    assert all(sorted(order, key=note.index) == order and note.startswith(order[0]) for note in notes)
     for parent in parents:
         assert parent.data.params == {"task": "adding-8", "arm": parent.data.tags["rnnlab.arm"]}
         assert {"solved", "diverged", "decay_rate"} <= set(parent.data.metrics)

@@ -1,0 +1,58 @@
+"""Saved views show what compares, under names that tell runs apart."""
+
+import itertools
+import json
+from typing import Any
+
+from rnnlab.tracking.views import FIXED, TAG, Contents, saved_views
+
+SEARCHED = ["optimizer.lr", "model.num_layers"]
+ONE = Contents(["mse"] * 2, SEARCHED, [("adding-50", "tanh"), ("adding-50", "lstm")])
+LENGTHS = Contents(["mse"] * 4, SEARCHED, list(itertools.product(["adding-50", "adding-100"], ["tanh", "lstm"])))
+KINDS = LENGTHS._replace(scores=["mse", "mse", "accuracy", "accuracy"])
+
+
+def states(contents: Contents) -> dict[str, dict[str, Any]]:
+    """What the dashboard is told of each view."""
+    return {tag.removeprefix(TAG): json.loads(json.loads(view)["state"]) for tag, view in saved_views(contents).items()}
+
+
+def charts(contents: Contents, kind: str) -> list[dict[str, Any]]:
+    return [c for state in states(contents).values() for c in state["compareRunCharts"] if c["type"] == kind]
+
+
+def test_every_column_has_its_place_and_what_a_run_is_stands_before_its_numbers():
+    for contents, state in ((each, state) for each in (ONE, LENGTHS, KINDS) for state in states(each).values()):
+        assert state["columnOrder"] == [*FIXED, *state["selectedColumns"]]
+        assert set(state["columnWidths"]) & set(FIXED)
+        are_metrics = [column.startswith("metrics.") for column in state["selectedColumns"]]
+        assert are_metrics == sorted(are_metrics)
+        shown = {"params.`task`", "params.`arm`"} & set(state["selectedColumns"])
+        assert "groupBy" in state or len(shown) == (1 if contents is ONE else 2)
+
+
+def test_a_group_is_named_by_its_task_where_there_are_several_and_starts_folded():
+    grouped = {contents: states(each)["arms"] for contents, each in {"one": ONE, "several": LENGTHS}.items()}
+    keys = {name: [key["groupByData"] for key in state["groupBy"]["groupByKeys"]] for name, state in grouped.items()}
+    assert keys == {"one": ["arm"], "several": ["task", "arm"]}
+    assert grouped["one"]["groupsExpanded"] == {"param.arm.tanh": False, "param.arm.lstm": False}
+    assert grouped["several"]["groupsExpanded"]["param.task.adding-100,param.arm.lstm"] is False
+    assert len(grouped["several"]["groupsExpanded"]) == 4
+
+
+def test_scores_share_an_axis_only_where_they_are_one_quantity():
+    assert len(charts(ONE, "SCATTER")) == len(charts(LENGTHS, "SCATTER")) == 2
+    assert [chart["selectedParams"] for chart in charts(ONE, "PARALLEL")] == [["arm", *SEARCHED]] * 2
+    assert [chart["selectedParams"] for chart in charts(LENGTHS, "PARALLEL")] == [["task", "arm", *SEARCHED]] * 2
+    assert not charts(KINDS, "SCATTER") and not charts(KINDS, "PARALLEL")
+    assert {"val/mse", "val/accuracy"} < {chart["metricKey"] for chart in charts(KINDS, "LINE")}
+
+
+def test_curves_are_not_smoothed():
+    assert {chart["lineSmoothness"] for chart in charts(KINDS, "LINE")} == {0}
+
+
+def test_half_lives_are_not_averaged():
+    shown = states(ONE)
+    assert "metrics.`half_life`" in shown["runs"]["selectedColumns"]
+    assert "metrics.`half_life`" not in shown["arms"]["selectedColumns"]
