@@ -147,9 +147,7 @@ def _relation() -> dict[str, Any]:
 
 
 def _parallel(params: Sequence[str]) -> dict[str, Any]:
-    return _chart(
-        "PARALLEL", selectedParams=list(params), selectedMetrics=["decay_rate", "score"], showAllRuns=True
-    )
+    return _chart("PARALLEL", selectedParams=list(params), selectedMetrics=["decay_rate", "score"], showAllRuns=True)
 
 
 def _metric(name: str) -> dict[str, str]:
