@@ -104,9 +104,7 @@ def sweep(
     delivered = state.complete and not state.undelivered
     report = write_report(state.name, REPORTS / state.name) if delivered else None
     if report and output.plain:
-        typer.echo(
-            f"\nReport     {report}\nDashboard  rnnlab ui\nNotebook   analysis/02_mitigations.ipynb"
-        )
+        typer.echo(f"\nReport     {report}\nDashboard  rnnlab ui\nNotebook   analysis/02_mitigations.ipynb")
     for failure in state.failures if quiet else []:
         typer.echo(f"failed: {failure}", err=True)
     output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))

@@ -55,7 +55,7 @@ def test_a_long_name_of_a_task_is_whole_where_there_is_room(tiny: dict[str, Any]
     definition = SweepDefinition.parse(tiny | {"tasks": [{"kind": "associative_recall", "pairs": 4}]})
     counts = Counts(3, 1, 0, 1)
     plans = definition.plan()
-    state = SweepState("tiny", tuple(StudyState(plan, counts, counts, 0.5, 6.0, (), False) for plan in plans))
+    state = SweepState("tiny", tuple(StudyState(plan, counts, counts, 0.5, 6.0, (), (), False) for plan in plans))
     on = console(terminal=False)
     on.print(arms_table(state))
     assert plans[0].task in shown(on)[1]
