@@ -204,6 +204,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.click_at(_tab("Overview"))
     browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
     browser.see("Child runs")
+    browser.click("Show more")
     keep("parent")
     browser.click("Report with intervals, figures and commands")
     browser.driver.switch_to.window(browser.driver.window_handles[-1])  # MLflow opens links in a new tab

@@ -170,7 +170,11 @@ def _write_run(
         "rnnlab.command": f"rnnlab run sweeps/all.yaml --budget small --task {plan.task} --arm {plan.arm} {settings}",
     }
     record = Record(
-        "small", f"{plan.arm} {phase} {slot}", identity, {**config_tags(config), **tags}, config_params(config)
+        "small",
+        f"{plan.task} " * (len(definition.tasks) > 1) + f"{plan.arm} {phase} {slot}",
+        identity,
+        {**config_tags(config), **tags},
+        config_params(config),
     )
     entry = Outbox(folder / "outbox").entry(f"{plan.name}/{phase}-{slot}")
     entry.open(record)

@@ -60,8 +60,8 @@ def heatmap(
     below, above = bool((norms < low).any()), bool((norms > high).any())
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     limits = f"colours from {low:g} to {high:g}"
-    limits += f", lowest {round(float(np.nanmin(norms)))}" if below else ""
-    limits += f", largest {round(float(np.nanmax(norms)))}" if above else ""
+    limits += f", lowest {np.nanmin(norms):z.1f}" if below else ""
+    limits += f", largest {np.nanmax(norms):z.1f}" if above else ""
     color_bar(ax, image, f"{norm_label(state)}\n{limits}", extend[below, above])
     return ax
 

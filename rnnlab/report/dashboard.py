@@ -40,7 +40,7 @@ def present(definition: SweepDefinition, analysis: Analysis, report: Path, uri: 
             for row in rows.to_dict("records"):
                 parent = parents.loc[(label, row["arm"])]
                 arm = f"This is arm **{row['arm']}** on **{label}**."
-                client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, tables[-1], page))
+                client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, _table(rows), page))
                 _log_once(uri, parent, {metric: row[column] for metric, column in AVERAGES.items()})
         whole = _paragraphs(definition.question, *tables, page, reading(experiment))
         client.set_tag(run_id, NOTE, whole)

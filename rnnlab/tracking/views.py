@@ -93,7 +93,7 @@ def link(experiment: str, view: str) -> str:
 
 def _grouped(keys: Sequence[str], studies: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """One folded row a study, named by these parameters of its runs."""
-    values: list[dict[str, str]] = [dict(zip(("task", "arm"), study, strict=True)) for study in studies]
+    values: list[dict[str, str]] = [{"task": task, "arm": arm} for task, arm in studies]
     return {
         "groupBy": {
             "aggregateFunction": "average",

@@ -39,13 +39,13 @@ def test_heatmap_tells_what_was_not_measured_from_what_was_zero():
 def test_heatmap_states_its_limits_and_how_far_norms_lie_outside():
     low = plots.heatmap(profile(rate=-1.0))  # from 0 down to -33
     assert low.images[0].get_clim() == (-12, 0) and color_bar(low).extend == "min"
-    assert color_bar(low).ax.get_ylabel().endswith("\ncolours from −12 to 0, lowest −33")
+    assert color_bar(low).ax.get_ylabel().endswith("\ncolours from −12 to 0, lowest −33.0")
     whole = plots.heatmap(profile())
     assert whole.images[0].get_clim() == (-6, 0) and color_bar(whole).extend == "neither"
     assert color_bar(whole).ax.get_ylabel().endswith("\ncolours from −6 to 0")
     chosen = plots.heatmap(profile(rate=-1.0), vmin=-20, vmax=-1)
     assert chosen.images[0].get_clim() == (-20, -1) and color_bar(chosen).extend == "both"
-    assert color_bar(chosen).ax.get_ylabel().endswith("\ncolours from −20 to −1, lowest −33, largest 0")
+    assert color_bar(chosen).ax.get_ylabel().endswith("\ncolours from −20 to −1, lowest −33.0, largest 0.0")
 
 
 def test_heatmaps_of_several_arms_share_their_colours_and_say_so():
