@@ -34,7 +34,7 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
     """
     blocks = _blocks(model, layer, direction)
     legend = len(blocks) + 2 + (len(blocks) == 1)  # lines: the circle, the blocks, the ring if there is one, the ticks
-    ax = ax or axes(6.4, 6.7 + 0.22 * legend)
+    ax = ax or axes(6.4, 7.0 + 0.22 * legend)
     ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor=INK, linewidth=1.2))
     ax.plot([], [], "o", markerfacecolor="none", markeredgecolor=INK, markersize=10, label="unit circle")
     reach = 1.0
@@ -51,7 +51,7 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
             values.real, values.imag, color=look.color, marker=look.marker, linestyle="none", markersize=5, label=label
         )
         ax.plot(gains, np.zeros_like(gains), color=look.color, marker="|", linestyle="none", markersize=13, alpha=0.8)
-    ax.plot([], [], color=FAINT, marker="|", linestyle="none", markersize=11, label="singular values, on the real axis")
+    ax.plot([], [], color=FAINT, marker="|", linestyle="none", markersize=9, label="singular values, on the real axis")
     ax.set_xlim(-1.08 * reach, 1.08 * reach)
     ax.set_ylim(-1.08 * reach, 1.08 * reach)
     ax.set_aspect("equal")
