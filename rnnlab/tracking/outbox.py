@@ -10,6 +10,7 @@ Each run has a folder of its own, an entry, whose files say how far it is:
 Every file is written whole, under its SHA-256; what is damaged all the same is set aside as `<key>.damaged-1`.
 """
 
+import os
 import re
 import shutil
 import time
@@ -52,7 +53,8 @@ class Outbox:
     def entries(self) -> list["Entry"]:
         """Every entry that MLflow does not know all of: those that have ended first."""
         runs = self.folder / "runs"
-        folders = {path.parent for name in ("live.json", "ended.json") for path in runs.rglob(name)}
+        # Not by Path.rglob, which fails where the courier removes a delivered entry in the middle of it.
+        folders = [Path(folder) for folder, _, names in os.walk(runs) if {"live.json", "ended.json"} & {*names}]
         entries = [self.entry(str(path.relative_to(runs))) for path in folders if not _DAMAGED.fullmatch(path.name)]
         return sorted(entries, key=lambda entry: (not entry.has_ended, entry.folder))
 
