@@ -70,9 +70,9 @@ class Outbox:
     def lost(self) -> Iterator[str]:
         """Keys of entries that were set aside as damaged and that no new one has taken the place of."""
         runs = self.folder / "runs"
-        for folder in sorted(runs.rglob("*.damaged-*")):
+        for folder in sorted(Path(parent, name) for parent, names, _ in os.walk(runs) for name in names):
             name = _DAMAGED.fullmatch(folder.name)
-            if name and folder.is_dir():
+            if name:
                 entry = self.entry(str(folder.with_name(name[1]).relative_to(runs)))
                 if not entry.folder.exists() and not entry.receipt.exists():
                     yield entry.key
