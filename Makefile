@@ -23,7 +23,7 @@ sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml
 	@$(BIN)/rnnlab sweep $(SWEEP) $(if $(BUDGET),--budget $(BUDGET))
 
 test: .venv/.installed  ## run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: .venv/.installed  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about half an hour)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long

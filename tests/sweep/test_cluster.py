@@ -173,6 +173,7 @@ def waiting(database: Database) -> int:
     )
 
 
+@pytest.mark.long
 def test_ray_loses_a_node_in_the_middle(
     cluster: Database,
     mlflow: str,
