@@ -25,8 +25,8 @@ from sqlalchemy import event
 
 from benchmarks.servers import Postgres, postgres
 from rnnlab.doctor import usable_cores
+from rnnlab.sweep.database_url import describe
 from rnnlab.sweep.home import Home, find_home
-from rnnlab.sweep.postgres import describe
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.slots import claim, fill
 from rnnlab.tracking.reader import load_sweep

@@ -219,7 +219,7 @@ def _tracking() -> Finding:
 
 def _database() -> Finding:
     """The database in which sweeps on several machines keep their state."""
-    from rnnlab.sweep.postgres import STORAGE_VARIABLE, describe
+    from rnnlab.sweep.database_url import STORAGE_VARIABLE, describe
 
     url = os.environ.get(STORAGE_VARIABLE)
     if not url:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from rnnlab.errors import UserError
 from rnnlab.locks import FileLock
-from rnnlab.sweep.postgres import STORAGE_VARIABLE
+from rnnlab.sweep.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.slots import worker_name
 
 STOP_SECONDS = 60.0

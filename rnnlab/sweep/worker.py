@@ -16,10 +16,10 @@ from optuna.trial import Trial
 from rnnlab.errors import UserError
 from rnnlab.files import lacks_room
 from rnnlab.locks import FileLock
+from rnnlab.sweep.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.definition import StudyPlan, SweepDefinition
 from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.pool import NO_ROOM
-from rnnlab.sweep.postgres import STORAGE_VARIABLE
 from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import make_sampler
 from rnnlab.sweep.slots import INTERRUPTED, claim, recover, refill

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from bench import Bench, MakeBench
 from ticking import TRUE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
@@ -83,3 +85,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(forecasting, "run", run)
     monkeypatch.setattr(forecasting, "time", clock)
     return clock
+
+
+@pytest.fixture
+def make_bench(workplace: Path, tiny: dict[str, Any]) -> MakeBench:
+    def make(**fields: Any) -> Bench:
+        return Bench(workplace, tiny | {"trials": 1} | fields)
+
+    return make

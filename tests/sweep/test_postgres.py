@@ -11,7 +11,8 @@ from optuna.trial import TrialState
 
 from benchmarks.servers import PASSWORD, QUOTED, Postgres
 from rnnlab.errors import UserError
-from rnnlab.sweep.postgres import Database, describe
+from rnnlab.sweep.database_url import describe
+from rnnlab.sweep.postgres import Database
 from rnnlab.sweep.slots import claim, fill, latest, recover, settled
 from rnnlab.training.loop import Interrupted
 

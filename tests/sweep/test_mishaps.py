@@ -1,0 +1,170 @@
+"""Sweeps with real workers, killed, stopped, and short of store and disk: every planned run is done exactly once."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from survey import (
+    FOLDER,
+    LONG,
+    PARENT,
+    WriteSweep,
+    alive,
+    assert_each_planned_run_was_done_once,
+    assert_points_are_those_planned,
+    journal,
+    later,
+    running,
+    trials,
+    wait_for,
+    worker_pids,
+)
+
+from rnnlab.errors import UserError
+from rnnlab.sweep import slots
+from rnnlab.sweep.definition import load_sweep_definition
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.status import read_status
+from rnnlab.tracking import courier
+from rnnlab.tracking.outbox import UNDELIVERED
+
+
+def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep) -> None:
+    path = write_sweep(LONG)
+    rng = random.Random(0)
+    for _ in range(2):
+        with Path("parent.log").open("ab") as log:
+            parent = subprocess.Popen([sys.executable, "-c", PARENT, path.name], stdout=log, stderr=log)
+        wait_for(running)
+        time.sleep(rng.uniform(0.0, 1.5))
+        parent.kill()
+        parent.wait()
+    assert trials(TrialState.COMPLETE) != trials()
+    assert run_sweep(path.name).complete
+    definition = load_sweep_definition(path)
+    assert_each_planned_run_was_done_once(definition)
+    assert_points_are_those_planned(definition)
+
+
+@pytest.mark.parametrize("allowed", [1, pytest.param(slots.ALLOWED_CRASHES, marks=pytest.mark.long)])
+def test_workers_killed(
+    workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    """A slot whose worker is killed comes back; one that loses too many is given up on, and counted."""
+    monkeypatch.setattr(slots, "ALLOWED_CRASHES", allowed)
+    path = write_sweep({**LONG, "base.training.steps": 2000})  # none is over before it is hit
+    victims: list[str] = []
+
+    def kill(name: str, slot: int) -> None:
+        def found() -> str | None:
+            study = optuna.load_study(study_name=name, storage=journal())
+            named = [t for t in study.trials if t.state == TrialState.RUNNING and t.user_attrs["slot"] == slot]
+            workers = [trial.user_attrs.get("worker") for trial in named]
+            return workers[0] if workers and workers[0] not in victims else None
+
+        victims.append(wait_for(found))
+        time.sleep(0.1)
+        os.kill(int(victims[-1].split(":")[1]), signal.SIGKILL)
+
+    def kill_three() -> None:
+        kill("adding-5/tanh", 0)
+        kill("adding-5/tanh", 0)
+        kill("adding-5/lstm", 1)
+
+    killer = later(kill_three)
+    state = run_sweep(path.name)
+    killer.join()
+    assert state.complete and len(victims) == 3
+    definition = load_sweep_definition(path)
+    if allowed == 1:
+        assert state.failures == [
+            "adding-5/tanh search 0: its worker was killed by SIGKILL, as the kernel does when memory runs out"
+        ]
+        assert (state.all_slots.planned, state.all_slots.done, state.all_slots.failed) == (6, 5, 1)
+        assert_each_planned_run_was_done_once(definition, failed=("adding-5/tanh", "search", 0))
+    else:
+        assert state.failures == [] and state.all_slots.done == 6
+        assert_each_planned_run_was_done_once(definition)
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
+    workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_sweep(LONG, arms={"tanh": {}})
+
+    def press() -> None:
+        wait_for(running)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    later(press)
+    state = run_sweep(path.name)
+    assert state.exit_code == 130 and not state.complete
+    assert "go on with: rnnlab sweep tiny.yaml" in capsys.readouterr().out
+    assert not trials(TrialState.RUNNING)
+    assert not any(alive(pid) for pid in worker_pids())
+    assert list((FOLDER / "slots").rglob("checkpoint.pt"))
+    assert run_sweep(path.name).exit_code == 0
+    assert_each_planned_run_was_done_once(load_sweep_definition(path))
+
+
+def test_a_store_that_takes_nothing_costs_nothing(
+    workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
+    path = write_sweep()
+    locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
+
+    def lock() -> None:
+        wait_for(running)
+        locked.execute("BEGIN EXCLUSIVE")
+
+    locker = later(lock)
+    state = run_sweep(path.name)
+    locker.join()
+    assert state.complete and state.undelivered and state.exit_code == UNDELIVERED
+    out = capsys.readouterr().out
+    assert "MLflow: the tracking store" in out and "is locked" in out
+    assert f"everything: {state.undelivered} run" in out and "deliver with: rnnlab sweep tiny.yaml" in out
+    status = read_status("tiny")
+    assert (status.word, status.exit_code, status.state.undelivered) == ("undelivered", UNDELIVERED, state.undelivered)
+    locked.execute("ROLLBACK")
+    before = len(trials())
+    assert run_sweep(path.name).exit_code == 0
+    assert len(trials()) == before  # nothing is trained again
+    assert_each_planned_run_was_done_once(load_sweep_definition(path))
+    assert read_status("tiny").word == "complete" and not (FOLDER / "outbox").exists()
+
+
+def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on(
+    workplace: Path, write_sweep: WriteSweep, small_disk: Path
+) -> None:
+    """The sweep's own disk is full; MLflow's is another one."""
+    path = write_sweep({"arms": {"tanh": {}}})
+    filler = small_disk / "filler"
+
+    def fill() -> None:
+        wait_for(lambda: list((small_disk / "sweeps" / "tiny" / "workers").glob("*.lock")))
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+
+    filling = later(fill)
+    with pytest.raises(UserError, match=rf"cannot write to {small_disk}.*make room, then go on with: rnnlab sweep"):
+        run_sweep(path, root=small_disk)
+    filling.join()
+    with pytest.raises(UserError, match="make room"):  # nobody has made any
+        run_sweep(path, root=small_disk)
+    filler.unlink()
+    assert run_sweep(path, root=small_disk).exit_code == 0
+    Path("runs/sweeps").symlink_to(small_disk / "sweeps")
+    assert_each_planned_run_was_done_once(load_sweep_definition(path))
+    assert not list(small_disk.rglob("*torn*"))
