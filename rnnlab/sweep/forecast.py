@@ -22,6 +22,8 @@ TOTAL_SECONDS = 20.0
 """After so long, a study is measured only if nothing else tells of its arm or its task."""
 PROBING_UPDATES = 400
 """Updates that settle what an update takes where they are quick."""
+NO_LEARNING = 1e-12
+"""Learning rate at which weights stay where they are."""
 START_SECONDS = 8.0
 """From the command to the first run: imports, and the plan in the journal."""
 STORE_SECONDS = 1.0
@@ -155,6 +157,8 @@ def probing_run(config: Config) -> Config:
         "training.eval_examples": min(EVALUATION_CHUNK, max(_evaluated(config))),
         "training.test_examples": 1,
         "training.stop_when_solved": False,
+        # What an update takes does not depend on the learning rate; how many there are before it diverges does.
+        "optimizer.lr": NO_LEARNING,
     }
     return Config.parse(override(config.model_dump(mode="json"), changes))
 
@@ -167,8 +171,7 @@ def forecast(
 ) -> Forecast:
     """Measure every arm on every task for a moment, and add up.
 
-    Dimensions of the search that set a size are measured at their last value, the high end of a range; the learning
-    rate and its like, which do not matter to speed, at their low end, where nothing diverges.
+    Dimensions of the search are measured at their last value, the high end of a range.
 
     Args:
         definition: the sweep.
@@ -189,7 +192,7 @@ def forecast(
 
 
 def _typical_point(space: Space) -> Point:
-    return {name: d.extremes()[0 if name.startswith("optimizer.") else -1] for name, d in space.items()}
+    return {name: d.extremes()[-1] for name, d in space.items()}
 
 
 def _measure_each(

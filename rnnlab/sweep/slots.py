@@ -18,6 +18,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import exc
 
+from rnnlab.sweep.definition import StudyPlan
 from rnnlab.sweep.space import Point
 
 WAITING = TrialState.WAITING
@@ -39,6 +40,12 @@ UNNAMED_SECONDS = 10.0
 def worker_name(pid: int | None = None) -> str:
     """Name of a worker process of this machine, this one by default."""
     return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
+
+
+def slot_name(plan: StudyPlan, trial: Trial | FrozenTrial) -> str:
+    """How people call the slot of a trial: task/arm, phase, number."""
+    noted = trial.user_attrs
+    return f"{plan.name} {noted['phase']} {noted['slot']}"
 
 
 def latest(study: optuna.Study) -> dict[int, FrozenTrial]:
@@ -105,7 +112,7 @@ def recover(
     orphaned: Callable[[FrozenTrial], str | None],
     crashed: bool = False,
     give_up: Callable[[FrozenTrial, str], bool] | None = None,
-) -> None:
+) -> list[FrozenTrial]:
     """Tell the trials of workers that are gone to have failed, so that `fill` enqueues their slots again.
 
     Args:
@@ -114,7 +121,11 @@ def recover(
         crashed: whether the worker died by itself, which a slot may suffer only so often.
         give_up: called with trial and reason before a slot is settled as failed, so that a kill in between repeats it;
             says whether the run has really failed.
+
+    Returns:
+        The trials that were told so, as they were before.
     """
+    recovered = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         reason = orphaned(trial)
         if reason is None:
@@ -124,6 +135,8 @@ def recover(
             retry = not give_up(trial, reason)
         with contextlib.suppress(UpdateFinishedTrialError):  # it came to an end after all, or another was faster
             fail(study, trial, reason, retry=retry, cost="crashes" if crashed else None)
+            recovered.append(trial)
+    return recovered
 
 
 def fail(

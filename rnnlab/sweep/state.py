@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
-from rnnlab.sweep.slots import INTERRUPTED, best_trial, latest, settled
+from rnnlab.sweep.slots import INTERRUPTED, best_trial, latest, settled, slot_name
 from rnnlab.tracking.outbox import UNDELIVERED
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -233,8 +233,7 @@ def _study_state(
 
 
 def _lost(plan: StudyPlan, trial: FrozenTrial) -> str:
-    noted = trial.user_attrs
-    return f"{plan.name} {noted['phase']} {noted['slot']}: {noted['reason']}"
+    return f"{slot_name(plan, trial)}: {trial.user_attrs['reason']}"
 
 
 def _count(planned: int, trials: dict[int, FrozenTrial]) -> Counts:

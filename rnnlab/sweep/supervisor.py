@@ -22,7 +22,7 @@ from rnnlab.sweep.overview import check_store, open_overview
 from rnnlab.sweep.pool import Death, Pool
 from rnnlab.sweep.progress import Display
 from rnnlab.sweep.samplers import objectives
-from rnnlab.sweep.slots import INTERRUPTED, best_trial, fill, latest, recover, renew, settled
+from rnnlab.sweep.slots import INTERRUPTED, best_trial, fill, latest, recover, renew, settled, slot_name
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.trial import Job, give_up, outbox
 from rnnlab.tracking.courier import Courier
@@ -195,22 +195,27 @@ class Supervisor:
     def _mourn(self, death: Death, display: Display) -> None:
         """Take back the trial of a worker that ended unasked; a slot that costs too many workers is given up on."""
         self.deaths_in_a_row += 1
-        display.say(f"worker lost: {death.reason}")
 
         def orphaned(trial: FrozenTrial) -> str | None:
             return death.reason if trial.user_attrs.get("worker") == death.worker else None
 
-        self._recover(orphaned, death.crashed)
+        lost = self._recover(orphaned, death.crashed)
+        display.say(f"worker lost{' in ' + ', '.join(lost) if lost else ''}: {death.reason}")
         if death.no_room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _recover(self, orphaned: Why, crashed: bool) -> None:
+    def _recover(self, orphaned: Why, crashed: bool) -> list[str]:
+        """Take trials back, and name their slots."""
+
         def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
             return give_up(Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder), reason)
 
+        names = []
         for plan in self.plans:
             for study in (self.searches[plan.name], self.finals[plan.name]):
-                recover(study, orphaned, crashed, partial(fail_run, plan, study))
+                trials = recover(study, orphaned, crashed, partial(fail_run, plan, study))
+                names += [slot_name(plan, trial) for trial in trials]
+        return names
 
     def _note_progress(self, state: SweepState, pool: Pool) -> None:
         """Give up where workers die faster than slots are settled: nothing here will mend that."""

@@ -22,7 +22,7 @@ from rnnlab.sweep.home import Home, find_home
 from rnnlab.sweep.pool import NO_ROOM
 from rnnlab.sweep.pruners import make_pruner
 from rnnlab.sweep.samplers import make_sampler
-from rnnlab.sweep.slots import INTERRUPTED, claim, recover, refill
+from rnnlab.sweep.slots import INTERRUPTED, claim, recover, refill, slot_name
 from rnnlab.sweep.space import suggest
 from rnnlab.sweep.trial import Job, execute, outbox
 from rnnlab.tracking.courier import Courier
@@ -103,8 +103,8 @@ class Worker:
 
     def _run(self, study: optuna.Study, trial: Trial) -> None:
         """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
-        plan, noted = self.plans[study.study_name], trial.user_attrs
-        self.notice(f"{plan.name} {noted['phase']} {noted['slot']}")
+        plan = self.plans[study.study_name]
+        self.notice(slot_name(plan, trial))
         with self.home.heart(trial._trial_id) as heart:
             try:
                 proposed = propose(self.definition, plan, study, trial, self.home.turn())

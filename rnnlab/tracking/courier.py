@@ -12,7 +12,7 @@ from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.store import check, without_credentials
 from rnnlab.tracking.writer import Writer
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.2
 """Between two looks for something new."""
 RETRY_SECONDS = 3.0
 """After a store has refused, or has not answered."""
@@ -88,7 +88,7 @@ class Courier:
         """Wait until one entry that has ended is delivered, or no longer than patience goes."""
         began = time.monotonic()
         while not entry.receipt.exists() and not self.problem and time.monotonic() - began < PATIENCE_SECONDS:
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def _work(self) -> None:
         self.outbox.folder.mkdir(parents=True, exist_ok=True)
@@ -117,8 +117,17 @@ class Courier:
             self._failures += 1
             if entry is not None:
                 self._refused[entry.folder] = self._refused.get(entry.folder, 0) + 1
-            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            self.problem = without_credentials(self.uri, " ".join(text.split()))
+            self.problem = without_credentials(self.uri, " ".join(self._explain(error).split()))
+
+    def _explain(self, error: Exception) -> str:
+        """What was wrong: in a sentence, where it is the store itself that is not there."""
+        if isinstance(error, UserError):
+            return str(error)
+        try:
+            check(self.uri)
+        except UserError as plain:
+            return str(plain)
+        return f"{type(error).__name__}: {error}"
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry, if it has changed since."""

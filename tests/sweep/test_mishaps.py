@@ -57,7 +57,11 @@ def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep)
 
 @pytest.mark.parametrize("allowed", [1, pytest.param(slots.ALLOWED_CRASHES, marks=pytest.mark.long)])
 def test_workers_killed(
-    workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, allowed: int
+    workplace: Path,
+    write_sweep: WriteSweep,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    allowed: int,
 ) -> None:
     """A slot whose worker is killed comes back; one that loses too many is given up on, and counted."""
     monkeypatch.setattr(slots, "ALLOWED_CRASHES", allowed)
@@ -84,6 +88,9 @@ def test_workers_killed(
     state = run_sweep(path.name)
     killer.join()
     assert state.complete and len(victims) == 3
+    said = capsys.readouterr().out
+    assert said.count("worker lost in adding-5/tanh search 0: its worker was killed by SIGKILL") == 2
+    assert said.count("worker lost in adding-5/lstm search 1: ") == 1
     definition = load_sweep_definition(path)
     if allowed == 1:
         assert state.failures == [

@@ -112,6 +112,15 @@ def test_a_server_that_hangs_keeps_nobody(silent_server, box, begin, result, mon
     assert time.monotonic() - began < 10
 
 
+def test_the_first_attempt_already_says_in_words_that_nobody_answers(box, begin, result):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    begin("a").finish(result)
+    courier = Courier(box, f"http://127.0.0.1:{port}")
+    courier.deliver_all()
+    assert courier.problem is not None and courier.problem.startswith("no MLflow server answers")
+
+
 def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
     monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 2.0)
     deliver = Writer.deliver
