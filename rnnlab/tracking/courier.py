@@ -120,14 +120,12 @@ class Courier:
             self.problem = without_credentials(self.uri, " ".join(self._explain(error).split()))
 
     def _explain(self, error: Exception) -> str:
-        """What was wrong: in a sentence, where it is the store itself that is not there."""
-        if isinstance(error, UserError):
-            return str(error)
+        """What was wrong: in a sentence, where the store itself is not there any more."""
         try:
             check(self.uri)
         except UserError as plain:
             return str(plain)
-        return f"{type(error).__name__}: {error}"
+        return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry, if it has changed since."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -112,12 +113,27 @@ def test_a_server_that_hangs_keeps_nobody(silent_server, box, begin, result, mon
     assert time.monotonic() - began < 10
 
 
-def test_the_first_attempt_already_says_in_words_that_nobody_answers(box, begin, result):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    begin("a").finish(result)
-    courier = Courier(box, f"http://127.0.0.1:{port}")
-    courier.deliver_all()
+class Dying(BaseHTTPRequestHandler):
+    """Is well when asked for its health, and gone at the next request."""
+
+    def do_GET(self) -> None:
+        if self.path != "/health":
+            self.server.server_close()
+            return
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    do_POST = do_GET
+
+
+def test_a_server_that_dies_meanwhile_is_spoken_of_in_words(box, begin, result):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dying) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        begin("a").finish(result)
+        courier = Courier(box, f"http://127.0.0.1:{server.server_port}")
+        courier.deliver_all()
+        server.shutdown()
     assert courier.problem is not None and courier.problem.startswith("no MLflow server answers")
 
 
