@@ -49,8 +49,8 @@ class Size:
     trials: int
 
 
-FULL = Size(empty=320, workers=(2, 4, 8, 16), steps=9000, trials=6)
-SHORT = Size(empty=64, workers=(2, 4), steps=900, trials=2)
+FULL = Size(empty=320, workers=(2, 4, 8, 16), steps=6000, trials=8)
+SHORT = Size(empty=64, workers=(2, 4), steps=900, trials=4)
 
 
 def main() -> None:
@@ -148,15 +148,17 @@ def sweep_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
         if state.exit_code:
             raise SystemExit(state.exit_code)
         wall = time.monotonic() - began
-        begun, ended, inside = claimed(root, url, name)
-        trained = fmean(load_sweep(name, tracking_uri())["seconds"].tolist())
-        hourly = 3600 * len(inside) / (ended - begun)
+        runs = claimed(root, url, name)
+        spent = max(run.ended for run in runs) - min(run.began for run in runs)
+        trained = fmean(run.trained for run in runs)
+        opening, later = ([run.beside for run in runs if run.opening == opening] for opening in (True, False))
+        gaps = spent * workers / sum(run.ended - run.began for run in runs) - 1
+        hourly = 3600 * len(runs) / spent
         first = first or hourly
-        beside = fmean(inside) / trained - 1
-        gaps = (ended - begun) * workers / sum(inside) - 1
         yield (
-            f"| {storage} | {workers} | {trained:.1f} | {100 * beside:.1f}% | {100 * gaps:.1f}% | {hourly:.0f} | "
-            f"{hourly / first:.2f} | {wall - (ended - begun):.1f} |"
+            f"| {storage} | {workers} | {trained:.1f} | {fmean(opening):.2f} | {fmean(later):.2f} | "
+            f"{100 * fmean(later) / trained:.1f}% | {100 * gaps:.1f}% | {hourly:.0f} | {hourly / first:.2f} | "
+            f"{wall - spent:.1f} |"
         )
 
 
@@ -176,18 +178,39 @@ def definition(name: str, size: Size) -> dict[str, Any]:
     }
 
 
-def claimed(root: str, url: str | None, name: str) -> tuple[float, float, list[float]]:
-    """First claim and last result of the search, in seconds since the epoch, and seconds that its trials took."""
+@dataclass(frozen=True)
+class Claimed:
+    """A trial of the search: when it was claimed and told, how long it trained, in seconds, and whether it was its
+    worker's first, which imports what training needs."""
+
+    began: float
+    ended: float
+    trained: float
+    opening: bool
+
+    @property
+    def beside(self) -> float:
+        """What it took beside its training."""
+        return self.ended - self.began - self.trained
+
+
+def claimed(root: str, url: str | None, name: str) -> list[Claimed]:
+    """The trials of the search, in the order in which they were claimed."""
+    frame = load_sweep(name, tracking_uri())
+    search = frame[frame["phase"] == "search"]
+    trained = dict(zip(search["trial"].tolist(), search["seconds"].tolist(), strict=True))
     storage = find_home(root, name, url).look()
-    trials = [
-        trial
-        for study in optuna.get_all_study_names(storage)
-        if study.endswith("/lstm")
-        for trial in optuna.load_study(study_name=study, storage=storage).trials
-    ]
-    spans = [(trial.datetime_start, trial.datetime_complete) for trial in trials]
-    times = [(start.timestamp(), end.timestamp()) for start, end in spans if start is not None and end is not None]
-    return min(a for a, _ in times), max(b for _, b in times), [b - a for a, b in times]
+    (study,) = (study for study in optuna.get_all_study_names(storage) if study.endswith("/lstm"))
+    known, runs = set[str](), []
+    for trial in sorted(
+        optuna.load_study(study_name=study, storage=storage).trials, key=lambda t: str(t.datetime_start)
+    ):
+        assert trial.datetime_start is not None and trial.datetime_complete is not None
+        began, ended = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+        worker = trial.user_attrs["worker"]
+        runs.append(Claimed(began, ended, trained[trial.user_attrs["slot"]], worker not in known))
+        known.add(worker)
+    return runs
 
 
 def open_home(root: str, url: str | None) -> Home:
@@ -232,11 +255,14 @@ def page(about: str, size: Size, rates: list[str], costs: list[str], seconds: fl
             "",
             f"An LSTM of 50 units on the adding problem (T = 100, batch 20), {size.steps} updates, "
             f"{size.trials} trials. "
-            "Inside: from claim to result beside the training loop; between: of workers from one result to the next "
-            "claim, and of one that has nothing left while the other works. Start and end of the sweep are apart.",
+            "Beside: from claim to result without the training loop, for the first trial of a worker, which imports "
+            "what training needs, and for every later one. Between: of workers from one result to the next "
+            "claim, and of one that has nothing left while the other works. All of the search alone; start and end of "
+            "the sweep, with one run on a fresh seed, are apart.",
             "",
-            "| storage | workers | training, s | cost inside | between | trials/h | of one worker | start and end, s |",
-            "|---|---|---|---|---|---|---|---|",
+            "| storage | workers | training, s | beside, first, s | beside, later, s | of the training | between | "
+            "trials/h | of one worker | start and end, s |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *costs,
             "",
         ]
