@@ -154,6 +154,17 @@ class Browser:
         assert element is not None
         return element
 
+    def picture(self, path: str = "//img") -> None:
+        """Wait until a picture is visible and has arrived."""
+
+        def arrived(_: webdriver.Chrome) -> bool:
+            try:
+                return bool(self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)))
+            except WebDriverException:
+                return False
+
+        WebDriverWait(self.driver, SECONDS).until(arrived, path)
+
 
 def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[[str], None]) -> None:
     """Look at a sweep as a reader does: arms, runs, charts, one run, its gradient, the report.
@@ -186,25 +197,29 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     keep("charts")
     browser.see("Parallel Coordinates")
     keep("parallel")
+    browser.wait("//*[contains(text(), 'Where the gradient goes')]")  # the dashboard fills a card when it is seen
+    browser.picture("(//*[normalize-space(text())='grad/profile']/following::img)[2]")
+    keep("pictures")
     browser.click_at(f"//a[normalize-space(.)='{arm} final 0']")
     browser.see("About this run")
     keep("run")
     browser.click_at(_tab("Model metrics"))
     browser.click_at("//input[@placeholder='Search metric charts']")
     browser.driver.switch_to.active_element.send_keys("profile")
-    browser.wait("//img")
+    browser.picture()
     _slide_to_the_end(browser)
-    browser.wait("//img")
+    browser.picture()
     keep("slider")
     browser.click_at(_tab("Artifacts"))
     browser.click("figures")
     browser.click("heatmap.png")
-    browser.wait("//img")
+    browser.picture()
     keep("heatmap")
     browser.click_at(_tab("Overview"))
     browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
     browser.see("Child runs")
     browser.click("Show more")
+    browser.picture("//img[contains(@src, 'forest')]")
     keep("parent")
     browser.click("Report with intervals, figures and commands")
     browser.driver.switch_to.window(browser.driver.window_handles[-1])  # MLflow opens links in a new tab
@@ -212,7 +227,9 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     keep("report")
     compared = json.dumps([str(address).rpartition("/")[2] for address in runs])
     browser.open(f'{dashboard}/#/compare-runs?runs={compared}&experiments=["{experiment}"]')
-    browser.see("Show diff only")
+    for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
+        browser.click(section)
+    browser.click_at("(//*[normalize-space(text())='Show diff only'])[1]")
     keep("compare")
 
 

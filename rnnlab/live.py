@@ -185,6 +185,6 @@ def _profile(step: int, norms: Norms, width: int) -> RenderableType:
     """The sparkline, oldest step on the left, and its scale beneath."""
     line = sparkline(norms, width)
     scale = f"▁ {line.low:.3g}  █ {line.high:.3g}  log10 ‖dL/dh_t‖" if not math.isnan(line.low) else "no gradient"
-    notes = [scale, f"t = 1 to {len(norms.mean)}", f"update {step}"]
+    notes = [scale, f"t = 0 to {len(norms.mean) - 1}", f"update {step}"]
     notes += ["blank: not measured"] * (UNMEASURED in line.text) + ["0: exactly zero"] * (ZERO in line.text)
     return Group(line.text, Text(", ".join(notes), style="dim"))

@@ -9,17 +9,29 @@ from nbclient.exceptions import CellExecutionError
 
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))
-CHOICE = 'SWEEP = "quickstart"'
-"""The one line that a user changes."""
+READING = [path for path in NOTEBOOKS if "load_sweep(" in path.read_text(encoding="utf-8")]
+"""Those that need a sweep."""
 
 
-def execute(path: Path, sweep: str | None = None) -> list[nbformat.NotebookNode]:
-    """Run a notebook where it lies, as Jupyter does, on another sweep if named; returns its code cells."""
-    notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells if sweep else ():
-        cell.source = cell.source.replace(CHOICE, f'SWEEP = "{sweep}"')
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ANALYSIS)}}).execute()
+def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(path: Path) -> list[nbformat.NotebookNode]:
+    """Run a notebook where it lies, as Jupyter does; returns its code cells."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ANALYSIS)}}).execute()
+    return code_of(notebook)
+
+
+def test_the_first_cell_of_a_notebook_and_no_other_chooses_the_sweep_and_its_store():
+    first = {code_of(nbformat.read(path, as_version=4))[0].source for path in READING}
+    assert len(READING) == 3 and len(first) == 1
+    (text,) = first
+    assert 'os.environ.get("RNNLAB_SWEEP", "quickstart")' in text and "MLFLOW_TRACKING_URI" in text
+    for path in READING:
+        rest = [cell.source for cell in code_of(nbformat.read(path, as_version=4))[1:]]
+        assert not [source for source in rest if "quickstart" in source or "sqlite" in source or "environ" in source]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -33,7 +45,8 @@ def test_notebooks_are_short_and_kept_without_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run_and_every_cell_shows_something(path, small_sweep, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
-    cells = execute(path, "small")
+    monkeypatch.setenv("RNNLAB_SWEEP", "small")
+    cells = execute(path)
     silent = [cell.source for cell in cells[1:] if not cell.outputs]
     assert not silent, silent
     shown = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
@@ -43,5 +56,6 @@ def test_notebooks_run_and_every_cell_shows_something(path, small_sweep, monkeyp
 
 def test_without_its_sweep_a_notebook_says_what_to_do(small_sweep, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
+    monkeypatch.delenv("RNNLAB_SWEEP", raising=False)
     with pytest.raises(CellExecutionError, match=r"holds no sweep 'quickstart'"):
         execute(ANALYSIS / "02_mitigations.ipynb")

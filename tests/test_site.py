@@ -1,5 +1,6 @@
 """The documentation builds without a warning, holds every page, and loads nothing from elsewhere."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import rnnlab
+from rnnlab import plots, theory
 
 ROOT = Path(__file__).parents[1]
 LOADED = r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"?([^\"\s>]+)|<link\b[^>]*?\bhref=\"?([^\"\s>]+)"
@@ -28,9 +32,24 @@ def test_every_page_is_in_the_navigation(site):
     start = (site / "index.html").read_text(encoding="utf-8")
     linked = set(re.findall(r'<a href="?([^">\s]+)"? class="?md-nav__link', start))
     pages = {path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")}
-    packages = {path.parent.relative_to(ROOT) for path in (ROOT / "rnnlab").rglob("__init__.py")}
     assert pages <= linked
-    assert {f"api/{'.'.join(package.parts)}.html" for package in packages} <= linked
+    assert {"api/rnnlab.html", "api/rnnlab.plots.html", "api/rnnlab.report.html"} <= linked
+
+
+def test_the_api_holds_what_a_user_imports_under_that_name_and_nothing_internal(site):
+    headings = {
+        path.stem: re.findall(r'<h2 id="([^"]+)"', path.read_text(encoding="utf-8")) for path in site.glob("api/*.html")
+    }
+    for module in (rnnlab, plots, theory):
+        package = module.__name__
+        assert headings[package][: len(module.__all__)] == [f"{package}.{name}" for name in module.__all__]
+    every = [name for names in headings.values() for name in names]
+    assert len(set(every)) == len(every)
+    for name in every:  # each can be imported as it stands there
+        module, _, attribute = name.rpartition(".")
+        getattr(importlib.import_module(module), attribute)
+    assert "rnnlab.report.statistics.ablation_table" in every  # shown in docs/results.md
+    assert not [name for name in every if re.search(r"\b(recording\.record|reader|scan|courier|outbox|style)\b", name)]
 
 
 def test_nothing_of_the_readme_is_lost(site):

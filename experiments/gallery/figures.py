@@ -11,8 +11,6 @@ from torch import Tensor
 from rnnlab import plots
 from rnnlab.config import Config
 from rnnlab.models import SequenceModel
-from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
-from rnnlab.report.success import success_table
 from rnnlab.tasks import Batch
 from rnnlab.theory import predict
 from rnnlab.training.bias import bias_by_window as compare_windows
@@ -103,31 +101,28 @@ def bias_by_window(model: SequenceModel, gru: Result, batch: Batch) -> Drawn:
 
 def success_by_length(runs: pd.DataFrame) -> Drawn:
     """The share of fresh seeds that solve a task, the longer it gets, with Wilson's 95% intervals."""
-    return plots.success_by_length(success_table(runs))
+    return plots.success_by_length(runs)
 
 
 def ablation_forest(runs: pd.DataFrame) -> Drawn:
     """Score of every arm over fresh seeds with its 95% interval, the best on top, between baseline and criterion."""
-    table = ablation_table(runs).query("task == @TASK")
-    return plots.ablation_forest(table, "accuracy")
+    return plots.ablation_forest(runs.query("task == @TASK"))
 
 
 def lr_sensitivity(runs: pd.DataFrame) -> Drawn:
     """Score of every search trial against its learning rate: an arm whose best point lies at the edge wants a wider
-    range, and a cross is a trial that diverged."""
+    range. Trials that have no score to draw, since they diverged or were pruned, would be marked above the axes."""
     return plots.lr_sensitivity(runs.query("task == @TASK"))
 
 
 def solve_curves(runs: pd.DataFrame) -> Drawn:
     """The share of runs that have solved the task after so many updates, with 95% bounds."""
-    table = solve_table(runs.query("task == @TASK"))
-    return plots.solve_curves(table, end=200)
+    return plots.solve_curves(runs.query("task == @TASK"))
 
 
 def win_matrix(runs: pd.DataFrame) -> Drawn:
     """The chance that a run of one arm beats a run of another; a star marks what is clear after correction."""
-    contests = comparison_table(runs.query("task == @TASK"), "tanh")
-    return plots.win_matrix(contests, ["gru", "identity", "tanh"], significant=0.05)
+    return plots.win_matrix(runs.query("task == @TASK"))
 
 
 def decay_by_arm(runs: pd.DataFrame) -> Drawn:

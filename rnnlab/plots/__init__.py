@@ -1,8 +1,8 @@
 """Every figure, once, for notebooks, reports and MLflow alike.
 
-Each function takes its data first, draws on the axes it is given (`ax=`), or on a figure of its own that pyplot knows
-nothing of, so that workers can draw too, and returns the axes; `heatmaps`, which needs several, opens them itself and
-returns an array of them. In a notebook, `rnnlab.plots.heatmap(profile).figure` shows it.
+Each function takes its data first, arrays of one run or the runs of a sweep, draws on the axes it is given (`ax=`), or
+on a figure of its own that pyplot knows nothing of, so that workers can draw too, and returns the axes; `heatmaps`
+takes and returns several, one a panel. In a notebook, `rnnlab.plots.heatmap(profile).figure` shows it.
 """
 
 from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity

@@ -1,33 +1,43 @@
 """Figures of sweeps: what each arm scores, how that depends on the learning rate, how fast its gradient decays."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rnnlab.errors import UserError
-from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
+from rnnlab.plots.runs import dot, in_phase, one_task, spans_decades
+from rnnlab.plots.style import FAINT, INK, Look, axes, dress, legend_below, looks
+from rnnlab.report.statistics import ablation_table, search_trials
 
-LOG_SPAN = 1.5
-"""Decades of scores from which on a linear axis would hide the small ones."""
 SOLVED, UNSOLVED = "#0173b2", "#d55e00"  # blue and vermilion of the colour-blind safe palette
 SPREAD = 0.24  # rows
 ABOVE = 1.025  # axes heights
+ASIDE = 0.012
+"""Decades between the marks above the axes of neighbouring arms, so that none hides another."""
+SCORELESS = {"diverged": "x", "pruned": "1", "failed": "+", "running": "."}
+"""Markers of search trials by the outcome that leaves no score to draw."""
 RATE = "param.optimizer.lr"
 
 
-def ablation_forest(table: pd.DataFrame, score_name: str = "score", ax: Axes | None = None) -> Axes:
-    """Draw one score with its interval per arm, best on top, beside the trivial baseline and the solved criterion.
+def ablation_forest(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the mean score of every arm over its fresh seeds with its interval, best on top.
+
+    Lines mark the trivial baseline and the solved criterion.
 
     Args:
-        table: arms of one task; columns arm, score, low, high (bounds of the interval, NaN where there is none),
-            baseline, solved_at.
-        score_name: names the axis.
+        runs: runs of one task, from `rnnlab.load_sweep`.
         ax: where to draw.
 
     Returns:
-        The axes.
+        The axes; numbers are those of `rnnlab.report.statistics.ablation_table`.
+
+    Raises:
+        UserError: if there is no final run, or there are several tasks.
     """
+    in_phase(one_task(runs), "final")
+    table = ablation_table(runs)
     baseline, solved_at = float(table["baseline"].iloc[0]), float(table["solved_at"].iloc[0])
     higher = solved_at > baseline
     ranked = table.sort_values("score", ascending=higher, na_position="first", kind="stable")
@@ -49,8 +59,9 @@ def ablation_forest(table: pd.DataFrame, score_name: str = "score", ax: Axes | N
     ax.set_yticks(range(len(ranked)), [str(arm) for arm in ranked["arm"]])
     ax.set_ylim(-0.6, len(ranked) - 0.4)
     direction = "higher is better" if higher else "lower is better"
-    dress(ax, "Score by arm", f"{score_name} ({direction})", "", grid="x")
-    dots = [_dot(SOLVED, "o", "mean reaches the criterion"), _dot(UNSOLVED, "s", "mean does not")]
+    name = f"{table['score_name'].iloc[0]} ({direction})"
+    dress(ax, f"Score by arm, {table['task'].iloc[0]}", name, "", grid="x")
+    dots = [dot(SOLVED, "o", "mean reaches the criterion"), dot(UNSOLVED, "s", "mean does not")]
     legend_below(ax, [*lines, *dots], columns=2)
     return ax
 
@@ -58,8 +69,9 @@ def ablation_forest(table: pd.DataFrame, score_name: str = "score", ax: Axes | N
 def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the score of every search trial against its learning rate, one line per arm.
 
-    Crosses above the axes, where no score can be read from them, are trials that diverged; pruned trials have no
-    score and are left out.
+    A trial on several seeds counts with their mean. Trials that leave no score to draw, because they diverged, were
+    pruned, failed or still run, are marked above the axes, those of different arms slightly beside each other, and
+    counted in the legend.
 
     Args:
         runs: runs of one task, from `rnnlab.load_sweep`.
@@ -71,29 +83,39 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Raises:
         UserError: if there is no search trial, or there are several tasks.
     """
-    runs = _phase(runs, "search")
+    trials = search_trials(in_phase(one_task(runs), "search"))
     ax = ax or axes(7.2, 4.6)
-    arms = looks(sorted(runs["arm"].unique()))
+    arms = looks(sorted(trials["arm"].unique()))
+    scored = trials.loc[~trials["outcome"].isin(list(SCORELESS))].sort_values(RATE)
     for name, look in arms.items():
-        one = runs.loc[runs["arm"] == name].sort_values(RATE)
-        scored = one.loc[np.isfinite(one["score"]) & ~one["diverged"].astype(bool)]
+        one = scored.loc[scored["arm"] == name]
         ax.plot(
-            scored[RATE], scored["score"],
+            one[RATE], one["score"],
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
-    if spans_decades([value for line in ax.get_lines() for value in np.asarray(line.get_ydata(), float)]):
+    if spans_decades(scored["score"]):
         ax.set_yscale("log")
-    handles = list(ax.get_lines())
-    diverged = runs.loc[runs["diverged"].astype(bool)]
-    if len(diverged):
-        colors = [arms[name].color for name in diverged["arm"]]
-        above = np.full(len(diverged), ABOVE)
-        ax.scatter(diverged[RATE], above, transform=ax.get_xaxis_transform(), color=colors, marker="x", clip_on=False)
-        handles.append(_dot(INK, "x", "diverged"))
-    dress(ax, f"Search trials, {runs['task'].iloc[0]}", "learning rate", str(runs["score_name"].iloc[0]))
+    handles = [*ax.get_lines(), *_scoreless(ax, trials, arms)]
+    dress(ax, f"Search trials, {trials['task'].iloc[0]}", "learning rate", str(trials["score_name"].iloc[0]))
     legend_below(ax, handles, columns=4)
     return ax
+
+
+def _scoreless(ax: Axes, trials: pd.DataFrame, arms: Mapping[str, Look]) -> list[Line2D]:
+    """Mark the trials without a score above the axes; returns what the legend says of them."""
+    place = {name: k - (len(arms) - 1) / 2 for k, name in enumerate(arms)}
+    handles = []
+    for outcome, marker in SCORELESS.items():
+        some = trials.loc[trials["outcome"] == outcome]
+        if some.empty:
+            continue
+        beside = some[RATE] * 10 ** (ASIDE * some["arm"].map(place))
+        colors = [arms[name].color for name in some["arm"]]
+        above = np.full(len(some), ABOVE)
+        ax.scatter(beside, above, transform=ax.get_xaxis_transform(), color=colors, marker=marker, clip_on=False)
+        handles.append(dot(INK, marker, f"{len(some)} {outcome}"))
+    return handles
 
 
 def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -109,7 +131,7 @@ def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     Raises:
         UserError: if there is no final run, or there are several tasks.
     """
-    runs = _phase(runs, "final")
+    runs = in_phase(one_task(runs), "final")
     grouped = runs.groupby("arm")
     means = pd.DataFrame({name: grouped[name].mean() for name in ("decay_rate", "decay_rate_init")})
     means = means.sort_values("decay_rate", na_position="first")
@@ -131,36 +153,5 @@ def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     mean_bar = Line2D(
         [], [], color=INK, marker="|", markersize=12, markeredgewidth=2, linestyle="none", label="mean after training"
     )
-    legend_below(ax, [_dot(SOLVED, "o", "one seed, after training"), mean_bar, initial], columns=2)
+    legend_below(ax, [dot(SOLVED, "o", "one seed, after training"), mean_bar, initial], columns=2)
     return ax
-
-
-def refuse_several_tasks(runs: pd.DataFrame) -> None:
-    """Refuse to draw on one axis what does not compare."""
-    tasks = sorted(runs["task"].unique())
-    if len(tasks) > 1:
-        raise UserError(
-            f"runs hold the tasks {', '.join(tasks)}, whose values do not compare: "
-            f"choose one, as in runs[runs.task == '{tasks[0]}']"
-        )
-
-
-def _phase(runs: pd.DataFrame, phase: str) -> pd.DataFrame:
-    """The runs of one phase, of a single task."""
-    refuse_several_tasks(runs)
-    chosen = runs.loc[runs["phase"] == phase]
-    if chosen.empty:
-        raise UserError(f"runs hold none of phase '{phase}': choose a sweep that has come so far")
-    return chosen
-
-
-def spans_decades(values: object) -> bool:
-    """Whether positive values lie so far apart that they need a log axis."""
-    finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
-    return bool(finite.size and finite.min() > 0 and np.log10(finite.max() / finite.min()) > LOG_SPAN)
-
-
-def _dot(color: str, marker: str, label: str) -> Line2D:
-    """A marker for the legend."""
-    return Line2D([], [], color=color, marker=marker, linestyle="none", label=label)

@@ -20,7 +20,7 @@ def gate_map(
 ) -> Axes:
     """Draw how far every gate is open at every time step, from 0, closed, to 1, open.
 
-    A gate has one row, or one a probed training step, the first one on top; hatched is what was not measured.
+    A gate has one row, or one a probed training step, the first one lowest; hatched is what was not measured.
 
     Args:
         probes: from `rnnlab.measure` or `rnnlab.load_probes`, with the probe `gates`.
@@ -48,7 +48,7 @@ def saturation_map(
 ) -> Axes:
     """Draw the share of saturated units of every non-linearity at every time step.
 
-    A non-linearity has one row, or one a probed training step, the first one on top; hatched is what was not measured.
+    A non-linearity has one row, or one a probed training step, the first one lowest; hatched is what was not measured.
 
     Args:
         probes: from `rnnlab.measure` or `rnnlab.load_probes`, with the probe `saturation`.
@@ -82,10 +82,10 @@ def _choose(
 
 
 def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) -> Axes:
-    """A block of rows a name, a row a training step, from 0 to 1."""
+    """A block of rows a name, the first name on top; in it a row a training step, upwards as in every heat map."""
     S, N, T = chosen.shape
     names = [str(name) for name in chosen[str(chosen.dims[1])].values]
-    values = chosen.values.swapaxes(0, 1).reshape(N * S, T)[::-1]  # the last row is the lowest
+    values = chosen.values[:, ::-1].swapaxes(0, 1).reshape(N * S, T)  # the first row is the lowest
     ax = ax or axes(7.2, 1.9 + max(0.3 * N, 0.17 * N * S))
     image = raster(ax, values, 0, 1)
     for border in range(1, N):
@@ -95,7 +95,7 @@ def _map(chosen: xr.DataArray, probes: xr.Dataset, title: str, ax: Axes | None) 
         rows, room = {"gate": "gate", "nonlinearity": "non-linearity"}[str(chosen.dims[1])], 4
     else:
         steps = [f"{step:,}" for step in train_steps(probes)]
-        ax.set_yticks(range(N * S), (steps * N)[::-1])
+        ax.set_yticks(range(N * S), steps * N)
         for place, name in enumerate(names[::-1]):
             middle = place * S + (S - 1) / 2
             ax.annotate(

@@ -1,7 +1,7 @@
 """Heat maps: where in time, and when in training, the gradient lives."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -67,37 +67,49 @@ def heatmap(
 
 
 def heatmaps(
-    profiles: Mapping[str, xr.Dataset], state: str = "h", layer: int = -1, direction: str = "forward"
+    profiles: Mapping[str, xr.Dataset],
+    state: str = "h",
+    layer: int = -1,
+    direction: str = "forward",
+    ax: Sequence[Axes] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw the heat maps of several arms in the same colours, three a row.
+    """Draw the heat maps of several arms in the same colours, three a row in a figure of their own.
 
     Args:
         profiles: gradient profile by name of the arm.
         state: which state, `h` or `c`.
         layer: index of the layer, -1 the last.
         direction: `forward` or `reverse`.
+        ax: where to draw, one axes for each profile.
 
     Returns:
         (n,) the axes, in the order of `profiles`. What lies outside the limits of the colours takes the end colour.
 
     Raises:
-        UserError: if there is no profile, or one has no such state, layer or direction.
+        UserError: if there is no profile, one has no such state, layer or direction, or axes are more or fewer.
     """
     if not profiles:
         raise UserError("profiles is empty: give at least one profile by name")
+    drawn = panels(len(profiles), COLUMNS, width=3.9, height=3.1) if ax is None else np.ravel(np.asarray(ax))
+    if len(drawn) != len(profiles):
+        raise UserError(f"ax has {len(drawn)} axes for {len(profiles)} profiles: give one for each")
     low, high = shared_limits([select(profile, state, layer, direction) for profile in profiles.values()])
-    drawn = panels(len(profiles), COLUMNS, width=3.9, height=3.1)
-    for ax, (arm, profile) in zip(drawn, profiles.items(), strict=True):
-        heatmap(profile, state, layer, direction, ax, low, high)
-        ax.set_title(arm, loc="left", fontsize=11)
+    for panel, (arm, profile) in zip(drawn, profiles.items(), strict=True):
+        heatmap(profile, state, layer, direction, panel, low, high)
+        panel.set_title(arm, loc="left", fontsize=11)
+    if ax is None:
+        _say_once(drawn, norm_label(state), f"colours from {low} to {high} in all panels")
+    return drawn
+
+
+def _say_once(drawn: np.ndarray, quantity: str, limits: str) -> None:
+    """Let the last colour bar of each row speak for all, and the title for the limits: the colours are the same."""
     canvas = figure_of(drawn[0])
     bars = [ax for ax in canvas.axes if ax not in drawn]  # one a panel, in their order
     for k, bar in enumerate(bars, start=1):
-        # The last of each row speaks for all, and the title for the limits: the colours are the same.
-        bar.set_ylabel("" if k % COLUMNS and k < len(bars) else norm_label(state))
-    limits = f"colours from {low} to {high} in all panels".replace("-", "\N{MINUS SIGN}")
-    canvas.suptitle(f"Total gradient norm over time and training, {limits}", x=0.01, ha="left", fontsize=12)
-    return drawn
+        bar.set_ylabel("" if k % COLUMNS and k < len(bars) else quantity)
+    title = f"Total gradient norm over time and training, {limits}".replace("-", "\N{MINUS SIGN}")
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=12)
 
 
 def shared_limits(profiles: list[xr.Dataset]) -> tuple[int, int]:

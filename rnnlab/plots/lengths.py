@@ -4,25 +4,31 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from rnnlab.plots.runs import in_phase
 from rnnlab.plots.style import axes, dress, legend_below, looks
+from rnnlab.report.success import success_table
 
 ASIDE = 0.012
 """Decades between the points of neighbouring arms, so that equal ones stay visible."""
 
 
-def success_by_length(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the share of runs that solve a task against its length, one line per arm, with intervals.
+def success_by_length(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the share of fresh runs that solve a task against its length, one line per arm, with 95% intervals.
 
     Points of different arms at one length stand slightly beside each other.
 
     Args:
-        table: lengths of one kind of task; columns arm, length (time steps), solved, low, high (share of runs and the
-            bounds of its interval), as `rnnlab.report.success.success_table` gives them.
+        runs: runs of one kind of task, from `rnnlab.load_sweep`.
         ax: where to draw.
 
     Returns:
-        The axes.
+        The axes; numbers are those of `rnnlab.report.success.success_table`.
+
+    Raises:
+        UserError: if there is no final run, or there are several kinds of tasks, whose lengths do not compare.
     """
+    in_phase(runs, "final")
+    table = success_table(runs)
     ax = ax or axes(7.2, 4.4)
     arms = looks(sorted(table["arm"].unique()))
     for place, (name, look) in enumerate(arms.items()):

@@ -19,7 +19,7 @@ WINDOWS = 20
 
 @probe("full", cost="E T S³")
 def jacobian_product(trace: "Trace") -> "dict[str, xr.DataArray]":
-    """Singular values of J_T J_{T-1} … J_{T-n+1}, the Jacobian of the last state in the one n steps before.
+    """Singular values of J_{T-1} J_{T-2} … J_{T-n}, the Jacobian of the last state in the one n steps before.
 
     The product is rescaled at every step, in float64, so that it neither underflows nor overflows; what is lost is
     what is tiny beside the largest: singular values below its rounding error are NaN, as are windows longer than an

@@ -3,9 +3,12 @@
 import math
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
+from mlflow import MlflowClient
 from mlflow.entities import Metric
+from PIL import Image
 
 from rnnlab.report.analysis import Analysis
 from rnnlab.sweep.definition import SweepDefinition
@@ -13,6 +16,10 @@ from rnnlab.sweep.numbers import interval, number
 from rnnlab.sweep.overview import NOTE, overview_run, reading
 from rnnlab.tracking.store import connect, experiment_id, explained
 
+PICTURES = {"forest": "Score by arm", "heatmaps": "Gradient norm over time and training"}
+"""Figures of the report that descriptions show, by the first part of their names."""
+WIDTH = 680
+"""Pixels: the dashboard shows pictures as large as they are, and wider ones push the rest of the page out of sight."""
 AVERAGES = {"solved": "solved_fraction", "diverged": "diverged_fraction", "decay_rate": "decay_rate"}
 """Metrics of an arm's run by the column of the ablation table that they repeat; its score is there since it ended."""
 
@@ -36,11 +43,12 @@ def present(definition: SweepDefinition, analysis: Analysis, report: Path, uri: 
         client.log_artifacts(run_id, str(report))
         tables = []
         for label, rows in analysis.ablation.groupby("task", sort=False):
-            tables.append(f"**{label}**\n\n{_table(rows)}")
+            pictures = _pictures(client, run_id, report / "figures", str(label))
+            tables.append(_paragraphs(f"**{label}**", _table(rows), pictures))
             for row in rows.to_dict("records"):
                 parent = parents.loc[(label, row["arm"])]
                 arm = f"This is arm **{row['arm']}** on **{label}**."
-                client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, _table(rows), page))
+                client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, _table(rows), pictures, page))
                 _log_once(uri, parent, {metric: row[column] for metric, column in AVERAGES.items()})
         whole = _paragraphs(definition.question, *tables, page, reading(experiment))
         client.set_tag(run_id, NOTE, whole)
@@ -67,6 +75,20 @@ def _table(rows: pd.DataFrame) -> str:
     return "\n".join(
         [*lines, "", "Decay in decades a time step: 0 keeps the gradient alive, -0.3 halves it every step."]
     )
+
+
+def _pictures(client: MlflowClient, run_id: str, figures: Path, label: str) -> str:
+    """Keep small copies of the telling figures of one task beside the report, and show them in Markdown."""
+    shown = []
+    for name, title in PICTURES.items():
+        file = f"{name}-{label}.png"
+        if (figures / file).is_file():
+            with Image.open(figures / file) as figure:
+                figure.thumbnail((WIDTH, figure.height), Image.Resampling.LANCZOS)
+                client.log_image(run_id, figure, f"pictures/{file}")
+            # Relative to the dashboard, whatever its address.
+            shown.append(f"![{title}](get-artifact?path={quote(f'pictures/{file}')}&run_uuid={run_id})")
+    return _paragraphs(*shown)
 
 
 def _log_once(uri: str, run_id: str, values: dict[str, float]) -> None:

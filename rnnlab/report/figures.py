@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
@@ -14,7 +13,7 @@ from rnnlab.plots import evidence
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.report.health import EARLY, MEASURES
-from rnnlab.report.statistics import has_result, scored, search_trials, solve_table
+from rnnlab.report.statistics import has_result, scored, solve_table
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 
@@ -57,10 +56,10 @@ def task_figures(
         f"forest-{task.label}",
         f"{task.score_name} by arm",
         "Means over the fresh seeds with 95% bootstrap intervals; lines mark the trivial baseline and the criterion.",
-        plots.ablation_forest(rows, task.score_name),
+        plots.ablation_forest(runs),
     )
-    yield from _solving(rows, runs, task)
-    yield from _wins(rows, contests, task)
+    yield from _solving(runs, task)
+    yield from _wins(runs, contests, task)
     profiles = first_profiles(rows, runs, uri)
     if profiles:
         yield from _lags(profiles, task)
@@ -71,9 +70,10 @@ def task_figures(
         yield Figure(
             f"learning-rate-{task.label}",
             "Learning-rate sensitivity",
-            "Every search trial, by the mean over its seeds; these trials chose the learning rate and are no results. "
-            "Where more than the learning rate is searched, neighbouring trials differ in that too.",
-            plots.lr_sensitivity(search_trials(runs)),
+            "Every search trial, by the mean over its seeds, or marked above where it has no score; these trials chose "
+            "the learning rate and are no results. Where more than the learning rate is searched, neighbouring trials "
+            "differ in that too.",
+            plots.lr_sensitivity(runs),
         )
 
 
@@ -122,30 +122,27 @@ def shared_steps(profiles: Mapping[str, xr.Dataset]) -> list[int]:
     return sorted(set.intersection(*recorded))
 
 
-def _solving(rows: pd.DataFrame, runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
+def _solving(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
     """When the arms solve the task, if any run does."""
-    order = {arm: place for place, arm in enumerate(rows["arm"])}
-    table = solve_table(runs).sort_values("arm", key=lambda arms: arms.map(order), kind="stable")
-    if (table["solved"] > 0).to_numpy().any():
+    if (solve_table(runs)["solved"] > 0).to_numpy().any():
         yield Figure(
             f"solve-{task.label}",
             "Share of runs that have solved the task, over training",
             "Kaplan-Meier estimate over the fresh seeds; runs that diverged or failed stay unsolved to the end. "
             f"Shaded, where at most {evidence.BANDS} arms solve it: 95% intervals.",
-            evidence.solve_curves(table, float(np.nanmax(rows["updates"]))),
+            plots.solve_curves(runs),
         )
 
 
-def _wins(rows: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Figure]:
+def _wins(runs: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Figure]:
     """Which arm beats which, where there are more than two."""
-    arms = [arm for arm in rows["arm"] if arm in {*contests["arm"], *contests["other"]}]
-    if len(arms) > 2:
+    if len({*contests["arm"], *contests["other"]}) > 2:
         yield Figure(
             f"wins-{task.label}",
             "Chance that one arm beats another",
             f"Over the fresh seeds, ties counting half; a star marks a difference at the {SIGNIFICANT:.0%} level after "
             f"Holm's correction for all {len(contests)} pairs.",
-            evidence.win_matrix(contests, arms, SIGNIFICANT),
+            plots.win_matrix(runs),
         )
 
 
@@ -159,7 +156,7 @@ def _health(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
     canvas.clear()
     panels = canvas.subplots(1, len(measured), sharey=True, squeeze=False).ravel()
     for ax, name in zip(panels, measured, strict=True):
-        evidence.health_scatter(counted, name, ax)
+        plots.health_scatter(counted, name, ax)
         ax.set_title("", loc="left")
     for ax in panels[1:]:
         ax.set_ylabel("")

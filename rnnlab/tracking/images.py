@@ -55,7 +55,7 @@ def picture(profile: xr.Dataset, row: int) -> Image.Image:
     image = Image.new("RGB", SIZE, "white")
     image.paste(_bars(relative[row]), (LEFT, BARS[0]))
     image.paste(_map(np.where(np.arange(len(relative))[:, None] <= row, relative, np.nan)), (LEFT, MAP[0]))
-    _letter(image, int(profile["train_step"].values[row]), relative.shape[1])
+    _letter(image, int(profile["train_step"].values[row]), profile["time"].values)
     return image
 
 
@@ -90,7 +90,7 @@ def _map(decades: np.ndarray) -> Image.Image:
     return Image.fromarray(_colors(decades[::-1])).resize((RIGHT - LEFT, MAP[1] - MAP[0]), Image.Resampling.NEAREST)
 
 
-def _letter(image: Image.Image, step: int, T: int) -> None:
+def _letter(image: Image.Image, step: int, time: np.ndarray) -> None:
     """Say what is seen, and write the axes."""
     pen = ImageDraw.Draw(image)
     font, small = ImageFont.load_default(FONT), ImageFont.load_default(FONT - 4)
@@ -103,5 +103,5 @@ def _letter(image: Image.Image, step: int, T: int) -> None:
     for top, bottom in (BARS, MAP):
         pen.rectangle((LEFT, top, RIGHT, bottom), outline=FAINT)
     pen.text((LEFT, MAP[0] - 5), "training so far, upwards", INK, small, anchor="ls")
-    pen.text((LEFT, MAP[1] + 6), "time step 1", INK, font)
-    pen.text((RIGHT, MAP[1] + 6), str(T), INK, font, anchor="ra")
+    pen.text((LEFT, MAP[1] + 6), f"time step {time[0]}", INK, font)
+    pen.text((RIGHT, MAP[1] + 6), str(time[-1]), INK, font, anchor="ra")

@@ -50,7 +50,8 @@ def saved_views(contents: Contents) -> dict[str, str]:
     curves = [_line(f"val/{score}") for score in scores] + [_line("grad/decay_rate")]
     alike = len(scores) == 1  # scores of several names would share an axis in the charts that relate them to something
     relation, parallel = [_relation()] * alike, [_parallel([*keys, *contents.searched])] * alike
-    pictures = _chart("IMAGE", "pictures", imageKeys=[KEY])
+    # Parameters beside a picture would make its cell as wide as their text, and the first picture fill the page.
+    pictures = _chart("IMAGE", "pictures", imageKeys=[KEY], step=0, showRunParams=False)
     identity, searched = ([f"params.`{name}`" for name in names] for names in (keys, contents.searched))
     numbers = [f"metrics.`{name}`" for name in RESULTS]
     # The mean of half-lives says nothing: one seed whose gradient hardly decays has thousands of steps.

@@ -13,6 +13,7 @@ import xarray as xr
 from drawn import LONG, profile, rows
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from rows import run
 
 import rnnlab
 from rnnlab import plots
@@ -37,16 +38,15 @@ def test_drawing_leaves_the_global_style_alone():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+ARMS = {
+    "a": {"score": 0.2, "decay_rate": -0.2},
+    LONG: {"score": 0.001, "decay_rate": -0.1, "outcome": "solved", "steps_to_solve": 5.0},
+}
+ENDS = "finished", "pruned"
 RUNS = pd.DataFrame(
-    {
-        "task": "adding-30", "score_name": "mse", "arm": ["a", LONG] * 2, "phase": ["search"] * 2 + ["final"] * 2,
-        "score": [0.1, 0.2] * 2, "diverged": [True, False] * 2, "decay_rate": -0.1, "decay_rate_init": -0.2,
-        "param.optimizer.lr": 0.1,
-    }
-)  # fmt: skip
-SOLVING = pd.DataFrame({"arm": ["a", LONG], "step": 5, "solved": [1.0, 0.0], "low": 0.0, "high": 1.0})
-CONTESTS = pd.DataFrame({"arm": ["a"], "other": [LONG], "probability": 0.9, "p_all": 0.01})
-LENGTHS = pd.DataFrame({"arm": ["a", LONG], "length": [10, 20], "solved": 0.5, "low": 0.2, "high": 0.8})
+    [run(arm=arm, seed=seed, **fields) for arm, fields in ARMS.items() for seed in (1, 2)]
+    + [run(arm=arm, phase="search", trial=k, outcome=end) for arm in ARMS for k, end in enumerate(ENDS)]
+)
 GRU = rnnlab.GRU(2, 6)
 with rnnlab.trace(GRU) as tape:
     GRU(torch.randn(12, 4, 2))[0][-1].sum().backward()
@@ -59,9 +59,8 @@ BIAS = xr.Dataset(
     },
     {"window": [1, 5], "parameter": ["all"]},
 )
-TABLE = pd.DataFrame({"arm": ["a", LONG], "score": 0.1, "low": 0.0, "high": 0.2, "baseline": 0.5, "solved_at": 0.01})
 EVERY: dict[Callable[..., Axes], tuple] = {
-    plots.ablation_forest: (TABLE,),
+    plots.ablation_forest: (RUNS,),
     plots.bias_by_window: (BIAS,),
     plots.compare_lags: ({"a": profile(), LONG: profile()},),
     plots.decay_by_arm: (RUNS,),
@@ -75,15 +74,15 @@ EVERY: dict[Callable[..., Axes], tuple] = {
     plots.lr_sensitivity: (RUNS,),
     plots.ridges: (profile(),),
     plots.saturation_map: (PROBES,),
-    plots.solve_curves: (SOLVING, 9),
+    plots.solve_curves: (RUNS,),
     plots.spectrum: (GRU,),
-    plots.success_by_length: (LENGTHS,),
+    plots.success_by_length: (RUNS,),
     plots.trajectories: (STATES,),
-    plots.win_matrix: (CONTESTS, ["a", LONG], 0.05),
+    plots.win_matrix: (RUNS,),
 }
 
 
-def test_every_figure_is_here_or_opens_several_axes_itself():
+def test_every_figure_is_here_or_takes_several_axes():
     assert {draw.__name__ for draw in EVERY} | {"heatmaps", "save"} == set(plots.__all__)
 
 

@@ -1,15 +1,21 @@
 """Figures of evidence show the numbers they are given, arm by arm."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
-from drawn import LONG, legend
+from drawn import LONG, legend, pixels
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
+from rows import run
 
 from rnnlab.errors import UserError
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
+
+BUDGET: dict[str, Any] = {"param.training.steps": 30}
 
 
 def xy(line: Line2D) -> list[list[float]]:
@@ -22,14 +28,19 @@ def drawn_in_legend(ax: Axes) -> list[Line2D]:
     return [line for line in shown.legend_handles if isinstance(line, Line2D)]
 
 
-def staircase(arm: str, *points: tuple[float, float]) -> pd.DataFrame:
-    steps, solved = zip((0.0, 0.0), *points, strict=True)
-    return pd.DataFrame({"arm": arm, "step": steps, "solved": solved}).assign(low=0.0, high=1.0)
+def solving(arm: str, *steps: float) -> list[dict]:
+    """Fresh runs of 30 updates that solve the task at these steps, NaN never."""
+    return [
+        run(arm=arm, seed=seed, steps_to_solve=step, outcome="finished" if math.isnan(step) else "solved", **BUDGET)
+        for seed, step in enumerate(steps)
+    ]
 
 
-def contests() -> pd.DataFrame:
-    rows = [("a", LONG, 0.9, 0.01), ("c", "a", 0.25, 0.2), (LONG, "c", 0.5, 1.0)]
-    return pd.DataFrame(rows, columns=["arm", "other", "probability", "p_all"])
+def scores(**arms: list[float]) -> pd.DataFrame:
+    named = {LONG if arm == "long" else arm: values for arm, values in arms.items()}
+    return pd.DataFrame(
+        [run(arm=arm, seed=seed, score=score) for arm, values in named.items() for seed, score in enumerate(values)]
+    )
 
 
 def runs() -> pd.DataFrame:
@@ -38,29 +49,34 @@ def runs() -> pd.DataFrame:
 
 
 def test_a_staircase_holds_each_share_until_the_next_and_the_last_to_the_end():
-    mixed = pd.concat([staircase("b", (10, 0.5), (20, 1.0)).iloc[::-1], staircase("a"), staircase("c", (5, 0.25))])
-    ax = solve_curves(mixed, 30)
+    nan = math.nan
+    ax = solve_curves(pd.DataFrame(solving("c", 5, nan, nan, nan) + solving("a", nan) + solving("b", 20, 10)))
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert xy(lines["b"]) == [[0, 0], [10, 0.5], [20, 1], [30, 1]] and xy(lines["c"]) == [[0, 0], [5, 0.25], [30, 0.25]]
     assert {line.get_drawstyle() for line in lines.values()} == {"steps-post"}
-    assert sorted(legend(ax)) == ["b", "c", "never: a"]
+    assert legend(ax) == ["b", "c", "never: a"]
 
 
 def test_intervals_are_shaded_only_where_they_do_not_hide_one_another():
-    few, many = ([staircase(arm, (5, 0.5)) for arm in "abcdefg"[:n]] for n in (4, 5))
-    assert len(solve_curves(pd.concat(few), 9).collections) == 4
-    assert len(solve_curves(pd.concat(many), 9).collections) == 0
+    few, many = (pd.DataFrame([row for arm in "abcdefg"[:n] for row in solving(arm, 5)]) for n in (4, 5))
+    assert len(solve_curves(few).collections) == 4
+    assert len(solve_curves(many).collections) == 0
 
 
 def test_the_matrix_shows_every_chance_from_both_sides_and_stars_what_is_clear():
-    ax = win_matrix(contests(), ["a", LONG, "c"], 0.05)
+    ax = win_matrix(scores(a=[0.1] * 9, long=[0.2] * 9, c=[0.05, 0.15] * 4 + [0.05]))
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["c", "a", LONG]  # by their mean
     shown = {text.get_position(): text.get_text() for text in ax.texts}
-    a, long, c = range(3)
+    c, a, long = range(3)
     assert shown == {  # by column and row
-        (long, a): "0.90*", (a, long): "0.10*", (a, c): "0.25", (c, a): "0.75", (c, long): "0.50", (long, c): "0.50"
+        (a, c): "0.56", (c, a): "0.44", (long, c): "1.00*", (c, long): "0.00*", (long, a): "1.00*", (a, long): "0.00*"
     }  # fmt: skip
-    pixels = np.ma.filled(np.ma.asarray(ax.images[0].get_array()), np.nan)
-    np.testing.assert_allclose(pixels, [[np.nan, 0.9, 0.75], [0.1, np.nan, 0.5], [0.25, 0.5, np.nan]])
+    np.testing.assert_allclose(pixels(ax.images[0]), [[np.nan, 5 / 9, 1], [4 / 9, np.nan, 1], [0, 0, np.nan]])
+
+
+def test_one_arm_alone_beats_nobody():
+    with pytest.raises(UserError, match="fewer than two arms with a final result"):
+        win_matrix(scores(a=[0.1, 0.2]))
 
 
 def test_every_run_is_a_point_hollow_in_the_search_and_filled_after_it():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from drawn import S, color_bar, legend, pixels, profile, rows
+from matplotlib.figure import Figure
 
 from rnnlab import plots
 from rnnlab.errors import UserError
@@ -58,6 +59,19 @@ def test_heatmaps_of_several_arms_share_their_colours_and_say_so():
     assert "−12 to 0" in drawn[0].figure.get_suptitle()
     assert ["colours" in color_bar(ax).ax.get_ylabel() for ax in drawn] == [False] * 3  # the title speaks for all
     assert [color_bar(ax).extend for ax in drawn] == ["neither", "min", "neither"]
+
+
+def test_heatmaps_are_drawn_on_given_axes_each_of_which_states_the_shared_limits():
+    arms = {"slow": profile(-0.05), "fast": profile(-0.2)}
+    figure = Figure()
+    figure.suptitle("of somebody else")
+    given = figure.subplots(2, 2)
+    drawn = plots.heatmaps(arms, ax=given[0])
+    assert list(drawn) == list(given[0]) and [ax.get_title(loc="left") for ax in drawn] == list(arms)
+    assert not given[1, 0].images and figure.get_suptitle() == "of somebody else"
+    assert ["colours from −10 to 0" in color_bar(ax).ax.get_ylabel() for ax in drawn] == [True, True]
+    with pytest.raises(UserError, match="ax has 4 axes for 2 profiles: give one for each"):
+        plots.heatmaps(arms, ax=given)
 
 
 def test_one_arm_that_explodes_does_not_leave_the_others_in_the_colour_of_the_floor():

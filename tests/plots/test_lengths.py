@@ -38,7 +38,7 @@ def test_fresh_runs_that_ended_are_counted_and_failed_ones_do_not_solve():
 
 def test_shares_and_bounds_are_drawn_over_the_logarithm_of_the_length():
     table = success_table(RUNS)
-    ax = plots.success_by_length(table)
+    ax = plots.success_by_length(RUNS)
     assert ax.get_xscale() == "log" and legend(ax) == ["a", "b"]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["10", "100"]
     bars = [collection for collection in ax.collections if isinstance(collection, LineCollection)]
@@ -53,4 +53,4 @@ def test_shares_and_bounds_are_drawn_over_the_logarithm_of_the_length():
 def test_lengths_of_different_tasks_are_refused():
     both = pd.DataFrame([run("a", 10, 0, "solved"), run("a", 10, 0, "solved", kind="copying")])
     with pytest.raises(UserError, match=r"kinds adding, copying, whose lengths do not compare"):
-        success_table(both)
+        plots.success_by_length(both)

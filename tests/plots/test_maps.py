@@ -34,15 +34,15 @@ def probed(once: xr.Dataset) -> xr.Dataset:
     ("draw", "quantity", "dim"),
     [(plots.gate_map, "gate_mean", "gate"), (plots.saturation_map, "saturated_fraction", "nonlinearity")],
 )
-def test_every_name_has_a_block_of_rows_the_first_training_step_on_top(draw, quantity, dim, once, probed):
+def test_every_name_has_a_block_of_rows_and_training_runs_upwards_in_each(draw, quantity, dim, once, probed):
     single, several = draw(once), draw(probed)
     names = once[quantity][dim].values.tolist()
     shown = once[quantity].isel(layer=-1, direction=0).transpose(dim, "time").values
     np.testing.assert_array_equal(pixels(single.images[0])[::-1], shown)
     assert rows(single) == names
     trained = probed[quantity].isel(layer=-1, direction=0).transpose(dim, "step", "time").values
-    np.testing.assert_array_equal(pixels(several.images[0])[::-1], trained.reshape(-1, T))
-    assert rows(several) == ["0", "10", "1,000"] * len(names)
+    np.testing.assert_array_equal(pixels(several.images[0])[::-1], trained[:, ::-1].reshape(-1, T))
+    assert rows(several) == ["1,000", "10", "0"] * len(names)
     assert [text.get_text() for text in several.texts][::-1] == names
     assert single.images[0].get_clim() == several.images[0].get_clim() == (0, 1)
 

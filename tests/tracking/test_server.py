@@ -1,7 +1,9 @@
 """A tracking server over http gives what a local store gives, and its dashboard shows it in a real browser."""
 
 import json
+import re
 import shutil
+import urllib.request
 from collections.abc import Iterator
 
 import pandas as pd
@@ -69,8 +71,17 @@ def test_the_report_lies_where_the_descriptions_say(server):
     notes = [parent.data.tags["mlflow.note.content"] for parent in parents]
     notes.append(client.get_experiment(experiment).tags["mlflow.note.content"])
     assert len(notes) == 3 and all(link in note and "| tanh |" in note and "| lstm |" in note for note in notes)
-    order = ["Does <b>anything</b> help?", "| tanh |", link]
+    order = [
+        "Does <b>anything</b> help?",
+        "| tanh |",
+        "![Score by arm](",
+        "![Gradient norm over time and training](",
+        link,
+    ]
     assert all(sorted(order, key=note.index) == order and note.startswith(order[0]) for note in notes)
+    for address in {address for note in notes for address in re.findall(r"!\[[^]]*\]\(([^)]+)\)", note)}:
+        with urllib.request.urlopen(f"{server}/{address}") as picture:
+            assert picture.read().startswith(b"\x89PNG")
     for parent in parents:
         assert parent.data.params == {"task": "adding-8", "arm": parent.data.tags["rnnlab.arm"]}
         assert {"solved", "diverged", "decay_rate"} <= set(parent.data.metrics)
@@ -108,4 +119,16 @@ def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(ser
     seen: list[str] = []
     with Browser(paths) as browser:
         tour(browser, server, "small", "lstm", seen.append)
-    assert seen == ["arms", "runs", "charts", "parallel", "run", "slider", "heatmap", "parent", "report", "compare"]
+    assert seen == [
+        "arms",
+        "runs",
+        "charts",
+        "parallel",
+        "pictures",
+        "run",
+        "slider",
+        "heatmap",
+        "parent",
+        "report",
+        "compare",
+    ]

@@ -52,6 +52,11 @@ def test_curves_are_not_smoothed():
     assert {chart["lineSmoothness"] for chart in charts(KINDS, "LINE")} == {0}
 
 
+def test_pictures_stand_side_by_side_and_show_the_step_that_every_run_has():
+    (card,) = charts(ONE, "IMAGE")
+    assert card["showRunParams"] is False and card["step"] == 0
+
+
 def test_half_lives_are_not_averaged():
     shown = states(ONE)
     assert "metrics.`half_life`" in shown["runs"]["selectedColumns"]
