@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rnnlab.plots.runs import dot, in_phase, one_task, spans_decades
+from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
 from rnnlab.plots.style import FAINT, INK, Look, axes, dress, legend_below, looks
 from rnnlab.report.statistics import ablation_table, search_trials
 
@@ -121,6 +121,8 @@ def _scoreless(ax: Axes, trials: pd.DataFrame, arms: Mapping[str, Look]) -> list
 def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Draw the decay rate of every final run and its mean per arm, the slowest decay on top.
 
+    The legend counts the runs whose gradient decays at no measurable rate.
+
     Args:
         runs: runs of one task, from `rnnlab.load_sweep`.
         ax: where to draw.
@@ -153,5 +155,6 @@ def decay_by_arm(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     mean_bar = Line2D(
         [], [], color=INK, marker="|", markersize=12, markeredgewidth=2, linestyle="none", label="mean after training"
     )
-    legend_below(ax, [dot(SOLVED, "o", "one seed, after training"), mean_bar, initial], columns=2)
+    seed = dot(SOLVED, "o", "one seed, after training")
+    legend_below(ax, [seed, mean_bar, initial, *not_drawn(runs, "decay_rate")], columns=2)
     return ax

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rnnlab.errors import UserError
-from rnnlab.plots.runs import dot, in_phase, one_task, spans_decades
+from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
 from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
 from rnnlab.report.comparisons import SIGNIFICANT
 from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
@@ -102,6 +102,8 @@ def win_matrix(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def health_scatter(runs: pd.DataFrame, measure: str = "decay_rate_init", ax: Axes | None = None) -> Axes:
     """Draw the score of every run against how its gradient decays, search trials hollow and final runs filled.
 
+    The legend counts the runs that lack one of the two, as those that were pruned or diverged do.
+
     Args:
         runs: runs of one task; columns arm, phase, score, score_name and the measure.
         measure: decay_rate_init or decay_rate_early.
@@ -132,5 +134,5 @@ def health_scatter(runs: pd.DataFrame, measure: str = "decay_rate_init", ax: Axe
         Line2D([], [], color=INK, marker="o", markerfacecolor=face, linestyle="none", label=label)
         for face, label in (("none", "hollow: search"), (INK, "filled: fresh seeds"))
     ]
-    legend_below(ax, handles, columns=3)
+    legend_below(ax, [*handles, *not_drawn(runs, measure, "score")], columns=3)
     return ax

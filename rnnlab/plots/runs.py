@@ -44,6 +44,13 @@ def spans_decades(values: object) -> bool:
     return bool(finite.size and finite.min() > 0 and np.log10(finite.max() / finite.min()) > LOG_SPAN)
 
 
+def not_drawn(runs: pd.DataFrame, *columns: str) -> list[Line2D]:
+    """What the legend says of runs that lack a number to be drawn by; nothing where none does."""
+    count = int((~np.isfinite(runs[list(columns)].to_numpy(float)).all(axis=1)).sum())
+    label = f"not drawn: {count} of {len(runs)} runs, without a number"
+    return [Line2D([], [], linestyle="none", label=label)] if count else []
+
+
 def dot(color: str, marker: str, label: str) -> Line2D:
     """A marker for the legend."""
     return Line2D([], [], color=color, marker=marker, linestyle="none", label=label)

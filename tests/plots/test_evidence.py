@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from rows import run
 
 from rnnlab.errors import UserError
+from rnnlab.plots.arms import decay_by_arm
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
 
 BUDGET: dict[str, Any] = {"param.training.steps": 30}
@@ -95,3 +96,18 @@ def test_scores_of_several_tasks_are_not_drawn_on_one_axis():
     several = pd.concat([runs(), runs().assign(task="copying-20")])
     with pytest.raises(UserError, match="adding-30, copying-20, whose values do not compare: choose one"):
         health_scatter(several)
+
+
+@pytest.mark.parametrize(("draw", "without"), [(health_scatter, 3), (decay_by_arm, 1)])
+def test_runs_without_a_number_are_counted_where_they_are_not_drawn(draw, without: int):
+    frame = pd.DataFrame(
+        [
+            run(seed=0),
+            run(seed=1, score=math.nan, outcome="diverged"),
+            run(seed=2, decay_rate=math.nan, decay_rate_init=math.nan),
+            run(seed=3, phase="search", score=math.nan, outcome="pruned"),
+        ]
+    )
+    of = len(frame) if draw is health_scatter else 3
+    assert legend(draw(frame))[-1] == f"not drawn: {without} of {of} runs, without a number"
+    assert not any("not drawn" in label for label in legend(draw(frame[:1])))
