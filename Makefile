@@ -25,7 +25,7 @@ sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml
 test: .venv/.installed  ## run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-chaos: .venv/.installed  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about half an hour)
+chaos: .venv/.installed  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about 40 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 lint: .venv/.installed  ## check style and types
