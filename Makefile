@@ -13,7 +13,7 @@ help:  ## show this list
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11: run make PYTHON=python3.11" >&2; exit 2; }
-	@echo "Setting up .venv (once, about a minute)"
+	@echo "Setting up .venv (once, a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt torch==2.13.0 --editable '.[cluster,dev,notebooks,docs]'

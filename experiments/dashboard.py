@@ -186,7 +186,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.wait(f"//*[starts-with(text(), 'Group: ') and contains(text(), '{arm}')]")
     keep("arms")
     _choose_view(browser, "Runs: every fresh seed")
-    browser.see(f"{arm} final 0")
+    browser.wait(_run(arm))
     keep("runs")
     runs = [
         link.get_attribute("href") for link in browser.driver.find_elements(By.XPATH, "//a[contains(., ' final 0')]")
@@ -200,7 +200,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.wait("//*[contains(text(), 'Where the gradient goes')]")  # the dashboard fills a card when it is seen
     browser.picture("(//*[normalize-space(text())='grad/profile']/following::img)[2]")
     keep("pictures")
-    browser.click_at(f"//a[normalize-space(.)='{arm} final 0']")
+    browser.click_at(_run(arm))
     browser.see("About this run")
     keep("run")
     browser.click_at(_tab("Model metrics"))
@@ -245,6 +245,11 @@ def _slide_to_the_end(browser: Browser) -> None:
         slider.send_keys(Keys.ARROW_RIGHT)
         time.sleep(0.5)
         slider = browser.wait("//*[@role='slider']")
+
+
+def _run(arm: str) -> str:
+    """Link to an arm's first final run; in a sweep of several tasks its name begins with the task."""
+    return f"//a[contains(concat(' ', normalize-space(.), '.'), {_quoted(f' {arm} final 0.')})]"
 
 
 def _tab(name: str) -> str:

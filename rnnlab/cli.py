@@ -21,6 +21,7 @@ TrackingUri = Annotated[
 ]
 
 REPORTS = Path("runs/reports")
+NOTEBOOK = Path("analysis/02_mitigations.ipynb")
 
 app = typer.Typer(
     add_completion=False,
@@ -89,7 +90,7 @@ def sweep(
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
-    _track(tracking_uri)
+    there = _track(tracking_uri)
     output = Output(quiet, json)
     state = run_sweep(
         definition,
@@ -104,9 +105,11 @@ def sweep(
     delivered = state.complete and not state.undelivered
     report = write_report(state.name, REPORTS / state.name) if delivered else None
     if report and output.plain:
-        typer.echo(f"\nReport     {report}\nDashboard  rnnlab ui\nNotebook   analysis/02_mitigations.ipynb")
+        _say_where(state.name, str(report), there)
     for failure in state.failures if quiet else []:
         typer.echo(f"failed: {failure}", err=True)
+    if quiet and state.complete and state.undelivered:
+        typer.echo(f"not in MLflow yet, left on disk: {state.undelivered} runs; start the sweep again", err=True)
     output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))
     raise typer.Exit(state.exit_code)
 
@@ -194,10 +197,26 @@ def _for_people(option: str | bool, quiet: bool, json: bool) -> None:
         raise UserError(f"{option} shows text alone: leave out {'--json' if json else '--quiet'}")
 
 
-def _track(uri: str | None) -> None:
-    """Make a store the one that everything in this process writes to, and everything that it starts."""
+def _track(uri: str | None) -> bool:
+    """Make a store the one that everything in this process writes to, and everything that it starts.
+
+    Returns:
+        Whether later commands have to be told of it.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     if uri:
         os.environ["MLFLOW_TRACKING_URI"] = uri
+    return uri is not None and uri != before
+
+
+def _say_where(name: str, report: str, elsewhere: bool) -> None:
+    """Say where to look at a complete sweep."""
+    from rnnlab.tracking.store import shown, tracking_uri
+
+    variable = f"MLFLOW_TRACKING_URI={shown(tracking_uri())} " if elsewhere else ""
+    typer.echo(f"\nReport     {report}\nDashboard  {variable}rnnlab ui")
+    if NOTEBOOK.exists():  # it comes with a clone
+        typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} jupyter lab {NOTEBOOK}")
 
 
 def main() -> None:

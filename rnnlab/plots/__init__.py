@@ -7,15 +7,15 @@ takes and returns several, one a panel. In a notebook, `rnnlab.plots.heatmap(pro
 
 from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
 from rnnlab.plots.bias import bias_by_window
+from rnnlab.plots.eigen import spectrum
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
 from rnnlab.plots.flow import gradient_flow
 from rnnlab.plots.gates import gate_map, saturation_map
-from rnnlab.plots.heatmaps import heatmap, heatmaps
+from rnnlab.plots.heat import heatmap, heatmaps
 from rnnlab.plots.lag import compare_lags, lag_plot
 from rnnlab.plots.lengths import success_by_length
-from rnnlab.plots.ridges import ridges
+from rnnlab.plots.ridge import ridges
 from rnnlab.plots.seeds import lag_over_seeds
-from rnnlab.plots.spectrum import spectrum
 from rnnlab.plots.states import embeddings, trajectories
 from rnnlab.plots.style import save
 

@@ -14,8 +14,10 @@ def one_task(runs: pd.DataFrame) -> pd.DataFrame:
     """The same runs; refuses to draw on one axis what does not compare.
 
     Raises:
-        UserError: if there are several tasks.
+        UserError: if there are several tasks, or no runs.
     """
+    if runs.empty:
+        raise UserError("runs is empty: give at least one row of rnnlab.load_sweep")
     tasks = sorted(runs["task"].unique())
     if len(tasks) > 1:
         raise UserError(

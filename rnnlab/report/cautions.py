@@ -31,7 +31,7 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
     """
     found = [
         _unfinished(table, definition),
-        _cases(table, "failed", "Final runs that failed, which count with the score of the trivial baseline"),
+        _cases(table, "failed", "Final runs that failed, which count with the worst score of the task"),
         _cases(table, "search_failed", "Search trials that failed"),
         _cases(table, "diverged", "Final runs that diverged"),
         _cases(table, "search_diverged", "Search trials that diverged"),

@@ -13,13 +13,15 @@ from PIL import Image
 from rnnlab.report.analysis import Analysis
 from rnnlab.sweep.definition import SweepDefinition
 from rnnlab.sweep.numbers import interval, number
-from rnnlab.sweep.overview import NOTE, overview_run, reading
+from rnnlab.sweep.overview import NOTE, headline, overview_run, reading
 from rnnlab.tracking.store import connect, experiment_id, explained
 
 PICTURES = {"forest": "Score by arm", "heatmaps": "Gradient norm over time and training"}
 """Figures of the report that descriptions show, by the first part of their names."""
 WIDTH = 680
 """Pixels: the dashboard shows pictures as large as they are, and wider ones push the rest of the page out of sight."""
+GAP = "&emsp;"
+"""Between two columns of a table, where the dashboard leaves none."""
 AVERAGES = {"solved": "solved_fraction", "diverged": "diverged_fraction", "decay_rate": "decay_rate"}
 """Metrics of an arm's run by the column of the ablation table that they repeat; its score is there since it ended."""
 
@@ -50,7 +52,7 @@ def present(definition: SweepDefinition, analysis: Analysis, report: Path, uri: 
                 arm = f"This is arm **{row['arm']}** on **{label}**."
                 client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, _table(rows), pictures, page))
                 _log_once(uri, parent, {metric: row[column] for metric, column in AVERAGES.items()})
-        whole = _paragraphs(definition.question, *tables, page, reading(experiment))
+        whole = _paragraphs(headline(definition, experiment), *tables, page, reading(experiment))
         client.set_tag(run_id, NOTE, whole)
         client.set_experiment_tag(experiment, NOTE, whole)
         client.set_terminated(run_id, "FINISHED")
@@ -63,18 +65,20 @@ def _paragraphs(*texts: str) -> str:
 
 def _table(rows: pd.DataFrame) -> str:
     """The arms of one task, best first, as Markdown."""
-    lines = [
-        f"| Arm | {rows['score_name'].iloc[0]} [95%] | Solved | Gradient decay at start | at end |",
-        "|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['arm']} | {interval(row['score'], row['low'], row['high'])} | {row['solved']} of {row['seeds']} "
-        f"| {number(row['decay_rate_init'])} | {number(row['decay_rate'])} |"
+    head = ["Arm", f"{rows['score_name'].iloc[0]} [95%]", "Solved", "Gradient decay at start", "at end"]
+    cells = [
+        [
+            row["arm"],
+            interval(row["score"], row["low"], row["high"]),
+            f"{row['solved']} of {row['seeds']}",
+            number(row["decay_rate_init"]),
+            number(row["decay_rate"]),
+        ]
         for row in rows.to_dict("records")
     ]
-    return "\n".join(
-        [*lines, "", "Decay in decades a time step: 0 keeps the gradient alive, -0.3 halves it every step."]
-    )
+    first, *others = (f"| {f'{GAP} | '.join(row)} |" for row in (head, *cells))
+    about = "Decay in decades a time step: 0 keeps the gradient alive, -0.3 halves it every step."
+    return "\n".join([first, "|---" * len(head) + "|", *others, "", about])
 
 
 def _pictures(client: MlflowClient, run_id: str, figures: Path, label: str) -> str:

@@ -30,11 +30,12 @@ def task_of(run: pd.Series) -> Task:
 def scored(runs: pd.DataFrame, task: Task) -> pd.Series:
     """Give each run the score it counts with.
 
-    A run that diverged without a finite score, or failed, counts with the score of the trivial baseline, so that an
-    arm gains nothing by either. One that was pruned or still runs has none (NaN).
+    A run that diverged without a finite score, or failed, counts with the worst score of all the others, or with that
+    of the trivial baseline where that is worse, so that an arm gains nothing by either. One that was pruned or still
+    runs has none (NaN).
 
     Args:
-        runs: runs of one task.
+        runs: runs of one task, those of all its arms.
         task: that task.
 
     Returns:
@@ -42,7 +43,8 @@ def scored(runs: pd.DataFrame, task: Task) -> pd.Series:
     """
     score = runs.loc[:, "score"].astype(float)
     score = score.where(np.isfinite(score) & has_result(runs))
-    return score.mask(score.isna() & ((runs["outcome"] == "diverged") | has_failed(runs)), task.baseline.score)
+    worst = (min if task.higher_is_better else max)([task.baseline.score, *score.dropna()])
+    return score.mask(score.isna() & ((runs["outcome"] == "diverged") | has_failed(runs)), worst)
 
 
 def goodness(runs: pd.DataFrame, task: Task) -> pd.Series:
@@ -167,14 +169,15 @@ def arm_solve_curve(final: pd.DataFrame) -> SolveCurve:
 def _rows(runs: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The rows of one task, best first."""
     task = task_of(runs.iloc[0])
-    table = pd.DataFrame([_row(str(arm), group, task, seed) for arm, group in runs.groupby("arm")])
+    scores = scored(final_runs(runs), task)
+    table = pd.DataFrame([_row(str(arm), group, scores, task, seed) for arm, group in runs.groupby("arm")])
     return table.sort_values("score", ascending=not task.higher_is_better, kind="stable", na_position="last")
 
 
-def _row(arm: str, runs: pd.DataFrame, task: Task, seed: int) -> dict[str, object]:
-    """Sum up one arm on one task."""
+def _row(arm: str, runs: pd.DataFrame, scores: pd.Series, task: Task, seed: int) -> dict[str, object]:
+    """Sum up one arm on one task, from the scores that the final runs of all arms count with."""
     final = final_runs(runs)
-    scores = scored(final, task)
+    scores = scores.loc[final.index]
     counted = final.loc[scores.notna()]
     ended, searched = Counter(final["outcome"]), Counter(search_trials(runs)["outcome"])
     return {

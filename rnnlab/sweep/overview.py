@@ -45,7 +45,9 @@ def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
             [(plan.task, plan.arm) for plan in plans],
         )
     )
-    note = f"{definition.question}\n\n{reading(experiment)}\n\nThe report follows when the sweep is complete."
+    note = (
+        f"{headline(definition, experiment)}\n\n{reading(experiment)}\n\nThe report follows when the sweep is complete."
+    )
     with explained(uri):
         for tag, value in {**views, NOTE: note}.items():
             client.set_experiment_tag(experiment, tag, value)
@@ -86,6 +88,16 @@ def overview_run(uri: str, name: str) -> str:
     """
     tags = {"rnnlab.kind": "report", "rnnlab.sweep": name}
     return start_parent(uri, name, "report", tags, f"Definition, environment and, in the end, report of sweep {name}.")
+
+
+def headline(definition: SweepDefinition, experiment: str) -> str:
+    """The question and where its answer is, in the one line of Markdown that a folded description shows.
+
+    Args:
+        definition: the sweep.
+        experiment: MLflow's id of its experiment.
+    """
+    return f"[Open the arms]({link(experiment, 'arms')}). {definition.question}"
 
 
 def reading(experiment: str) -> str:

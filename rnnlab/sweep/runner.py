@@ -24,7 +24,7 @@ from rnnlab.sweep.progress import make_display
 from rnnlab.sweep.state import SweepState, read_state
 from rnnlab.sweep.supervisor import Supervisor
 from rnnlab.sweep.trial import outbox
-from rnnlab.tracking.store import prepare, tracking_uri
+from rnnlab.tracking.store import option, prepare, tracking_uri
 from rnnlab.training.loop import Interrupted
 
 Engine = Literal["local", "ray"]
@@ -68,7 +68,8 @@ def run_sweep(
     _check_engine(workers, storage, engine, address, gpus_per_worker)
     home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
-    command = f"{shlex.join(['rnnlab', 'sweep', *budget_arguments(path, budget)])} {home.shown}".rstrip()
+    again = shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)])
+    command = " ".join(filter(None, [again, home.shown, option(tracking_uri())]))
     with room_needed(home.folder, command), home.owned() as still_owned:
         # The file as it was written, with its comments; at a budget, what came of it.
         home.adopt(str(path), Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml())
@@ -162,4 +163,3 @@ def _report(state: SweepState, console: Console, command: str) -> None:
         waiting = count(state.undelivered, "run")
         say(f"left on disk, as MLflow does not take everything: {waiting}; deliver with: {command}")
         return
-    say(f"see it with: rnnlab report {state.name}, or rnnlab ui")

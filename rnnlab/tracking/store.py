@@ -16,10 +16,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from sqlalchemy.exc import SQLAlchemyError
 
 from rnnlab.errors import UserError
 
 SQLITE = "sqlite:///"
+DEFAULT = f"{SQLITE}runs/mlflow.db"
 PROBE_SECONDS = 5
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the experiment on its runs and charts; the dashboard would greet with views for language models."""
@@ -35,7 +37,7 @@ def tracking_uri() -> str:
     Returns:
         An MLflow tracking URI; SQLite paths are absolute, so that workers elsewhere mean the same file.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}runs/mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT
     return f"{SQLITE}{_file(uri).absolute()}" if uri.startswith(SQLITE) else uri
 
 
@@ -60,9 +62,10 @@ def prepare(uri: str) -> None:
                 MlflowClient(f"{SQLITE}{fresh}").search_experiments(max_results=1)
                 with contextlib.suppress(FileExistsError):
                     os.link(fresh, path)
-        except OSError as error:
+        except (OSError, MlflowException, SQLAlchemyError) as error:
+            reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
             raise UserError(
-                f"cannot create the tracking store {path}: {error.strerror}; name another in MLFLOW_TRACKING_URI"
+                f"cannot create the tracking store {path}: {reason}; make room, or name another in MLFLOW_TRACKING_URI"
             ) from None
     connect(uri)
 
@@ -151,11 +154,19 @@ def shown(uri: str) -> str:
     return without_credentials(uri, uri)
 
 
+def option(uri: str) -> str:
+    """What a command needs to find a store again; empty for the one that it finds by itself."""
+    return "" if uri == f"{SQLITE}{_file(DEFAULT).absolute()}" else f"--tracking-uri {shown(uri)}"
+
+
 def without_credentials(uri: str, text: str) -> str:
-    """A text in which user and password of a URI no longer occur."""
-    # Up to the last @: a password may hold every character, also those that a URL has to write as %2F.
-    credentials = re.match(r"https?://(.*@)", uri)
-    return text.replace(credentials[1], "") if credentials else text
+    """A text in which user, password and query of a URI no longer occur."""
+    # Of any scheme: a database's URL given here by mistake holds a password too. Up to the last @: a password may hold
+    # every character, also those that a URL has to write as %2F.
+    found = re.match(r"(?i)(?!sqlite:)[a-z][\w+.-]*://(.*@)?[^?]*(\?.*)?", uri)
+    for secret in filter(None, found.groups() if found else ()):
+        text = text.replace(secret, "")
+    return text
 
 
 def check(uri: str) -> None:
@@ -196,7 +207,7 @@ def _check_server(uri: str) -> None:
     """Ask once whether a server is there: MLflow itself would go on asking for minutes."""
     try:
         http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=PROBE_SECONDS)
-    except (MlflowException, requests.RequestException):
+    except (MlflowException, requests.RequestException, ValueError):
         raise UserError(
             f"no MLflow server answers at {shown(uri)}: start it, or name another store in MLFLOW_TRACKING_URI"
         ) from None

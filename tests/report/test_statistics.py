@@ -16,7 +16,19 @@ def test_a_task_comes_back_from_the_parameters_of_its_run():
     assert task_of(pd.Series(run(RECALL))) == RECALL
 
 
-def test_a_diverged_run_without_score_counts_as_the_trivial_baseline():
+@pytest.mark.parametrize(("task", "poor"), [(ADDING, 5.0), (RECALL, 0.2)])
+@pytest.mark.parametrize("outcome", ["diverged", "failed"])
+def test_an_arm_without_scores_is_never_above_one_that_finished_however_badly(task, poor, outcome):
+    """A score below the trivial baseline is still better than none."""
+    broken = [run(task, "wild", seed=seed, score=math.nan, outcome=outcome) for seed in range(10)]
+    tame = [run(task, "tame", seed=seed, score=poor * (1 + seed / 100)) for seed in range(10)]
+    runs = pd.DataFrame([*broken, *tame])
+    assert ablation_table(runs)["arm"].tolist() == ["tame", "wild"]
+    (pair,) = comparison_table(runs, None).to_dict("records")
+    assert pair["probability"] >= 0.95 if pair["arm"] == "tame" else pair["probability"] <= 0.05
+
+
+def test_a_diverged_run_without_score_counts_as_the_trivial_baseline_where_no_other_is_worse():
     runs = pd.DataFrame(
         [run(seed=1, score=0.01), run(seed=2, score=0.03), run(seed=3, score=math.nan, outcome="diverged")]
     )
@@ -27,7 +39,7 @@ def test_a_diverged_run_without_score_counts_as_the_trivial_baseline():
 
 def test_a_diverged_run_keeps_a_score_of_its_own():
     runs = pd.DataFrame([run(score=7.0, outcome="diverged"), run(seed=2, score=math.inf, outcome="diverged")])
-    assert scored(runs, ADDING).tolist() == [7.0, ADDING.baseline.score]
+    assert scored(runs, ADDING).tolist() == [7.0, 7.0]
 
 
 @pytest.mark.parametrize("outcome", ["running", "pruned"])

@@ -137,6 +137,21 @@ def test_what_a_kill_left_half_written_is_undone(empty_store, tmp_path):
         assert not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'half'").fetchall()
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "HTTP://me:secret@127.0.0.1:1",
+        "http://127.0.0.1:1/?token=secret",
+        "http://me:secret@[::1",
+        "postgresql+psycopg://me:secret@127.0.0.1/db",
+    ],
+)
+def test_no_spelling_of_an_address_shows_what_is_secret_in_it(uri):
+    with pytest.raises(UserError) as caught:
+        store.connect(uri)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("password", ["secret", "secret/secret", "secret@secret", "secret?secret#secret"])
 def test_no_message_shows_a_password(password):
     with pytest.raises(UserError) as caught:

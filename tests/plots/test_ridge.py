@@ -5,7 +5,7 @@ import pytest
 from drawn import S, T, profile, rows, xs, ys
 
 from rnnlab import plots
-from rnnlab.plots.ridges import OVERLAP, RIDGES
+from rnnlab.plots.ridge import OVERLAP, RIDGES
 
 
 def heights(ax):
