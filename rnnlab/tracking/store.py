@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from mlflow import MlflowClient
@@ -85,7 +85,7 @@ def connect(uri: str) -> MlflowClient:
     Raises:
         UserError: if there is no store, or it is something else, or it does not answer.
     """
-    if not uri.startswith(SQLITE) and urlsplit(uri).scheme not in ("http", "https"):
+    if not re.match(f"{SQLITE}|(?i:https?)://", uri):
         raise UserError(
             f"tracking URI '{shown(uri)}' is not a store rnnlab can use: name an SQLite file as "
             "sqlite:///runs/mlflow.db, or an MLflow server as http://host:5000, in MLFLOW_TRACKING_URI"
