@@ -220,6 +220,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.see("Child runs")
     browser.click("Show more")
     browser.picture("//img[contains(@src, 'forest')]")
+    browser.see("Description")  # back to the top
     keep("parent")
     browser.click("Report with intervals, figures and commands")
     browser.driver.switch_to.window(browser.driver.window_handles[-1])  # MLflow opens links in a new tab
