@@ -45,10 +45,16 @@ def to_html(markdown: str, folder: Path) -> str:
         image.attrs["width"] = round(pixels * CSS_DPI / DPI)
         image.attrs["src"] = f"data:image/png;base64,{base64.b64encode(data).decode()}"
     body = parser.renderer.render(tokens, parser.options, {})
-    # A wide table scrolls by itself instead of widening the page.
+    body = re.sub(r'(<td style="text-align:right">)([^<]*)', _break_before_interval, body)
+    # A table that is still too wide scrolls by itself instead of widening the page.
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     loader = jinja2.Environment(loader=jinja2.PackageLoader("rnnlab.report", "."), autoescape=True)
     return loader.get_template("report.html.j2").render(body=body, headings=headings)
+
+
+def _break_before_interval(cell: re.Match[str]) -> str:
+    """Let a number and its interval stand on two lines where a table is too wide, and break nowhere else."""
+    return cell[1] + cell[2].replace(" ", "\N{NO-BREAK SPACE}").replace("\N{NO-BREAK SPACE}[", " [")
 
 
 def _anchor(tokens: list[Token]) -> list[Heading]:

@@ -121,11 +121,13 @@ class Courier:
 
     def _explain(self, error: Exception) -> str:
         """What was wrong: in a sentence, where the store itself is not there any more."""
+        if isinstance(error, UserError):
+            return str(error)
         try:
             check(self.uri)
         except UserError as plain:
             return str(plain)
-        return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}"
 
     def _deliver(self, entry: Entry) -> None:
         """Deliver one entry, if it has changed since."""

@@ -139,6 +139,8 @@ def explained(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
+        if not uri.startswith(SQLITE):
+            check(uri)  # a server that is gone meanwhile has refused nothing
         first = without_credentials(uri, " ".join(str(error.message).split("\n")[0].split()).rstrip("."))
         raise UserError(f"the tracking store {shown(uri)} refuses: {first}") from error
 

@@ -45,7 +45,8 @@ def page(report) -> str:
 
 
 def tables(page: str) -> list[list[list[str]]]:
-    """Cells of every table of a page."""
+    """Cells of every table of a page, wherever their lines may break."""
+    page = page.replace("\N{NO-BREAK SPACE}", " ")
     parts = [part.partition("</table>")[0] for part in page.split("<table>")[1:]]
     found = [re.findall(r"<tr>(.*?)</tr>", part, re.DOTALL) for part in parts]
     return [[[re.sub("<.*?>", "", c) for c in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in t] for t in found]

@@ -138,7 +138,7 @@ def test_a_server_that_dies_meanwhile_is_spoken_of_in_words(box, begin, result):
 
 
 def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
-    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 3.0)
     deliver = Writer.deliver
 
     def slowly(self: Writer, entry: Entry) -> str | None:
