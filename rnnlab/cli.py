@@ -88,6 +88,7 @@ def sweep(
         return
     from rnnlab.output import Output
     from rnnlab.report.report import write_report
+    from rnnlab.sweep.numbers import count
     from rnnlab.sweep.runner import run_sweep
 
     there = _track(tracking_uri)
@@ -109,7 +110,8 @@ def sweep(
     for failure in state.failures if quiet else []:
         typer.echo(f"failed: {failure}", err=True)
     if quiet and state.complete and state.undelivered:
-        typer.echo(f"not in MLflow yet, left on disk: {state.undelivered} runs; start the sweep again", err=True)
+        waiting = count(state.undelivered, "run")
+        typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
     output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))
     raise typer.Exit(state.exit_code)
 

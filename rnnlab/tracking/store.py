@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import re
+import shlex
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -158,7 +159,7 @@ def shown(uri: str) -> str:
 
 def option(uri: str) -> str:
     """What a command needs to find a store again; empty for the one that it finds by itself."""
-    return "" if uri == f"{SQLITE}{_file(DEFAULT).absolute()}" else f"--tracking-uri {shown(uri)}"
+    return "" if uri == f"{SQLITE}{_file(DEFAULT).absolute()}" else f"--tracking-uri {shlex.quote(shown(uri))}"
 
 
 def without_credentials(uri: str, text: str) -> str:

@@ -152,6 +152,14 @@ def test_no_spelling_of_an_address_shows_what_is_secret_in_it(uri):
     assert "secret" not in str(caught.value)
 
 
+def test_a_command_names_the_store_unless_it_finds_it_by_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert store.option(store.tracking_uri()) == ""
+    assert store.option("http://me:secret@127.0.0.1:5000") == "--tracking-uri http://127.0.0.1:5000"
+    assert store.option("sqlite:////a b/c.db") == "--tracking-uri 'sqlite:////a b/c.db'"
+
+
 @pytest.mark.parametrize("password", ["secret", "secret/secret", "secret@secret", "secret?secret#secret"])
 def test_no_message_shows_a_password(password):
     with pytest.raises(UserError) as caught:
