@@ -10,7 +10,7 @@ import torch
 import rnnlab
 from benchmarks.timing import take_turns
 from rnnlab.cells import CELLS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan.reference import scan
 
 T, B, I, H, SEEDS = 100, 32, 8, 64, 5

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnlab
-from rnnlab.recording import Recorder
+from rnnlab.gradients.recorder import Recorder
 
 BLOCKS = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """Gate blocks of each of torch's layers."""

@@ -24,11 +24,11 @@ from rich.console import Console
 from sqlalchemy import event
 
 from benchmarks.servers import Postgres, postgres
-from rnnlab.doctor import usable_cores
-from rnnlab.sweep.database_url import describe
-from rnnlab.sweep.home import Home, find_home
+from rnnlab.common.machine import usable_cores
 from rnnlab.sweep.runner import run_sweep
-from rnnlab.sweep.slots import claim, fill
+from rnnlab.sweep.store.database_url import describe
+from rnnlab.sweep.store.home import Home, find_home
+from rnnlab.sweep.store.slots import claim, fill
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import tracking_uri
 

@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.timing import take_turns
 from rnnlab.cells import States
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import native, reference
 
 KINDS = ("lstm", "gru", "vanilla")

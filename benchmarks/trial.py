@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 import yaml
 
-from rnnlab.config import Config
+from rnnlab.config.config import Config
 from rnnlab.tasks.adding import Adding
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.training import loop
@@ -93,7 +93,7 @@ def trial_shares(folder: Path, steps: int) -> dict[str, float]:
         "workers": 1,
     }
     (folder / "share.yaml").write_text(yaml.safe_dump(definition))
-    command = [sys.executable, "-c", "from rnnlab.cli import main; main()", "sweep", "share.yaml"]
+    command = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()", "sweep", "share.yaml"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     runs = load_sweep("share", f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
     whole = claimed_seconds(folder)
@@ -108,7 +108,7 @@ def claimed_seconds(folder: Path) -> dict[tuple[str, int], float]:
     """Wall time of every search slot from claim to result, by arm and slot."""
     import optuna
 
-    from rnnlab.sweep.storage import open_storage
+    from rnnlab.sweep.store.journal import open_storage
 
     storage = open_storage(folder / "runs" / "sweeps" / "share")
     found = {}

@@ -9,32 +9,32 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from rnnlab.config import Config, load_config
-    from rnnlab.conversion import convert, restore
-    from rnnlab.dropin import GRU, LSTM, RNN
-    from rnnlab.layers import Recurrent
+    from rnnlab.config.config import Config, load_config
+    from rnnlab.gradients.decay import fit_decay
+    from rnnlab.gradients.recorder import record
+    from rnnlab.layers.conversion import convert, restore
+    from rnnlab.layers.dropin import GRU, LSTM, RNN
+    from rnnlab.layers.recurrent import Recurrent
     from rnnlab.probes.base import measure
-    from rnnlab.probes.decay import fit_decay
     from rnnlab.probes.tape import trace
-    from rnnlab.recording import record
     from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
     from rnnlab.training.loop import run
 
 _HOME = {
-    "Config": "rnnlab.config",
-    "load_config": "rnnlab.config",
-    "GRU": "rnnlab.dropin",
-    "LSTM": "rnnlab.dropin",
-    "RNN": "rnnlab.dropin",
-    "Recurrent": "rnnlab.layers",
-    "convert": "rnnlab.conversion",
-    "fit_decay": "rnnlab.probes.decay",
+    "Config": "rnnlab.config.config",
+    "load_config": "rnnlab.config.config",
+    "GRU": "rnnlab.layers.dropin",
+    "LSTM": "rnnlab.layers.dropin",
+    "RNN": "rnnlab.layers.dropin",
+    "Recurrent": "rnnlab.layers.recurrent",
+    "convert": "rnnlab.layers.conversion",
+    "fit_decay": "rnnlab.gradients.decay",
     "measure": "rnnlab.probes.base",
-    "record": "rnnlab.recording",
+    "record": "rnnlab.gradients.recorder",
     "load_probes": "rnnlab.tracking.reader",
     "load_profile": "rnnlab.tracking.reader",
     "load_sweep": "rnnlab.tracking.reader",
-    "restore": "rnnlab.conversion",
+    "restore": "rnnlab.layers.conversion",
     "run": "rnnlab.training.loop",
     "trace": "rnnlab.probes.tape",
 }

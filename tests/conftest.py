@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from rnnlab.config import override
-from rnnlab.sweep.definition import Phase, StudyPlan, SweepDefinition
-from rnnlab.sweep.overview import open_overview
+from rnnlab.config.overrides import override
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.study import Phase, StudyPlan
+from rnnlab.sweep.show.mlflow_page import open_overview
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.record import Record

@@ -6,11 +6,12 @@ from torch import Tensor
 
 import rnnlab
 from rnnlab.cells import CELLS
-from rnnlab.config import Config, Truncation
-from rnnlab.layers import Recurrent
-from rnnlab.models import SequenceModel
+from rnnlab.config.config import Config
+from rnnlab.layers.recurrent import Recurrent
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Task
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.models import SequenceModel
 
 T, B, I, H = 9, 4, 3, 6
 

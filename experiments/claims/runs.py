@@ -8,13 +8,13 @@ import torch
 import xarray as xr
 
 import rnnlab
-from rnnlab.config import Config
-from rnnlab.models import SequenceModel
-from rnnlab.seeding import make_generator
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config
+from rnnlab.remedies.clipping import clip_gradients
 from rnnlab.tasks.base import Split
-from rnnlab.training.clipping import clip_gradients
-from rnnlab.training.runtime import runtime
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.models import SequenceModel
+from rnnlab.training.torch_settings import runtime
 
 
 def configure(task: dict[str, Any], cell: dict[str, Any], seed: int, **sections: Any) -> Config:

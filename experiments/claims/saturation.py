@@ -5,8 +5,8 @@ import pandas as pd
 import torch
 
 import rnnlab
-from rnnlab.initialization import Initialization
-from rnnlab.seeding import make_generator
+from rnnlab.common.seeding import make_generator
+from rnnlab.layers.initialization import Initialization
 
 from .finding import Estimate, Finding, Part
 

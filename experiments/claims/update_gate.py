@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from rnnlab.models import SequenceModel
+from rnnlab.training.models import SequenceModel
 
 from .finding import Estimate, Finding, Part
 from .runs import configure, skill, train

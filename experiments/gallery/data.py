@@ -12,17 +12,17 @@ from rich.console import Console
 from torch import Tensor
 
 import rnnlab
-from rnnlab.config import Config
-from rnnlab.models import EncoderDecoder, SequenceModel
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config
 from rnnlab.probes.states import hidden_states
-from rnnlab.report.health import early_decay
-from rnnlab.seeding import make_generator
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.tasks import Batch
 from rnnlab.tasks.agreement import PLURAL, SINGULAR, VOCABULARY
+from rnnlab.tracking.reader import early_decay
 from rnnlab.tracking.store import tracking_uri
+from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.models import EncoderDecoder, SequenceModel
 from rnnlab.training.result import Result
-from rnnlab.training.truncation import backpropagate
 
 SWEEP = Path(__file__).with_name("sweep.yaml").absolute()
 SEEDS = 8

@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from rnnlab import plots
-from rnnlab.config import Config
-from rnnlab.models import SequenceModel
+from rnnlab.config.config import Config
 from rnnlab.tasks import Batch
 from rnnlab.theory import predict
 from rnnlab.training.bias import bias_by_window as compare_windows
+from rnnlab.training.models import SequenceModel
 from rnnlab.training.result import Result
 
 TASK = "delayed_recall-40"

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rnnlab.cells.weights import Weights
-from rnnlab.options import Options
+from rnnlab.common.options import Options
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,12 +103,13 @@ class Cell(Options, ABC):
             steps: length of the task.
         """
 
-    def parametrize(self, layer: "nn.Module", suffix: str) -> None:
+    def parametrize(self, layer: "nn.Module", suffix: str, steps: int) -> None:
         """Constrain weights of a new layer, such as to orthogonal matrices, with torch's parametrisations.
 
         Args:
             layer: the layer that holds the weights.
             suffix: what follows the weight's name there, such as `_l0_reverse`.
+            steps: length of the task.
         """
 
     def initial_states(self, batch_size: int, like: Tensor) -> States:

@@ -1,7 +1,7 @@
 """Independently recurrent network: every unit reads its own past alone."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -12,9 +12,6 @@ from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.base import Cell, Shapes, States
 from rnnlab.cells.registry import register
 from rnnlab.cells.weights import Weights
-
-if TYPE_CHECKING:
-    from rnnlab.layers import Recurrent
 
 
 @register
@@ -42,10 +39,9 @@ class IndRNNCell(Cell):
     def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
         tensors["weight_hh"].uniform_(0, self._bound(steps), generator=generator)
 
-    def parametrize(self, layer: nn.Module, suffix: str) -> None:
+    def parametrize(self, layer: nn.Module, suffix: str, steps: int) -> None:
         if self.growth is not None:
-            bound = self._bound(cast("Recurrent", layer).steps)
-            parametrize.register_parametrization(layer, f"weight_hh{suffix}", _Clipped(bound))
+            parametrize.register_parametrization(layer, f"weight_hh{suffix}", _Clipped(self._bound(steps)))
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states

@@ -73,7 +73,7 @@ class LRUCell(Cell):
         tensors["weight_ho"].normal_(0, 1 / math.sqrt(H), generator=generator)
         tensors["weight_io"].normal_(generator=generator)
 
-    def parametrize(self, layer: nn.Module, suffix: str) -> None:
+    def parametrize(self, layer: nn.Module, suffix: str, steps: int) -> None:
         parametrize.register_parametrization(layer, f"weight_hh{suffix}", _Decaying())
 
     def project(self, w: Weights, x: Tensor, start: int = 0) -> Tensor:

@@ -57,7 +57,7 @@ class OrthogonalCell(Cell):
         Q[a + 1, a] = angle.sin()
         Q[a, a + 1] = -angle.sin()
 
-    def parametrize(self, layer: nn.Module, suffix: str) -> None:
+    def parametrize(self, layer: nn.Module, suffix: str, steps: int) -> None:
         parametrizations.orthogonal(layer, f"weight_hh{suffix}", self.map)
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:

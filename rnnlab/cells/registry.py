@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from rnnlab.cells.base import Cell
-from rnnlab.errors import UserError, nearest
+from rnnlab.common.errors import UserError, nearest
 
 CELLS: dict[str, type[Cell]] = {}
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 
 class Note(NamedTuple):

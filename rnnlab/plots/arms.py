@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
 from rnnlab.plots.style import FAINT, INK, Look, axes, dress, legend_below, looks
-from rnnlab.report.statistics import ablation_table, search_trials
+from rnnlab.statistics.ablation import ablation_table, search_trials
 
 SOLVED, UNSOLVED = "#0173b2", "#d55e00"  # blue and vermilion of the colour-blind safe palette
 SPREAD = 0.24  # rows
@@ -31,7 +31,7 @@ def ablation_forest(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: where to draw.
 
     Returns:
-        The axes; numbers are those of `rnnlab.report.statistics.ablation_table`.
+        The axes; numbers are those of `rnnlab.statistics.ablation.ablation_table`.
 
     Raises:
         UserError: if there is no final run, or there are several tasks.

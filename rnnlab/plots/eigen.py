@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Annulus, Circle
 from torch import nn
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
-from rnnlab.recording import recurrent_layers
 
 TITLE = r"Eigenvalues and singular values of $W_{hh}$"
 

@@ -5,11 +5,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
 from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
-from rnnlab.report.comparisons import SIGNIFICANT
-from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
+from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
+from rnnlab.statistics.comparisons import SIGNIFICANT
 
 BANDS = 4
 """Intervals of more curves than this would hide one another."""
@@ -26,7 +26,7 @@ def solve_curves(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: where to draw.
 
     Returns:
-        The axes; numbers are those of `rnnlab.report.statistics.solve_table`.
+        The axes; numbers are those of `rnnlab.statistics.ablation.solve_table`.
 
     Raises:
         UserError: if there is no final run, or there are several tasks.
@@ -71,7 +71,7 @@ def win_matrix(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: where to draw.
 
     Returns:
-        The axes; numbers are those of `rnnlab.report.statistics.comparison_table`.
+        The axes; numbers are those of `rnnlab.statistics.ablation.comparison_table`.
 
     Raises:
         UserError: if fewer than two arms have a final result, or there are several tasks.

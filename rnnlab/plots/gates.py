@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.profiles import train_steps
 from rnnlab.plots.raster import color_bar, explain, raster
 from rnnlab.plots.style import FAINT, axes, dress

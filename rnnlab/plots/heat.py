@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.profiles import DECADES, finite, norm_label, select, title, train_steps, vanished
 from rnnlab.plots.raster import blacken, color_bar, explain, raster
 from rnnlab.plots.style import axes, dress, figure_of, panels

@@ -11,9 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.plots.profiles import finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import FAINT, axes, dress, legend_below, looks
-from rnnlab.probes.decay import Decay, fit_decay
 
 LAG = "lag (time steps before the last)"
 SMALLEST_ERROR = 1e-6

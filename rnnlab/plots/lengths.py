@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from rnnlab.plots.runs import in_phase
 from rnnlab.plots.style import axes, dress, legend_below, looks
-from rnnlab.report.success import success_table
+from rnnlab.statistics.success_by_length import success_table
 
 ASIDE = 0.012
 """Decades between the points of neighbouring arms, so that equal ones stay visible."""
@@ -22,7 +22,7 @@ def success_by_length(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax: where to draw.
 
     Returns:
-        The axes; numbers are those of `rnnlab.report.success.success_table`.
+        The axes; numbers are those of `rnnlab.statistics.success_by_length.success_table`.
 
     Raises:
         UserError: if there is no final run, or there are several kinds of tasks, whose lengths do not compare.

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 DECADES = 12
 """How far below the largest norm a figure reaches, unless told otherwise."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 LOG_SPAN = 1.5
 """Decades of scores from which on a linear axis would hide the small ones."""

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy import stats
 
+from rnnlab.gradients.decay import fit_decay
 from rnnlab.plots.lag import LAG
 from rnnlab.plots.profiles import finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import axes, dress, legend_below, looks
-from rnnlab.probes.decay import fit_decay
 
 if TYPE_CHECKING:
     from rnnlab.theory import Prediction

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.style import FAINT, INK, axes, dress, figure_of, legend_below, looks
 
 Method = Literal["pca", "tsne"]

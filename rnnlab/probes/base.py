@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
 import rnnlab.probes
-from rnnlab.errors import UserError, nearest
+from rnnlab.common.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from rnnlab.gradients.norms import log10_norm, over_examples
 from rnnlab.probes.base import probe
-from rnnlab.probes.total_gradient import log10_norm, norm_arrays, over_examples
+from rnnlab.probes.total_gradient import norm_arrays
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.norms import log10_norm, over_examples
 from rnnlab.probes.base import probe
-from rnnlab.probes.decay import fit_decay
-from rnnlab.probes.total_gradient import log10_norm, over_examples
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.gradients.norms import over_examples
 from rnnlab.probes.base import probe
-from rnnlab.probes.total_gradient import over_examples
 from rnnlab.probes.trace import Block
 
 if TYPE_CHECKING:

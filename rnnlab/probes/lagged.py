@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import States
+from rnnlab.gradients.norms import log10_norm
 from rnnlab.probes.base import probe
-from rnnlab.probes.total_gradient import log10_norm
 
 if TYPE_CHECKING:
     import xarray as xr

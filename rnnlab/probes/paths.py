@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rnnlab.gradients.norms import log10_norm, over_examples
 from rnnlab.probes.base import probe
-from rnnlab.probes.total_gradient import log10_norm, over_examples
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 if TYPE_CHECKING:
     import xarray as xr

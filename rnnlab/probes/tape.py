@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells import States, Weights
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.probes.trace import Trace, leaf
-from rnnlab.recording import recurrent_layers
-from rnnlab.scan.watch import Call
+from rnnlab.scan.observer import Call
 
 
 @dataclass(eq=False)
@@ -114,7 +114,7 @@ class Tape:
         self._follows: list[_Follow] = []
 
     def watch(self, call: Call) -> _Follow:
-        """Follow one scan; see `rnnlab.scan.watch`."""
+        """Follow one scan; see `rnnlab.scan.observer`."""
         layer = self.first[id(call.module)] + call.layer
         if any(f.layer == layer and f.call.direction == call.direction for f in self._follows):
             raise UserError(

@@ -6,14 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.config import Config
-from rnnlab.models import count_parameters
-from rnnlab.report.across import overall_table
-from rnnlab.report.budget import budget_table
-from rnnlab.report.front import front_table
-from rnnlab.report.health import early_decay, health_table
+from rnnlab.config.config import Config
 from rnnlab.report.importance import importance
-from rnnlab.report.statistics import (
+from rnnlab.statistics.ablation import (
     ablation_table,
     comparison_table,
     goodness,
@@ -21,9 +16,16 @@ from rnnlab.report.statistics import (
     solve_table,
     task_of,
 )
-from rnnlab.sweep.definition import StudyPlan, SweepDefinition
-from rnnlab.sweep.factors import plain_arm, searched
-from rnnlab.sweep.samplers import objectives
+from rnnlab.statistics.gradient_health import health_table
+from rnnlab.statistics.over_tasks import overall_table
+from rnnlab.statistics.pareto import front_table
+from rnnlab.statistics.spending import budget_table
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.factors import plain_arm, searched
+from rnnlab.sweep.plan.samplers import objectives
+from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.tracking.reader import early_decay
+from rnnlab.training.models import count_parameters
 
 
 @dataclass(frozen=True)

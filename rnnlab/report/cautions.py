@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.report.comparisons import SIGNIFICANT
-from rnnlab.report.statistics import has_result
-from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.factors import plain_arm, searched
-from rnnlab.sweep.numbers import chance, count, listing
-from rnnlab.sweep.space import Dimension
+from rnnlab.common.text import chance, count, listing
+from rnnlab.statistics.ablation import has_result
+from rnnlab.statistics.comparisons import SIGNIFICANT
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.factors import plain_arm, searched
+from rnnlab.sweep.plan.space import Dimension
 
 FEW_SEEDS = 5
 """Below this many seeds a bootstrap interval is far from covering what it says."""

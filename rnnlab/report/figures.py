@@ -8,12 +8,12 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots import evidence
 from rnnlab.plots.style import axes, figure_of
-from rnnlab.report.comparisons import SIGNIFICANT
-from rnnlab.report.health import EARLY, MEASURES
-from rnnlab.report.statistics import has_result, scored, solve_table
+from rnnlab.statistics.ablation import has_result, scored, solve_table
+from rnnlab.statistics.comparisons import SIGNIFICANT
+from rnnlab.statistics.gradient_health import EARLY, MEASURES
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.report.comparisons import SIGNIFICANT
-from rnnlab.sweep.numbers import count, interval, listing, number
+from rnnlab.common.text import count, interval, listing, number
+from rnnlab.statistics.comparisons import SIGNIFICANT
 from rnnlab.tasks import Task
 
 SHOWN_PAIRS = 6

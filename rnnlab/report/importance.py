@@ -8,7 +8,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 
-from rnnlab.sweep.space import Dimension, Space
+from rnnlab.sweep.plan.space import Dimension, Space
 
 TRIALS_PER_DIMENSION = 10
 """Fewer search trials than this for each searched hyperparameter, and the forest mostly fits their noise."""

@@ -10,17 +10,17 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.common.text import count, duration, listing, number
 from rnnlab.plots import save
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
-from rnnlab.report.dashboard import present
 from rnnlab.report.figures import Figure, task_figures
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
 from rnnlab.report.latex import to_latex
-from rnnlab.report.statistics import has_result, task_of
+from rnnlab.report.mlflow_page import present
 from rnnlab.report.tables import (
     Cells,
     ablation_cells,
@@ -30,8 +30,8 @@ from rnnlab.report.tables import (
     importance_cells,
     overall_cells,
 )
-from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.numbers import count, duration, listing, number
+from rnnlab.statistics.ablation import has_result, task_of
+from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
 from rnnlab.tracking.reader import load_sweep

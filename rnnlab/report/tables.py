@@ -5,11 +5,11 @@ from numbers import Real
 
 import pandas as pd
 
-from rnnlab.report.budget import PHASES
+from rnnlab.common.text import chance, duration, interval, median, number, whole
 from rnnlab.report.importance import PREDICTABLE
-from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.factors import factors, searched
-from rnnlab.sweep.numbers import chance, duration, interval, median, number, whole
+from rnnlab.statistics.spending import PHASES
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.factors import factors, searched
 from rnnlab.tasks import Task
 
 Cells = list[list[str]]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import native, reference
-from rnnlab.scan.watch import Watch
+from rnnlab.scan.observer import Watch
 
 
 def scan(

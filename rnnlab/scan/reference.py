@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.normalization import pad_rows
-from rnnlab.scan.watch import Watch
+from rnnlab.scan.observer import Watch
 
 
 def scan(

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from rnnlab.cells import Cell, States, Weights
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.scan import scan
-from rnnlab.scan.watch import Watch
+from rnnlab.scan.observer import Watch
 
 
 class _Shifted:

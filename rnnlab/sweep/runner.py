@@ -11,21 +11,20 @@ from typing import Literal
 
 from rich.console import Console
 
-from rnnlab.errors import UserError
-from rnnlab.files import room_needed
-from rnnlab.seeding import make_generator
-from rnnlab.sweep.budgets import budget_arguments
-from rnnlab.sweep.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.dry_run import say_cost
-from rnnlab.sweep.home import Home, find_home
-from rnnlab.sweep.numbers import count
-from rnnlab.sweep.pool import Pool, WorkerPool, end_leftover_workers
-from rnnlab.sweep.progress import make_display
-from rnnlab.sweep.state import SweepState, read_state
-from rnnlab.sweep.supervisor import Supervisor
-from rnnlab.sweep.trial import outbox
+from rnnlab.common.errors import UserError
+from rnnlab.common.files import room_needed
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.seeding import make_generator
+from rnnlab.common.text import count
+from rnnlab.sweep.plan.budgets import budget_arguments
+from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.show.dry_run import say_cost
+from rnnlab.sweep.show.progress import make_display
+from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.store.state import SweepState, read_state
+from rnnlab.sweep.work.pool import Pool, WorkerPool, end_leftover_workers
+from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.tracking.store import option, prepare, tracking_uri
-from rnnlab.training.loop import Interrupted
 
 Engine = Literal["local", "ray"]
 
@@ -114,7 +113,7 @@ def _make_pool(
 ) -> Pool:
     if engine == "local" or storage is None or address is None:
         return WorkerPool(home.folder, size, uri, storage)
-    from rnnlab.sweep.ray_pool import RayPool  # late: Ray is an extra, and takes a second to import
+    from rnnlab.sweep.work.ray_pool import RayPool  # late: Ray is an extra, and takes a second to import
 
     return RayPool(home.folder, size, uri, storage, address, gpus)
 

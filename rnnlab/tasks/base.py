@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab.options import Options
+from rnnlab.common.options import Options
 
 Split = Literal["validation", "test"]
 Answers = Literal["last", "every", "decoder"]

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.tasks.base import Answers, Baseline, Batch, Split, Task
 from rnnlab.tasks.data import DataFile, read
 from rnnlab.tasks.registry import register

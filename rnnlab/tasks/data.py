@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TIMEOUT = 10.0

@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from rnnlab.cells.activations import ACTIVATIONS, ActivationName
-from rnnlab.errors import UserError, nearest
+from rnnlab.common.errors import UserError, nearest
 
 Activation = ActivationName | Callable[[Tensor], Tensor]
 

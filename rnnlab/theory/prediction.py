@@ -9,14 +9,14 @@ import torch
 from rnnlab.cells.activations import ActivationName
 from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.vanilla import VanillaCell
-from rnnlab.config import Config
-from rnnlab.models import Model, build_model
-from rnnlab.probes.decay import fit_decay
-from rnnlab.seeding import make_generator
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config
+from rnnlab.gradients.decay import fit_decay
 from rnnlab.theory.bound import step_bound
 from rnnlab.theory.gates import log10_leak, log10_sigmoid
 from rnnlab.theory.linear import is_scaled_orthogonal, spectral_radius
 from rnnlab.theory.mean_field import mean_field_slope
+from rnnlab.training.models import Model, build_model
 
 EXAMPLES = 64
 """Sequences of the task from which the variance of the input is taken."""

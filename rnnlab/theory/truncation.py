@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 
 def scalar_relative_bias(decay: float, window: int, length: int) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rnnlab.errors import UserError
-from rnnlab.locks import FileLock
+from rnnlab.common.errors import UserError
+from rnnlab.common.locks import FileLock
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.store import check, without_credentials
 from rnnlab.tracking.writer import Writer

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rnnlab.files import DamagedFileError, digest, read_sealed, set_aside, write_sealed, write_whole
+from rnnlab.common.files import DamagedFileError, digest, read_sealed, set_aside, write_sealed, write_whole
 from rnnlab.tracking.artifacts import artifacts
 from rnnlab.tracking.record import REASON_LENGTH, Record, Status, now
 from rnnlab.training.result import Curve, Result

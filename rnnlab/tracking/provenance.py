@@ -10,7 +10,7 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
-from rnnlab.config import Config
+from rnnlab.config.config import Config
 
 CONFIG = "rnnlab.config"
 """Tag with the whole configuration, as JSON."""

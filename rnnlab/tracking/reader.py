@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from rnnlab.errors import UserError, nearest
+from rnnlab.common.errors import UserError, nearest
+from rnnlab.statistics.gradient_health import EARLY
 from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
 from rnnlab.tracking.provenance import CONFIG, leaves
@@ -161,3 +162,27 @@ def _row(run: Run) -> dict[str, Any]:
         **{name: metrics.get(name) == 1 for name in ("solved", "diverged")},
         **{f"param.{name}": value for name, value in leaves(json.loads(tags[CONFIG]))},
     }
+
+
+def early_decay(runs: pd.DataFrame, uri: str) -> pd.Series:
+    """Read the decay rate of every run early in its training, from its curve.
+
+    Args:
+        runs: from `rnnlab.tracking.reader.load_sweep`.
+        uri: MLflow tracking URI.
+
+    Returns:
+        Decades a step of lag, at the last recorded training step within the first 5% of the planned updates, with
+        the index of `runs`; NaN where a run recorded none after its first update.
+    """
+    client = store.connect(uri)
+    early = pd.Series(math.nan, index=runs.index)
+    measured = runs.loc[runs["decay_rate_init"].notna()]
+    with store.explained(uri):
+        for index, run_id, budget in zip(
+            measured.index, measured["run_id"], measured["param.training.steps"], strict=True
+        ):
+            curve = client.get_metric_history(run_id, "grad/decay_rate")
+            points = [(point.step, point.value) for point in curve if 0 < point.step <= EARLY * budget]
+            early[index] = max(points, default=(0, math.nan))[1]
+    return early

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
-from rnnlab.files import DamagedFileError
+from rnnlab.common.files import DamagedFileError
 from rnnlab.training.result import Curve
 
 OBJECTIVE = "rnnlab.objective"

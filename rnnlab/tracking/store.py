@@ -19,7 +19,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 SQLITE = "sqlite:///"
 DEFAULT = f"{SQLITE}runs/mlflow.db"

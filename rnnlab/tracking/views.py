@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rnnlab.tracking.images import KEY
+from rnnlab.tracking.slider_images import KEY
 
 TAG = "mlflow.sharedViewState."
 NAME = "attributes.`Run Name`"

@@ -10,14 +10,14 @@ import xarray as xr
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from rnnlab.config import Config
-from rnnlab.files import DamagedFileError, digest
+from rnnlab.common.files import DamagedFileError, digest
+from rnnlab.config.config import Config
 from rnnlab.tracking.artifacts import PROFILE, draw_figures
-from rnnlab.tracking.images import log_profile_images
 from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG, code_tags, listed_params
 from rnnlab.tracking.record import Record, now
+from rnnlab.tracking.slider_images import log_profile_images
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
 from rnnlab.training.result import Curve
 

@@ -1,6 +1,7 @@
 """Training: the loop, back-propagation through time whole or truncated, clipping, checkpoints."""
 
-from rnnlab.training.loop import Interrupted, run
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
 
 __all__ = ["Curve", "Interrupted", "Result", "run"]

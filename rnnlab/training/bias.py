@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.config import Clipping, Truncation
-from rnnlab.models import EncoderDecoder, SequenceModel
+from rnnlab.remedies.clipping import Clipping, clip_gradients
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Batch, Task
-from rnnlab.training.aside import aside
-from rnnlab.training.clipping import clip_gradients
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.models import EncoderDecoder, SequenceModel
+from rnnlab.training.side_pass import aside
 
 if TYPE_CHECKING:
     import xarray as xr

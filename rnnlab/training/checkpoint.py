@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rnnlab.files import DamagedFileError, read_sealed, set_aside, write_sealed
+from rnnlab.common.files import DamagedFileError, read_sealed, set_aside, write_sealed
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

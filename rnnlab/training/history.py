@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from rnnlab.training.clipping import Clipped
+from rnnlab.remedies.clipping import Clipped
 from rnnlab.training.result import Curve
 
 

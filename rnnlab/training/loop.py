@@ -2,28 +2,31 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rnnlab.config import Config, Recording
-from rnnlab.errors import UserError
-from rnnlab.models import build_model
-from rnnlab.probes.decay import fit_decay
-from rnnlab.probes.total_gradient import Norms
-from rnnlab.recording import Recorder, recurrent_layers
-from rnnlab.seeding import make_generator
+from rnnlab.common.errors import UserError
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config, Recording
+from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.norms import Norms
+from rnnlab.gradients.profile import top
+from rnnlab.gradients.recorder import Recorder
+from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.remedies.clipping import clip_gradients
 from rnnlab.tasks import Batch
+from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
-from rnnlab.training.clipping import clip_gradients
 from rnnlab.training.history import History
+from rnnlab.training.models import build_model
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
-from rnnlab.training.runtime import runtime
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.torch_settings import runtime
 
 CHECKPOINT_SECONDS = 10.0
 """Wall time between two checkpoints; it changes what an interruption costs, never the result."""
@@ -31,10 +34,6 @@ EVALUATION_CHUNK = 250
 
 OnEvaluation = Callable[[int, dict[str, Curve]], None]
 OnProfile = Callable[[int, Norms], None]
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its checkpoint is saved."""
 
 
 def run(
@@ -52,7 +51,7 @@ def run(
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
         on_evaluation: called after each look at the validation set with the step and all curves so far.
         on_profile: called after each recorded training step with the step and the norms of the hidden state in the
-            topmost layer, (T,) each; they were computed anyway.
+            top layer, (T,) each; they were computed anyway.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -63,7 +62,7 @@ def run(
         UserError: if data are missing or the checkpoint belongs to another configuration.
 
     Example:
-        >>> from rnnlab.config import Config
+        >>> from rnnlab.config.config import Config
         >>> config = Config.parse({"task": {"kind": "adding", "length": 5}, "cell": {"kind": "gru", "hidden_size": 4},
         ...                        "training": {"steps": 10, "eval_every": 5}})
         >>> run(config).steps
@@ -177,21 +176,21 @@ class _Run:
         return self.config.training.stop_when_solved and self.steps_to_solve is not None
 
     def _summarise_profile(self) -> None:
-        """Add the few numbers of the newest profile that are worth a curve: hidden state, topmost layer."""
+        """Add the few numbers of the newest profile that are worth a curve: hidden state, top layer."""
         if not self.recorder.steps:
             return
         norms = self.recorder.steps[-1].norms
-        top = topmost([norms[key] for key in sorted(norms) if key.direction == "forward" and key.state == "h"])
-        lag = np.arange(len(top.mean))[::-1]
-        self.history.add(self.step, "grad/decay_rate", fit_decay(top.mean, lag).slope)
-        zero_fraction = top.zero_fraction[np.isfinite(top.zero_fraction)]
+        newest = top([norms[key] for key in sorted(norms) if key.direction == "forward" and key.state == "h"])
+        lag = np.arange(len(newest.mean))[::-1]
+        self.history.add(self.step, "grad/decay_rate", fit_decay(newest.mean, lag).slope)
+        zero_fraction = newest.zero_fraction[np.isfinite(newest.zero_fraction)]
         self.history.add(
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
         )
         for k in self.config.task.lags:
-            self.history.add(self.step, f"grad/lag_{k}", float(top.mean[len(top.mean) - 1 - k]))
+            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[len(newest.mean) - 1 - k]))
         if self.on_profile is not None:
-            self.on_profile(self.step, top)
+            self.on_profile(self.step, newest)
 
     def _result(self, test_loss: float, test_score: float) -> Result:
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values
@@ -243,23 +242,6 @@ class _Run:
             state["steps_to_solve"],
             state["seconds"],
         )
-
-
-def topmost(layers: Sequence[Norms]) -> Norms:
-    """Take at every time step the topmost layer that was measured there.
-
-    Args:
-        layers: norms over (T,) steps, the lowest layer first.
-
-    Returns:
-        Those of the last layer in a plain stack. With a decoder, the encoder's while it reads and the decoder's from
-        then on, so that one curve follows the gradient all the way back to the first input.
-    """
-    top = layers[0]
-    for layer in layers[1:]:
-        measured = ~np.isnan(layer.zero_fraction)
-        top = Norms(*(np.where(measured, new, old) for new, old in zip(layer, top, strict=True)))
-    return top
 
 
 def recorded_steps(recording: Recording, steps: int) -> frozenset[int]:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rnnlab.config import Config, Recording
-from rnnlab.models import EncoderDecoder, SequenceModel
+from rnnlab.config.config import Config, Recording
 from rnnlab.probes.base import measure
 from rnnlab.probes.tape import trace
 from rnnlab.tasks import Batch
-from rnnlab.training.aside import aside
+from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.bias import gradient_bias
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.models import EncoderDecoder, SequenceModel
+from rnnlab.training.side_pass import aside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from rnnlab.config import Config
-from rnnlab.probes.decay import Decay, fit_decay
+from rnnlab.config.config import Config
+from rnnlab.gradients.decay import Decay, fit_decay
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from rnnlab.models import EncoderDecoder, SequenceModel
+    from rnnlab.training.models import EncoderDecoder, SequenceModel
 
 Outcome = Literal["solved", "finished", "diverged"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import rnnlab
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 Lists = dict[str, list]
 Step = Callable[[list[float], tuple[list, ...]], tuple[list, ...]]

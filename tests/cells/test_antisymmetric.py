@@ -6,7 +6,7 @@ import pytest
 import torch
 from loops import dot, run, weights_of
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 6, 3, 3, 4
 EPSILON, GAMMA = 0.3, 0.2

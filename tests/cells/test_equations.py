@@ -8,8 +8,8 @@ from torch import Tensor
 
 from rnnlab.cells import CELLS, make_cell
 from rnnlab.cells.activations import ACTIVATIONS
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 5, 4, 3, 6
 

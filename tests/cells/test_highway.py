@@ -6,8 +6,8 @@ import pytest
 import torch
 from loops import dot, log10_norms, run, weights_of
 
-from rnnlab.initialization import Initialization
-from rnnlab.layers import Recurrent
+from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 5, 3, 3, 4
 

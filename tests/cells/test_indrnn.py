@@ -8,7 +8,7 @@ import torch
 from loops import dot, run, weights_of
 
 import rnnlab
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 20, 3, 3, 5
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from loops import log10_norms
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 8, 3, 3, 5
 

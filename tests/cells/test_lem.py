@@ -6,7 +6,7 @@ import pytest
 import torch
 from loops import dot, run, weights_of
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 7, 3, 2, 4
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import rnnlab
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 9, 3, 2, 5
 

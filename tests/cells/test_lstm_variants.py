@@ -9,9 +9,9 @@ from loops import dot, run, weights_of
 from torch import nn
 
 from rnnlab.cells import make_cell
-from rnnlab.errors import UserError
-from rnnlab.initialization import Initialization
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 5, 3, 3, 4
 VARIANTS = [

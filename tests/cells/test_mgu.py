@@ -5,8 +5,8 @@ import math
 import torch
 from loops import dot, log10_norms, run, weights_of
 
-from rnnlab.initialization import Initialization
-from rnnlab.layers import Recurrent
+from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 6, 3, 3, 4
 

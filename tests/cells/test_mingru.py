@@ -6,9 +6,9 @@ import pytest
 import torch
 from loops import dot, run, weights_of
 
-from rnnlab.config import Config
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 7, 3, 2, 4
 

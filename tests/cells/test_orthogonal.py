@@ -7,7 +7,7 @@ import pytest
 import torch
 from loops import dot, log10_norms, run, weights_of
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 30, 3, 3, 7
 MAPS = ["matrix_exp", "cayley"]

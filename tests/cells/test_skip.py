@@ -6,8 +6,8 @@ import pytest
 import torch
 from loops import dot, run, weights_of
 
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 11, 3, 2, 4
 

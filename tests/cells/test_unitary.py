@@ -9,7 +9,7 @@ from loops import log10_norms
 from torch import Tensor
 
 from rnnlab.cells.unitary import UnitaryCell, _permutation
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 25, 3, 3, 5
 

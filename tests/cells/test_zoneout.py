@@ -9,9 +9,11 @@ from torch import Tensor
 
 import rnnlab
 from rnnlab.cells import CELLS
-from rnnlab.config import Config, override
-from rnnlab.layers import Recurrent
-from rnnlab.training.loop import Interrupted, run
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
+from rnnlab.layers.recurrent import Recurrent
+from rnnlab.training.loop import run
 from rnnlab.training.result import Result
 
 T, B, I, H = 6, 4, 3, 5

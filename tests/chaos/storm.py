@@ -17,7 +17,7 @@ import optuna
 import requests
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.store.journal import open_storage
 
 PARENT = "import sys; from rnnlab.sweep.runner import run_sweep; sys.exit(run_sweep(sys.argv[1]).exit_code)"
 STUCK_SECONDS = 300.0
@@ -155,6 +155,6 @@ def wait_for(condition: Callable[[], Any]) -> Any:
 def _is_worker(pid: int) -> bool:
     """Whether a process is alive and ours, and its number not somebody else's by now."""
     try:
-        return b"rnnlab.sweep.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"rnnlab.sweep.work.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False

@@ -17,10 +17,11 @@ from mlflow.entities import Run
 from optuna.trial import TrialState
 from storm import Server, Storm
 
-from rnnlab.locks import FileLock
-from rnnlab.sweep.definition import StudyPlan, SweepDefinition, load_sweep_definition
-from rnnlab.sweep.space import Point
-from rnnlab.sweep.storage import open_storage
+from rnnlab.common.locks import FileLock
+from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.plan.space import Point
+from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
 

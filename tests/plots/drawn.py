@@ -7,7 +7,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from rnnlab.probes.profile import DIMS
+from rnnlab.gradients.profile import DIMS
 
 S, T = 5, 30
 LONG = "chrono LSTM with a rather long name"

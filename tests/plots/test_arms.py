@@ -10,9 +10,9 @@ from matplotlib.collections import PathCollection
 from rows import ADDING, RECALL, run
 
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.arms import ABOVE
-from rnnlab.report.statistics import ablation_table
+from rnnlab.statistics.ablation import ablation_table
 from rnnlab.tasks import Task
 
 

@@ -8,7 +8,7 @@ from matplotlib.patches import Annulus, Circle
 
 import rnnlab
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.style import figure_of
 
 

@@ -17,7 +17,7 @@ from rows import run
 
 import rnnlab
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.style import figure_of, looks
 from rnnlab.probes.states import hidden_states
 

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 from rows import run
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.plots.arms import decay_by_arm
 from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
 

@@ -6,7 +6,7 @@ from drawn import S, color_bar, legend, pixels, profile, rows
 from matplotlib.figure import Figure
 
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 
 def test_heatmap_shows_every_norm_with_training_steps_on_equal_rows():

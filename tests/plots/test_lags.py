@@ -6,7 +6,7 @@ from drawn import T, legend, profile, xs, ys
 from matplotlib.collections import FillBetweenPolyCollection
 
 from rnnlab import plots
-from rnnlab.probes.decay import fit_decay
+from rnnlab.gradients.decay import fit_decay
 
 
 def test_lag_plot_draws_first_middle_and_last_step_with_bands_and_fit():

@@ -7,9 +7,9 @@ from drawn import legend, lines, xs, ys
 from matplotlib.collections import LineCollection
 
 from rnnlab import plots
-from rnnlab.errors import UserError
-from rnnlab.report.intervals import wilson
-from rnnlab.report.success import success_table
+from rnnlab.common.errors import UserError
+from rnnlab.statistics.intervals import wilson
+from rnnlab.statistics.success_by_length import success_table
 
 
 def run(arm: str, length: int, seed: int, outcome: str, phase: str = "final", kind: str = "adding") -> dict:

@@ -8,7 +8,7 @@ from drawn import legend, pixels, rows
 
 import rnnlab
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 
 T = 9
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import pdist
 
 import rnnlab
 from rnnlab import plots
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.probes.states import hidden_states
 
 T, B = 8, 5

@@ -6,10 +6,11 @@ import torch
 from drawn import lines, xs, ys
 
 from rnnlab import plots
-from rnnlab.config import Config, Truncation
-from rnnlab.models import build_model
+from rnnlab.config.config import Config
 from rnnlab.plots.bias import LABELS
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.training.bias import bias_by_window, gradient_bias
+from rnnlab.training.models import build_model
 
 
 def test_every_window_has_its_point_and_the_whole_one_no_bias():

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.tape import trace
 from rnnlab.probes.trace import Trace
 

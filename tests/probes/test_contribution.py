@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_sequence
 from unrolled import everywhere, last_step, unroll
 
 from rnnlab.cells import CELLS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.contribution import contribution, weight_gradients
 from rnnlab.probes.tape import trace
 from rnnlab.probes.trace import Trace

@@ -8,7 +8,7 @@ import torch
 from unrolled import last_step, unroll
 
 from rnnlab.cells import CELLS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.direct_gradient import direct_gradient
 from rnnlab.probes.tape import trace
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pre_activations import pre_activations, traced
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.gates import gates
 
 T, B, I, H = 6, 4, 3, 5

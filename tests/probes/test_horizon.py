@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.horizon import effective_horizon, horizon, mean_lag
 from rnnlab.probes.tape import trace
 

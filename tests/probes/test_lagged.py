@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_sequence
 from unrolled import last_step, unroll
 
 from rnnlab.cells import CELLS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.lagged import lagged
 from rnnlab.probes.tape import trace
 from rnnlab.probes.total_gradient import total_gradient

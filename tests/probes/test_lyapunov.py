@@ -9,11 +9,11 @@ import torch
 from jacobians import B, T, layer, linear, orthogonal, sequence, slow_jacobians, traced
 from torch.nn.utils.rnn import pack_sequence
 
-from rnnlab.layers import Recurrent
-from rnnlab.probes.decay import fit_decay
+from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.norms import log10_norm
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.lyapunov import lyapunov
 from rnnlab.probes.tape import trace
-from rnnlab.probes.total_gradient import log10_norm
 
 
 def test_a_diagonal_recurrence_has_its_entries_as_exponents():

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from unrolled import everywhere, last_step, unroll
 
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.paths import paths
 from rnnlab.probes.tape import trace
 from rnnlab.probes.trace import Trace

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from rnnlab.cells.activations import ACTIVATIONS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.saturation import QUANTILES, saturation
 from rnnlab.probes.tape import trace
 

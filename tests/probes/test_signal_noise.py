@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
 from rnnlab.cells import CELLS
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.signal_noise import signal_noise
 from rnnlab.probes.tape import trace
 from rnnlab.probes.trace import Trace

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.probes.total_gradient import log10_norm, over_examples
+from rnnlab.gradients.norms import log10_norm, over_examples
 
 
 @pytest.mark.parametrize("exponent", [-40, -37, -25, -20, 0, 18, 30, 37])

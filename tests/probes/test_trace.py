@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import pack_sequence
 
 import rnnlab
 from rnnlab.cells import CELLS
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.tape import trace
 
 T, B, I, H = 7, 4, 3, 5

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.cells import States, Weights
-from rnnlab.layers import Recurrent
+from rnnlab.layers.recurrent import Recurrent
 
 Loss = Callable[[Tensor, States], Tensor]
 

@@ -7,8 +7,8 @@ import pytest
 from rows import ADDING, run
 
 from rnnlab.report.cautions import cautions
-from rnnlab.report.statistics import ablation_table
-from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.statistics.ablation import ablation_table
+from rnnlab.sweep.plan.definition import SweepDefinition
 
 DEFINITION = {
     "name": "demo",

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from rows import ADDING, run
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.report.figures import Figure, compare_at, first_profiles, shared_steps, task_figures
-from rnnlab.report.statistics import ablation_table, comparison_table
+from rnnlab.statistics.ablation import ablation_table, comparison_table
 from rnnlab.tracking.reader import load_sweep
 
 

@@ -7,7 +7,7 @@ import pytest
 from rows import ADDING, RECALL, run
 
 from rnnlab.report.findings import answer, beating, health
-from rnnlab.report.statistics import ablation_table, comparison_table
+from rnnlab.statistics.ablation import ablation_table, comparison_table
 
 
 def told(*rows, task=ADDING, reference=None) -> str:

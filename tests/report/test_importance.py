@@ -8,7 +8,7 @@ import pytest
 
 from rnnlab.report.importance import PREDICTABLE, importance, why_unknown
 from rnnlab.report.tables import importance_cells
-from rnnlab.sweep.space import Dimension
+from rnnlab.sweep.plan.space import Dimension
 
 SPACE = {
     "optimizer.lr": Dimension.parse({"low": 1e-5, "high": 1e-1, "log": True}),

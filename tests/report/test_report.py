@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from rnnlab.errors import UserError
-from rnnlab.experiment import resolve
+from rnnlab.commands.run import resolve
+from rnnlab.common.errors import UserError
+from rnnlab.common.text import chance, median, number
 from rnnlab.report.analysis import analyse
 from rnnlab.report.report import read_sweep, write_report
-from rnnlab.report.statistics import ablation_table, comparison_table, solve_table
-from rnnlab.sweep.numbers import chance, median, number
+from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.writer import start_parent
 

@@ -7,7 +7,7 @@ from rows import ADDING, run
 
 from rnnlab.report.analysis import analyse
 from rnnlab.report.tables import ablation_cells, importance_cells
-from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.tracking.store import tracking_uri
 
 DEFINITION = SweepDefinition.parse(

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import rnnlab
 from rnnlab.cells import States, Weights, make_cell
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import reference, scan
 from rnnlab.scan.native import pays, supports
 from rnnlab.scan.native.build import has_compiler

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.errors import UserError
-from rnnlab.layers import Recurrent
+from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 23, 4, 3, 5
 

@@ -8,12 +8,13 @@ import optuna
 import pytest
 from mlflow.entities import Run
 
-from rnnlab.sweep import trial as trial_module
-from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.samplers import objectives
-from rnnlab.sweep.slots import claim, fill, latest, recover
-from rnnlab.sweep.storage import open_storage
-from rnnlab.sweep.trial import Job, outbox
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.samplers import objectives
+from rnnlab.sweep.store.home import outbox
+from rnnlab.sweep.store.journal import open_storage
+from rnnlab.sweep.store.slots import claim, fill, latest, recover
+from rnnlab.sweep.work import trial as trial_module
+from rnnlab.sweep.work.trial import Job
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.loop import run

@@ -13,18 +13,19 @@ from bench import Bench, MakeBench
 from ticking import TRUE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
-from rnnlab.config import Config
-from rnnlab.sweep import forecast as forecasting
-from rnnlab.sweep.postgres import Database
-from rnnlab.training.loop import EVALUATION_CHUNK, Interrupted, recorded_steps
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.config.config import Config
+from rnnlab.sweep.show import forecast as forecasting
+from rnnlab.sweep.store.postgres import Database
+from rnnlab.training.loop import EVALUATION_CHUNK, recorded_steps
 
 Start = Callable[..., subprocess.Popen[str]]
 
 IMPATIENT = """
-import rnnlab.sweep.heartbeat as heartbeat
-import rnnlab.sweep.join as join
+import rnnlab.sweep.store.heartbeat as heartbeat
+import rnnlab.sweep.work.join as join
 heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.LONELY_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
-from rnnlab.cli import main
+from rnnlab.commands.cli import main
 main()
 """
 """The command line, with all that it waits for in seconds rather than minutes."""

@@ -12,8 +12,8 @@ import optuna
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.sweep.definition import SweepDefinition
-from rnnlab.sweep.storage import open_storage
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
 FOLDER = Path("runs/sweeps/tiny")

@@ -15,13 +15,13 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.servers import PASSWORD, QUOTED, Postgres, RayCluster, mlflow_server
-from rnnlab.errors import UserError
-from rnnlab.sweep.definition import load_sweep_definition
-from rnnlab.sweep.home import DatabaseHome
-from rnnlab.sweep.join import join_sweep
-from rnnlab.sweep.postgres import Database
+from rnnlab.common.errors import UserError
+from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
-from rnnlab.sweep.status import read_status
+from rnnlab.sweep.show.status import read_status
+from rnnlab.sweep.store.home import DatabaseHome
+from rnnlab.sweep.store.postgres import Database
+from rnnlab.sweep.work.join import join_sweep
 from rnnlab.tracking.outbox import UNDELIVERED
 from rnnlab.tracking.store import connect, experiment_id
 

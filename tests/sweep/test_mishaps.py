@@ -29,11 +29,11 @@ from survey import (
     worker_pids,
 )
 
-from rnnlab.errors import UserError
-from rnnlab.sweep import slots
-from rnnlab.sweep.definition import load_sweep_definition
+from rnnlab.common.errors import UserError
+from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
-from rnnlab.sweep.status import read_status
+from rnnlab.sweep.show.status import read_status
+from rnnlab.sweep.store import slots
 from rnnlab.tracking import courier
 from rnnlab.tracking.outbox import UNDELIVERED
 

@@ -17,11 +17,11 @@ from survey import (
     trials,
 )
 
-from rnnlab.errors import UserError
-from rnnlab.locks import FileLock
-from rnnlab.report.front import front_table
+from rnnlab.common.errors import UserError
+from rnnlab.common.locks import FileLock
 from rnnlab.report.report import write_report
-from rnnlab.sweep.definition import load_sweep_definition
+from rnnlab.statistics.pareto import front_table
+from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
 

@@ -6,12 +6,13 @@ import pytest
 from bench import Bench, MakeBench, count_trainings, never, stop_after
 from optuna.trial import TrialState
 
-from rnnlab.sweep import trial as trial_module
-from rnnlab.sweep.pruners import make_pruner
-from rnnlab.sweep.slots import latest
-from rnnlab.sweep.trial import execute, give_up
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.sweep.search.make import make_pruner
+from rnnlab.sweep.store.slots import latest
+from rnnlab.sweep.work import trial as trial_module
+from rnnlab.sweep.work.trial import execute, give_up
 from rnnlab.tracking.record import OBJECTIVE
-from rnnlab.training.loop import Interrupted, run
+from rnnlab.training.loop import run
 
 
 def interrupted_between(bench: Bench, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:

@@ -1,6 +1,6 @@
 """A clock that only training moves, for tests of how long things are expected to take."""
 
-from rnnlab.sweep.forecast import Costs
+from rnnlab.sweep.show.forecast import Costs
 
 TRUE = Costs(update=2.0, recorded=5.0, evaluation=7.0)
 

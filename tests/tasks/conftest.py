@@ -1,6 +1,6 @@
 import pytest
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.tasks.characters import Characters
 from rnnlab.tasks.mnist import Mnist
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.tasks.agreement import ADVERBS, PLURAL, PREPOSITIONS, SINGULAR, VERBS, VOCABULARY, Agreement
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from rnnlab.sweep.definition import SweepDefinition
+from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.tasks import IGNORED, TASKS, Batch, Task
 from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.agreement import Agreement

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnlab.config import Config
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config
 from rnnlab.tasks.characters import Characters
 
 LINE = "the näive cat sat on the mat; "

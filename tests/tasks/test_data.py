@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.tasks import data, mnist
 from rnnlab.tasks.data import DataFile, places, read
 

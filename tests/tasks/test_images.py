@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.config import Config
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config
 from rnnlab.tasks.digits import Digits
 from rnnlab.tasks.images import permutation
 from rnnlab.tasks.mnist import Mnist

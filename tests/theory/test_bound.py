@@ -9,7 +9,7 @@ import torch
 
 import rnnlab
 from rnnlab.cells.activations import ACTIVATIONS, ActivationName
-from rnnlab.initialization import Initialization
+from rnnlab.layers.initialization import Initialization
 from rnnlab.theory import STEEPEST, step_bound
 
 I, H, T, B = 3, 24, 15, 6

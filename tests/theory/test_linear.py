@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.initialization import Initialization
+from rnnlab.layers.initialization import Initialization
 from rnnlab.theory import is_scaled_orthogonal, log10_product_norms, spectral_radius
 
 I, H, T = 3, 32, 200

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.errors import UserError
-from rnnlab.initialization import Initialization
-from rnnlab.probes.decay import fit_decay
+from rnnlab.common.errors import UserError
+from rnnlab.gradients.decay import fit_decay
+from rnnlab.layers.initialization import Initialization
 from rnnlab.theory import chi_one, critical_sigma_w, fixed_point, gaussian_moments, mean_field_slope
 
 VARIANCES = [1e-6, 0.1, 1.0, 5.0, 400.0, 1e6]

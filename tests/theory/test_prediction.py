@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.config import Config
-from rnnlab.models import SequenceModel
-from rnnlab.probes.decay import fit_decay
-from rnnlab.seeding import make_generator
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config
+from rnnlab.gradients.decay import fit_decay
 from rnnlab.theory import Prediction, mean_field_slope, predict
+from rnnlab.training.models import SequenceModel
 
 
 def configure(cell: dict[str, Any], init: dict[str, Any] | None = None, **more: Any) -> Config:

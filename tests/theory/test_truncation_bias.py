@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.theory import relative_bias_bound, scalar_relative_bias
 
 T = 30

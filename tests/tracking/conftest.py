@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rnnlab.config import Config
+from rnnlab.config.config import Config
 from rnnlab.tracking import outbox
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.config import Config
+from rnnlab.config.config import Config
 from rnnlab.tracking import provenance
 from rnnlab.tracking.provenance import code_tags, config_params, config_tags, git_commit
 

@@ -8,8 +8,9 @@ import pytest
 import xarray as xr
 
 import rnnlab
-from rnnlab.config import Config, override
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
 from rnnlab.tracking import reader
 from rnnlab.tracking.reader import COLUMNS, load_probes, load_profile, load_sweep
 from rnnlab.tracking.writer import start_parent

@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from experiments.dashboard import Browser, find_browser, served, tour
-from rnnlab.config import Config, override
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
 from rnnlab.report.report import write_report
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.errors import UserError
+from rnnlab.common.errors import UserError
 from rnnlab.tracking import store
 from rnnlab.tracking.writer import start_parent
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from rnnlab.config import Config
+from rnnlab.config.config import Config
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.record import Record
 from rnnlab.tracking.store import connect, experiment_id

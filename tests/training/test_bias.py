@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.config import Clipping, Config, Truncation, override
-from rnnlab.models import SequenceModel, build_model
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
+from rnnlab.remedies.clipping import Clipping
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Batch
 from rnnlab.theory import scalar_relative_bias
-from rnnlab.training.aside import aside
+from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.bias import gradient_bias
-from rnnlab.training.truncation import backpropagate
+from rnnlab.training.models import SequenceModel, build_model
+from rnnlab.training.side_pass import aside
 
 T, B = 12, 6
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.config import Config, override
-from rnnlab.errors import UserError
-from rnnlab.training.loop import Interrupted, recorded_steps, run
+from rnnlab.common.errors import UserError
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
+from rnnlab.training.loop import recorded_steps, run
 from rnnlab.training.result import Result
 
 BASE = {

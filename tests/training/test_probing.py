@@ -7,12 +7,14 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.config import Config, override
-from rnnlab.errors import UserError
-from rnnlab.models import build_model
-from rnnlab.seeding import make_generator
+from rnnlab.common.errors import UserError
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
 from rnnlab.training.checkpoint import load_checkpoint
-from rnnlab.training.loop import Interrupted, run
+from rnnlab.training.loop import run
+from rnnlab.training.models import build_model
 from rnnlab.training.probing import probed_steps
 
 BASE = {

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnlab.config import Config
-from rnnlab.probes.profile import build
-from rnnlab.probes.total_gradient import Norms
-from rnnlab.recording import Key, Step
+from rnnlab.config.config import Config
+from rnnlab.gradients.norms import Norms
+from rnnlab.gradients.profile import Key, Step, build
 from rnnlab.training.result import Curve, Outcome, Result
 
 T = 21

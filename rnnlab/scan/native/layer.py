@@ -10,11 +10,11 @@ from torch import Tensor
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
+from rnnlab.scan.differentiable import gradients
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.differentiable import gradients
 from rnnlab.scan.native.kernels import Plan, Wanted
 from rnnlab.scan.native.support import is_readable
-from rnnlab.scan.watch import Watch
+from rnnlab.scan.observer import Watch
 
 
 def run(cell: Cell, w: Weights, x: Tensor, states: States, watches: Sequence[Watch] = ()) -> tuple[Tensor, States]:

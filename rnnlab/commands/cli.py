@@ -1,0 +1,232 @@
+"""The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rnnlab.common.errors import UserError
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="RNNLAB_STORAGE", help="PostgreSQL database of a sweep on several machines, by URL."),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or SQLite file; runs/mlflow.db if left out."),
+]
+
+REPORTS = Path("runs/reports")
+NOTEBOOK = Path("analysis/02_mitigations.ipynb")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="An instrument for vanishing gradients: runs, sweeps, reports.",
+)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML of one experiment, or of a sweep with --task and --arm.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Fields to change: optimizer.lr=3e-3 ...")] = None,
+    task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
+    arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the sweep declares, such as smoke.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train once, show the progress, and store the run in MLflow.
+
+    An interrupted run is taken up where it stopped by the same command.
+    """
+    from rnnlab.commands import run as experiment
+    from rnnlab.common.output import Output
+
+    _for_people(print_config and "--print-config", quiet, json)
+    resolved = experiment.resolve(config, overrides or [], task, arm, budget)
+    if print_config:
+        experiment.print_config(resolved)
+    else:
+        experiment.run_and_store(resolved, config.stem, Output(quiet, json))
+
+
+@app.command()
+def sweep(
+    definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
+    workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; the file's number if left out.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    storage: Storage = None,
+    tracking_uri: TrackingUri = None,
+    engine: Annotated[Literal["local", "ray"], typer.Option(help="Who starts the workers: local, or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Ray cluster, such as 127.0.0.1:6379.")] = None,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that Ray reserves for each worker.")] = 0.0,
+) -> None:
+    """Tune every arm, train its best point on fresh seeds, and write the report.
+
+    Started again after an interruption, it continues where it stopped. The exit code is 4 where every run is done but
+    MLflow has not taken them all: they wait on disk for the same command.
+    """
+    from rnnlab.sweep.plan.definition import load_sweep_definition
+
+    _for_people(dry_run and "--dry-run", quiet, json)
+    if dry_run:
+        from rich.console import Console
+
+        from rnnlab.sweep.show.dry_run import print_forecast
+
+        print_forecast(load_sweep_definition(definition, budget), workers, Console())
+        return
+    from rnnlab.common.output import Output
+    from rnnlab.common.text import count
+    from rnnlab.report.report import write_report
+    from rnnlab.sweep.runner import run_sweep
+
+    there = _track(tracking_uri)
+    output = Output(quiet, json)
+    state = run_sweep(
+        definition,
+        budget=budget,
+        workers=workers,
+        console=output.console(),
+        storage=storage,
+        engine=engine,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+    )
+    delivered = state.complete and not state.undelivered
+    report = write_report(state.name, REPORTS / state.name) if delivered else None
+    if report and output.plain:
+        _say_where(state.name, str(report), there)
+    for failure in state.failures if quiet else []:
+        typer.echo(f"failed: {failure}", err=True)
+    if quiet and state.complete and state.undelivered:
+        waiting = count(state.undelivered, "run")
+        typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
+    output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))
+    raise typer.Exit(state.exit_code)
+
+
+@app.command()
+def worker(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep that is running.")],
+    storage: Storage = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Join a sweep that keeps its state in a database, from any machine, and run its trials one by one.
+
+    It leaves once the sweep is complete, or at SIGTERM or Ctrl-C after saving a checkpoint. The exit code is 0 where
+    the sweep is complete, and 3 where it is not.
+    """
+    from rnnlab.sweep.show.status import INCOMPLETE
+    from rnnlab.sweep.work.join import join_sweep
+
+    _track(tracking_uri)
+    raise typer.Exit(0 if join_sweep(name, storage).complete else INCOMPLETE)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="Name of a sweep.")], storage: Storage = None, json: Json = False
+) -> None:
+    """Show how far a sweep is, while it runs or after it was stopped; touch nothing.
+
+    The exit code is 0 while it runs and once it is complete, 3 where it was stopped before its end, and 4 where every
+    run is done but MLflow has not taken them all.
+    """
+    from rnnlab.common.output import Output
+    from rnnlab.sweep.show.status import print_status, read_status
+
+    found, output = read_status(name, storage=storage), Output(json=json)
+    if output.plain:
+        print_status(found, output.console())
+    output.finish(found.record())
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def report(
+    name: Annotated[str, typer.Argument(help="Name of a sweep.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX."""
+    from rnnlab.common.output import Output
+    from rnnlab.report.report import write_report
+
+    output, path = Output(quiet, json), str(write_report(name, out or REPORTS / name))
+    if output.plain:
+        typer.echo(f"Report  {path}")
+    output.finish({"name": name, "report": path}, word=path)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Open the MLflow dashboard on 127.0.0.1."""
+    from rnnlab.tracking.ui import serve
+
+    raise typer.Exit(serve(port))
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check the installation, line by line, and say how to mend what is wrong.
+
+    The exit code is 1 where there is a problem; warnings do not count.
+    """
+    from rnnlab.commands.doctor import fit, print_findings
+    from rnnlab.common.output import Output
+
+    output = Output(json=json)
+    findings = print_findings(output.console())
+    output.finish({"fit": fit(findings), "findings": [finding._asdict() for finding in findings]})
+    raise typer.Exit(0 if fit(findings) else 1)
+
+
+def _for_people(option: str | bool, quiet: bool, json: bool) -> None:
+    """Refuse --quiet and --json beside an option whose text is all there is."""
+    if option and (quiet or json):
+        raise UserError(f"{option} shows text alone: leave out {'--json' if json else '--quiet'}")
+
+
+def _track(uri: str | None) -> bool:
+    """Make a store the one that everything in this process writes to, and everything that it starts.
+
+    Returns:
+        Whether later commands have to be told of it.
+    """
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
+    return uri is not None and uri != before
+
+
+def _say_where(name: str, report: str, elsewhere: bool) -> None:
+    """Say where to look at a complete sweep."""
+    from rnnlab.tracking.store import shown, tracking_uri
+
+    variable = f"MLFLOW_TRACKING_URI={shown(tracking_uri())} " if elsewhere else ""
+    typer.echo(f"\nReport     {report}\nDashboard  {variable}rnnlab ui")
+    if NOTEBOOK.exists():  # it comes with a clone
+        typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} jupyter lab {NOTEBOOK}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,206 @@
+"""One experiment from the command line: resolve it, train it, show it, store it."""
+
+import shlex
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+
+from rnnlab.commands.run_display import RunDisplay, print_result
+from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.files import lacks_room, room_needed
+from rnnlab.common.interrupts import Interrupted, stop_on_signal
+from rnnlab.common.output import Output
+from rnnlab.common.seeding import make_generator
+from rnnlab.config.config import Config, load_config
+from rnnlab.config.overrides import override, parse_overrides, read_yaml
+from rnnlab.training.loop import run
+from rnnlab.training.result import Curve, Result
+
+if TYPE_CHECKING:
+    from rnnlab.common.locks import FileLock
+    from rnnlab.tracking.outbox import Entry
+
+EXPERIMENT = "runs"
+"""MLflow experiment of single runs; sweeps have one of their own each."""
+CHECKPOINTS = Path("runs/checkpoints")
+
+
+def resolve(
+    path: Path, overrides: list[str], task: str | None = None, arm: str | None = None, budget: str | None = None
+) -> Config:
+    """Read one experiment, from a file of its own or as one arm of a sweep.
+
+    Args:
+        path: YAML of an experiment or of a sweep.
+        overrides: `"section.field=value"` items.
+        task: label of one of the sweep's tasks; may be left out if there is one alone.
+        arm: name of one of its arms.
+        budget: one of the budgets it declares.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        UserError: if the file, an override, the task or the arm is wrong.
+    """
+    if "arms" not in read_yaml(path):
+        if task or arm or budget:
+            raise UserError(
+                f"--task, --arm and --budget pick from a sweep, and {path} is a single experiment: leave them out"
+            )
+        return load_config(path, overrides)
+    from rnnlab.sweep.plan.definition import load_sweep_definition
+
+    plans = load_sweep_definition(path, budget).plan()
+    tasks, arms = ({plan.task for plan in plans}, {plan.arm for plan in plans})
+    task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
+    for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
+        if value not in valid:
+            given = "is missing" if value is None else f"= '{value}' is not in it"
+            raise UserError(f"{path} is a sweep, and {option} {given}: {nearest(str(value), valid)}")
+    settings = next(plan.settings for plan in plans if (plan.task, plan.arm) == (task, arm))
+    return Config.parse(override(settings, parse_overrides(overrides)), f"arm '{arm}' on {task}")
+
+
+def print_config(config: Config) -> None:
+    """Print every field with its value as YAML, and the hash that names the experiment."""
+    print(f"# hash {config.hash}")
+    print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
+
+
+def run_and_store(config: Config, name: str, output: Output) -> Result | None:
+    """Train, show progress, and store the run in MLflow.
+
+    Args:
+        config: the experiment.
+        name: name of the run in the dashboard.
+        output: how much to say.
+
+    Returns:
+        The result; None where the run was over already and only had to be delivered to MLflow.
+
+    Raises:
+        UserError: if another process is at the same experiment, or the store or the disk cannot be used.
+        SystemExit: with code 130 after Ctrl-C, or 4 where MLflow does not take the run; the same command continues.
+    """
+    from rnnlab.common.locks import FileLock
+    from rnnlab.tracking.store import prepare, tracking_uri
+
+    config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
+    uri, folder, command = tracking_uri(), CHECKPOINTS / config.hash, shlex.join(["rnnlab", *sys.argv[1:]])
+    prepare(uri)
+    with room_needed(folder, command):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(FileLock(folder / "lock"), config.hash):
+            result, run_id = _train_and_deliver(config, name, command, uri, output)
+            shutil.rmtree(folder)
+    if result is None:
+        output.console().print(f"delivered to MLflow as run {run_id}", markup=False, highlight=False)
+        output.finish({"run_id": run_id, "config_hash": config.hash}, word=run_id)
+        return None
+    if output.plain:
+        print_result(output.console(), result, run_id)
+    output.finish(_record(result, run_id), word=run_id)
+    return result
+
+
+def _train_and_deliver(config: Config, name: str, command: str, uri: str, output: Output) -> tuple[Result | None, str]:
+    """Train, unless an earlier start has, and see the run to MLflow.
+
+    Returns:
+        The result, if this start has trained, and MLflow's id of the run.
+    """
+    from rnnlab.tracking.courier import Courier
+    from rnnlab.tracking.outbox import UNDELIVERED, Outbox
+
+    outbox, console, result = Outbox(CHECKPOINTS / config.hash / "outbox"), output.console(), None
+    entry = outbox.entry("run")
+    with Courier(outbox, uri) as courier:
+        before = entry.read()
+        try:
+            if before is None or before.status == "RUNNING":
+                result = _train(config, name, command, entry, console)
+        except Exception:
+            if not courier.wait():
+                outbox.clear()  # the next start is a run of its own
+            raise
+        if courier.wait():
+            for line in (
+                f"the run waits on disk, as MLflow does not take it: {courier.problem}",
+                f"deliver it with: {command}",
+            ):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            raise SystemExit(UNDELIVERED)
+    delivered = entry.read()
+    assert delivered is not None and delivered.run_id is not None
+    return result, delivered.run_id
+
+
+def _train(config: Config, name: str, command: str, entry: "Entry", console: Console) -> Result:
+    """Train, or go on with it, and end the run's entry in the outbox."""
+    from rnnlab.tracking.provenance import config_params, config_tags
+    from rnnlab.tracking.record import Record
+
+    tags = {**config_tags(config), "rnnlab.command": command}
+    # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
+    entry.open(Record(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))
+    try:
+        with RunDisplay(config, console) as display, stop_on_signal() as stopped:
+
+            def follow(step: int, curves: dict[str, Curve]) -> None:
+                display.evaluated(step, curves)
+                entry.follow(curves)
+
+            result = run(
+                config,
+                checkpoint=CHECKPOINTS / config.hash / "checkpoint.pt",
+                on_evaluation=follow,
+                on_profile=display.recorded,
+                should_stop=lambda: bool(stopped),
+            )
+    except Interrupted as interruption:
+        console.print(f"{interruption}; the same command continues from there")
+        raise SystemExit(130) from None
+    except Exception as error:
+        if not lacks_room(error):
+            entry.fail(f"{type(error).__name__}: {error}")
+        raise
+    entry.finish(result)
+    return result
+
+
+@contextmanager
+def _locked(lock: "FileLock", experiment: str) -> Iterator[None]:
+    """Hold an experiment against a second process, with which it would share its checkpoint."""
+    if not lock.acquire(wait=False):
+        raise UserError(f"another process runs experiment {experiment}: wait for it, or stop it first")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _record(result: Result, run_id: str) -> dict[str, Any]:
+    """What a program wants to know of a run that is over."""
+    task = result.config.task
+    return {
+        "run_id": run_id,
+        "config_hash": result.config.hash,
+        "task": task.label,
+        "cell": result.config.cell.kind,
+        "outcome": result.outcome,
+        "score": {
+            "name": task.score_name,
+            "test": result.test_score,
+            "baseline": task.baseline.score,
+            "solved_at": task.solved_at,
+        },
+        "summary": result.summary(),
+    }

@@ -1,0 +1,1 @@
+"""What every part needs and what depends on none: errors, options, seeds, files, text."""

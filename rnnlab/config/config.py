@@ -1,0 +1,261 @@
+"""One experiment is one frozen, validated value."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+
+from pydantic import Field, field_validator, model_validator
+
+from rnnlab.cells import CELLS
+from rnnlab.cells.normalized import NormalizedCell
+from rnnlab.common.options import Options
+from rnnlab.config.optimizers import Adam, AnyOptimizer
+from rnnlab.config.overrides import override, parse_overrides, read_yaml
+from rnnlab.layers.initialization import Initialization
+from rnnlab.probes.base import Preset
+from rnnlab.remedies.clipping import Clipping
+from rnnlab.remedies.truncation import Truncation
+from rnnlab.tasks import TASKS
+
+if TYPE_CHECKING:
+    from rnnlab.cells import Cell as AnyCell
+    from rnnlab.tasks import Task as AnyTask
+else:
+    AnyTask = Annotated[Union[tuple(TASKS.values())], Field(discriminator="kind")]  # noqa: UP007
+    AnyCell = Annotated[Union[tuple(CELLS.values())], Field(discriminator="kind")]  # noqa: UP007
+
+
+class ModelOptions(Options):
+    """What stands around the recurrent cell."""
+
+    num_layers: int = Field(default=1, ge=1)
+    bidirectional: bool = False
+    residual_layers: bool = False
+    """Add each layer's input to its output, from the second layer on."""
+    dilation: int | tuple[int, ...] = 1
+    """How many steps back each layer reads its states: one number for all, or one for each (Chang et al. 2017)."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Compute segments of so many steps again on the way back, to save memory on long sequences; none keeps all."""
+    input: Literal["auto", "raw", "one_hot", "embedding"] = "auto"
+    """How inputs enter: auto is raw for features and one-hot for symbols."""
+    embedding_size: int = Field(default=32, ge=1)
+
+    @field_validator("dilation", mode="before")
+    @classmethod
+    def _check_dilation(cls, value: Any) -> Any:
+        each = value if isinstance(value, list | tuple) else [value]
+        if not each or any(type(d) is not int or d < 1 for d in each):
+            raise ValueError(f"{value!r} is not allowed: give one positive number, or a list of one for each layer")
+        return value
+
+    @model_validator(mode="after")
+    def _check_layers(self) -> Self:
+        if isinstance(self.dilation, tuple) and len(self.dilation) != self.num_layers:
+            raise ValueError(
+                f"dilation = {list(self.dilation)} has {len(self.dilation)} numbers for num_layers = "
+                f"{self.num_layers}: give one for each layer, or a single one for all"
+            )
+        return self
+
+
+class TrainingOptions(Options):
+    """The training loop."""
+
+    steps: int = Field(default=2000, ge=1)
+    """Optimiser updates at most."""
+    batch_size: int = Field(default=32, ge=1)
+    truncation: Truncation | None = None
+    clip: Clipping | None = None
+    eval_every: int = Field(default=100, ge=1)
+    """Updates between two looks at the validation set."""
+    eval_examples: int = Field(default=500, ge=1)
+    test_examples: int = Field(default=2000, ge=1)
+    stop_when_solved: bool = True
+
+
+class Recording(Options):
+    """At which training steps gradients are recorded, and what counts as vanished or exploded."""
+
+    points: int = Field(default=40, ge=0)
+    """Recorded training steps; 0 records nothing."""
+    spacing: Literal["log", "linear"] = "log"
+    vanished: float = Field(default=-6.0, lt=0)
+    """log10 of first over last measured norm below which the gradient counts as vanished."""
+    exploded: float = Field(default=6.0, gt=0)
+    """log10 of first over last measured norm above which the gradient counts as exploded."""
+    probes: Preset = "light"
+    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own.
+
+    A probed step takes as long as some tens of updates with standard, and some hundred with full.
+    """
+    probe_points: int = Field(default=5, ge=1)
+    """Probed training steps, spread logarithmically."""
+
+
+class Config(Options):
+    """One experiment: what is learned, by what, how, and what is written down.
+
+    Example:
+        >>> config = Config.parse({"task": {"kind": "adding", "length": 20}, "cell": {"kind": "lstm"}})
+        >>> config.cell.hidden_size
+        64
+    """
+
+    task: AnyTask
+    cell: AnyCell
+    init: Initialization = Initialization()
+    model: ModelOptions = ModelOptions()
+    optimizer: AnyOptimizer = Adam()
+    training: TrainingOptions = TrainingOptions()
+    recording: Recording = Recording()
+    seed: int = Field(default=0, ge=0)
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: int = Field(default=1, ge=1)
+    """Threads inside torch; part of the experiment because sums depend on their order."""
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _adam_by_default(cls, value: Any) -> Any:
+        return {"kind": "adam", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _refuse_impossible_combinations(self) -> Self:
+        refuse_impossible(self)
+        return self
+
+    def canonical_json(self) -> str:
+        """Every field with its value, in one fixed spelling."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name this configuration."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read one experiment from YAML and change single fields.
+
+    Args:
+        path: the YAML file.
+        overrides: `"section.field=value"` items, later ones winning; values are read as YAML.
+
+    Returns:
+        The validated configuration.
+
+    Raises:
+        UserError: if the file or an override is wrong.
+    """
+    return Config.parse(override(read_yaml(path), parse_overrides(overrides)), str(path))
+
+
+def refuse_impossible(config: "Config") -> None:
+    """Raise ValueError for the first impossible combination."""
+    for check in (
+        _check_truncation,
+        _check_bidirectional,
+        _check_chrono,
+        _check_own_start,
+        _check_input,
+        _check_batch_norm,
+        _check_segments,
+    ):
+        check(config)
+
+
+def _check_truncation(config: "Config") -> None:
+    truncation = config.training.truncation
+    if truncation is None:
+        return
+    if config.task.answers == "decoder":
+        raise ValueError(
+            "training.truncation cuts a sequence into windows with losses of their own, and all losses of "
+            f"{config.task.kind} are in the decoder: set it to null"
+        )
+    if truncation.window > config.task.steps:
+        raise ValueError(
+            f"training.truncation.window = {truncation.window} is longer than the sequence: choose at most "
+            f"{config.task.steps}, the number of steps of {config.task.label}"
+        )
+    if config.model.bidirectional:
+        raise ValueError(
+            "training.truncation cannot be combined with model.bidirectional = true, because the backward "
+            "direction has no past to carry: set one of them to null or false"
+        )
+
+
+def _check_bidirectional(config: "Config") -> None:
+    if config.model.bidirectional and config.task.predicts_inputs:
+        raise ValueError(
+            f"model.bidirectional = true would read the answers of {config.task.kind}, which are later inputs: set it "
+            "to false"
+        )
+
+
+def _check_chrono(config: "Config") -> None:
+    cell = config.cell
+    if config.init.bias != "chrono":
+        return
+    if next(iter(cell.time_gates), None) not in cell.gates:
+        gated = [name for name, known in CELLS.items() if known.time_gates]
+        detail = f" without {next(iter(cell.time_gates))} gate" if cell.time_gates else ""
+        raise ValueError(
+            f"init.bias = 'chrono' needs gates that set a time constant, which cell.kind = '{cell.kind}'{detail} "
+            f"has not: choose a cell of {', '.join(gated)}, or init.bias = 'zero'"
+        )
+    if getattr(cell, "forget_bias", None) is not None:
+        raise ValueError("cell.forget_bias and init.bias = 'chrono' both set the forget bias: drop one of them")
+
+
+def _check_own_start(config: "Config") -> None:
+    cell, init, default = config.cell, config.init, Initialization()
+    reach = {"input": "weight_ih", "recurrent": "weight_hh", "recurrent_scale": "weight_hh", "bias": "bias_ih"}
+    for field, weight in reach.items():
+        value, usual = getattr(init, field), getattr(default, field)
+        missing = weight not in cell.parameter_shapes(1)
+        if value != usual and (missing or weight in cell.own_start):
+            why = f"has no {weight}" if missing else f"prescribes how its {weight} starts"
+            raise ValueError(
+                f"init.{field} = {value!r} cannot apply, because cell.kind = '{cell.kind}' {why}: "
+                f"leave init.{field} at {usual!r}, or choose another cell"
+            )
+
+
+def _check_input(config: "Config") -> None:
+    if config.model.input in ("one_hot", "embedding") and not config.task.symbols:
+        raise ValueError(
+            f"model.input = '{config.model.input}' needs symbols, and {config.task.kind} gives numbers: "
+            "choose 'raw' or 'auto'"
+        )
+    if config.model.input == "raw" and config.task.symbols:
+        raise ValueError(
+            f"model.input = 'raw' needs numbers, and {config.task.kind} gives symbols: choose 'one_hot' or 'embedding'"
+        )
+
+
+def _check_batch_norm(config: "Config") -> None:
+    cell = config.cell
+    if not isinstance(cell, NormalizedCell):
+        return
+    if cell.norm != "batch" and cell.norm_noise:
+        raise ValueError(f"cell.norm_noise = {cell.norm_noise} is for cell.norm = 'batch': set it to 0")
+    if cell.norm == "batch" and config.training.batch_size < 2:
+        raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
+
+
+def _check_segments(config: "Config") -> None:
+    every, cell = config.model.checkpoint_every, config.cell
+    if every is None:
+        return
+    if config.recording.probes != "light":
+        raise ValueError(
+            f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
+            f"{every} does not keep: set it to null, or recording.probes to 'light'"
+        )
+    if cell.zoneout or getattr(cell, "norm", "none").startswith("batch"):
+        raise ValueError(
+            f"model.checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: set it "
+            "to null, or leave those out of the cell"
+        )

@@ -1,0 +1,92 @@
+"""Optimisers and their learning-rate schedule, as configuration values."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from rnnlab.common.options import Options
+
+
+class Optimizer(Options, ABC):
+    """What every optimiser shares: a peak learning rate and how it moves over the run."""
+
+    kind: Any  # narrowed to its own literal by every subclass
+    lr: float = Field(default=1e-3, gt=0, le=1e30)
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After the warm-up: stay, or fall to zero at the last step."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which the rate rises linearly from zero."""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        """Make the torch optimiser."""
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of one update.
+
+        Args:
+            step: the update, from 0.
+            steps: planned number of updates.
+
+        Returns:
+            The rate; a pure function, so that a resumed run needs no scheduler state.
+        """
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.schedule == "constant":
+            return self.lr
+        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.lr * (1 - progress if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum)
+
+
+class RMSprop(Optimizer):
+    """Gradient divided by a running root mean square; `decay` is torch's α."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    decay: float = Field(default=0.99, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015)."""
+
+    kind: Literal["adam"] = "adam"
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    kind: Literal["adamw"] = "adamw"
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+
+    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
+
+
+AnyOptimizer = Annotated[SGD | RMSprop | Adam | AdamW, Field(discriminator="kind")]
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}

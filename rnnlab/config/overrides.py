@@ -1,0 +1,115 @@
+"""Configurations as plain data: read from YAML, and changed field by field."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rnnlab.cells import CELLS
+from rnnlab.common.errors import UserError
+from rnnlab.config.optimizers import OPTIMIZERS
+from rnnlab.tasks import TASKS
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                where = node.value[position][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", where)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping safely.
+
+    Raises:
+        UserError: if the file is missing, unreadable, or not a mapping.
+    """
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            data = yaml.load(file, Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        found = "is empty" if data is None else f"holds a {type(data).__name__}"
+        raise UserError(f"{path} {found}, where sections with fields are expected: see experiments/adding.yaml")
+    return data
+
+
+def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
+    """Read `"section.field=value"` items into values by dotted name.
+
+    Raises:
+        UserError: if an item has no `=`, or a value that is not YAML.
+    """
+    changes: dict[str, Any] = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip():
+            raise UserError(f"override '{item}' is not of the form section.field=value, such as optimizer.lr=3e-3")
+        try:
+            changes[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"override '{item}': the value is not valid YAML; quote it") from None
+    return changes
+
+
+def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set fields of nested plain data by dotted name.
+
+    Changing a `kind` (of cell, task or optimiser) keeps those neighbours that the new kind has too and drops
+    the rest: `cell.kind=lstm` on a vanilla cell keeps `hidden_size` and forgets `activation`.
+
+    Args:
+        data: nested mappings; left as it is.
+        changes: dotted name to value; a mapping as value is merged into what is there.
+
+    Returns:
+        A changed copy.
+
+    Raises:
+        UserError: if a name leads through something that is not a mapping.
+    """
+    result = _copy(data)
+    for name, value in sorted(_flatten(changes), key=lambda item: not item[0].endswith("kind")):
+        *sections, field = name.split(".")
+        node = result
+        for section in sections:
+            if node.get(section) is None:
+                node[section] = {}
+            node = node[section]
+            if not isinstance(node, dict):
+                raise UserError(f"override '{name}': '{section}' is not a section with fields")
+        if field == "kind" and len(sections) == 1 and node.get("kind") != value:
+            known = _fields_of(sections[0], value)
+            for other in [key for key in node if key not in known]:
+                del node[other]
+        node[field] = value
+    return result
+
+
+def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in data.items()}
+
+
+def _flatten(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in changes.items():
+        if isinstance(value, Mapping) and value:
+            flat += _flatten(value, f"{prefix}{key}.")
+        else:
+            flat.append((f"{prefix}{key}", value))
+    return flat
+
+
+def _fields_of(section: str, kind: Any) -> set[str]:
+    """Fields that the given kind of a section has; empty where the kind is unknown, for validation to refuse."""
+    kinds: dict[str, Any] = {"cell": CELLS, "task": TASKS, "optimizer": OPTIMIZERS}.get(section, {})
+    return set(kinds[kind].model_fields) if kind in kinds else set()

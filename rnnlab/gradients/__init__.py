@@ -1,0 +1,1 @@
+"""The recorder: total gradients of every step, gathered, aggregated and labelled."""

@@ -1,0 +1,65 @@
+"""Norms of gradients, and their aggregates over the examples of a batch."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def log10_norm(gradient: Tensor) -> Tensor:
+    """Take log10 of Euclidean norms without squaring anything too small or too large to be squared.
+
+    Args:
+        gradient: (..., H); any floating dtype.
+
+    Returns:
+        (...) float64; -inf where the gradient is exactly zero, inf or NaN where it has overflown.
+    """
+    largest = gradient.abs().amax(-1)
+    usable = (largest > 0) & torch.isfinite(largest)
+    scale = torch.where(usable, largest, torch.ones_like(largest))
+    norm = torch.linalg.vector_norm(gradient / scale.unsqueeze(-1), dim=-1).double()
+    return torch.where(usable, norm.log10() + scale.double().log10(), largest.double().log10())
+
+
+class Norms(NamedTuple):
+    """Norms of one state over the examples of a batch, (T,) each; NaN where nothing was measured.
+
+    Attributes:
+        mean: mean of log10 norms over the examples whose gradient is not zero.
+        low: smallest of them.
+        high: largest of them.
+        zero_fraction: share of examples whose gradient is exactly zero.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    zero_fraction: np.ndarray
+
+
+def over_examples(log10_norms: Tensor) -> Norms:
+    """Aggregate over examples, in log space.
+
+    Args:
+        log10_norms: (T, B) from `log10_norm`; NaN where an example was not measured.
+
+    Returns:
+        Mean, minimum and maximum over the measured examples that are not zero, and the share of zeros among the
+        measured; NaN where there are none.
+    """
+    logs = log10_norms.numpy()
+    if np.isfinite(logs).all():  # as a rule; the rest costs several times more
+        return Norms(logs.mean(1), logs.min(1), logs.max(1), np.zeros(len(logs)))
+    zero, measured = np.isneginf(logs), ~np.isnan(logs)
+    usable = measured & ~zero
+    count = usable.sum(1)
+    nothing = np.where(count > 0, 0.0, np.nan)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN where nothing was measured
+        return Norms(
+            np.where(usable, logs, 0.0).sum(1) / count,
+            np.where(usable, logs, np.inf).min(1, initial=np.inf) + nothing,
+            np.where(usable, logs, -np.inf).max(1, initial=-np.inf) + nothing,
+            zero.sum(1) / measured.sum(1),
+        )

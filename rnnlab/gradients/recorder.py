@@ -1,0 +1,210 @@
+"""Record the total gradient norm at every time step while somebody else's training script runs."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells import States
+from rnnlab.gradients.norms import Norms, log10_norm, over_examples
+from rnnlab.gradients.passes import Piece, added, laid
+from rnnlab.gradients.profile import Key, Step
+from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.scan.observer import Call
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+class _Follow:
+    """Follows one scan and passes on what comes back through it.
+
+    In the reference scan it hangs a hook on every state, which autograd calls with the gradient summed over every
+    path: that is the total gradient, and for the cell state of an LSTM it includes the path through the same step's
+    output. Pieces are made anew for every backward pass, as a graph may be kept for another one.
+    """
+
+    every_step = False
+
+    def __init__(self, recorder: "Recorder", call: Call, layer: int, number: int) -> None:
+        self.recorder, self.call, self.layer, self.number = recorder, call, layer, number
+        self.vectors = recorder.overlapping
+
+    def step(self, k: int, states: States) -> None:
+        for name, state in zip(self.call.module.cell.states, states, strict=True):
+            state.register_hook(partial(self._receive, name, k))
+
+    def end(self, outputs: Tensor, history: list[States]) -> None:
+        pass
+
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
+        piece = self._piece(state)
+        if len(log2) == piece.steps:
+            piece.norms = log2
+            return
+        if piece.norms is None:
+            piece.norms = log2.new_full((piece.steps, piece.batch_size), -torch.inf)
+        piece.norms[first : first + len(log2)] = log2
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        piece, gradients = self._piece(state), torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
+        if piece.vectors is None:
+            piece.vectors = gradients.new_zeros(piece.steps, *gradients.shape[1:])
+        piece.vectors[first : first + len(gradients)] = gradients
+
+    def _receive(self, state: str, k: int, gradient: Tensor) -> None:
+        self._piece(state).received[k] = gradient.detach()
+
+    def _piece(self, state: str) -> Piece:
+        return self.recorder.piece(Key(self.layer, self.call.direction, state), self.number, self.call)
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Collects total gradient norms of every recurrent layer of a model.
+
+    Args:
+        per_example: keep the norm of every example too.
+        loss_reduction_scale: what per-example gradients are multiplied by: the batch size undoes a batch mean.
+    """
+
+    per_example: bool = False
+    loss_reduction_scale: float = 1.0
+    steps: list[Step] = field(default_factory=list)
+    _pieces: dict[Key, dict[int, Piece]] = field(default_factory=dict)
+    _first_layer: dict[int, int] = field(default_factory=dict)
+    _calls: int = 0
+    _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
+    overlapping: bool = False
+
+    @contextmanager
+    def attached(self, model: nn.Module) -> Iterator[None]:
+        """Listen to every recurrent layer inside `model`; each backward pass becomes one step."""
+        layers, self._first_layer = recurrent_layers(model)
+        try:
+            for layer in layers:
+                layer.listeners.append(self)
+            yield
+        finally:
+            for layer in layers:
+                layer.listeners.remove(self)
+            self._pieces.clear()
+
+    @contextmanager
+    def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
+        """Gather all backward passes inside the block into one step of `length` time steps.
+
+        Pieces of a sequence that is fed piecewise land at their absolute time, and the rest stays NaN.
+
+        Args:
+            model: listened to inside the block.
+            train_step: updates done so far.
+            length: T of the whole sequence.
+            overlapping: whether pieces overlap, as windows of truncated back-propagation may; their gradients then
+                add, as they do in the weights.
+        """
+        self._window, self.overlapping = (train_step, length), overlapping
+        try:
+            with self.attached(model):
+                yield
+                self._commit()
+        finally:
+            self._window, self.overlapping = None, False
+
+    def watch(self, call: Call) -> _Follow:
+        """Follow one scan; see `rnnlab.scan.observer`."""
+        self._calls += 1
+        return _Follow(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
+
+    def piece(self, key: Key, number: int, call: Call) -> Piece:
+        """What has come back so far of one state in one scan; called during backward passes."""
+        if not self._pieces and self._window is None:
+            # Runs when the whole backward pass is over, so that one pass makes one step.
+            torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
+        pieces = self._pieces.setdefault(key, {})
+        if number not in pieces:
+            pieces[number] = Piece(call)
+        return pieces[number]
+
+    def _commit(self) -> None:
+        """Turn the pieces of one backward pass, or of one observed step, into norms."""
+        train_step, length = self._window or (None, None)
+        norms, per_example = {}, {}
+        for key, numbered in self._pieces.items():
+            pieces = [numbered[number] for number in sorted(numbered)]
+            if self.overlapping and length is not None:
+                logs = log10_norm(added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
+            else:
+                logs = laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
+            if self.loss_reduction_scale != 1:
+                logs = logs + math.log10(self.loss_reduction_scale)
+            norms[key] = over_examples(logs)
+            if self.per_example:
+                per_example[key] = logs.numpy()
+        self._pieces.clear()
+        if norms:
+            self.steps.append(Step(norms, per_example, train_step))
+
+    def dataset(self) -> "xr.Dataset":
+        """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
+        from rnnlab.gradients.profile import build
+
+        return build(self.steps, self.loss_reduction_scale, self.per_example)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Everything recorded so far as tensors and primitives, for a checkpoint."""
+        return [
+            {
+                "train_step": step.train_step,
+                "norms": [[*key, torch.from_numpy(np.stack(norms))] for key, norms in step.norms.items()],
+            }
+            for step in self.steps
+        ]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Take up what `state_dict` wrote."""
+        self.steps = [
+            Step(
+                {Key(*entry[:3]): Norms(*entry[3].numpy()) for entry in step["norms"]},
+                {},
+                step["train_step"],
+            )
+            for step in state
+        ]
+
+
+@contextmanager
+def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0) -> Iterator[Recorder]:
+    """Record the total gradient norm of every recurrent layer at every time step.
+
+    Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
+    pass through what was called inside the block makes one step. A layer that is called several times before
+    backward appears with its calls one after the other along `time`, at the times that `start` gave them if it did:
+    what lies before them was cut off, and is NaN. Where sequences differ in length, `lag` counts
+    from the end of the longest.
+
+    Args:
+        model: any module that holds rnnlab layers (see `rnnlab.convert`).
+        per_example: keep an `example` dimension.
+        loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
+
+    Returns:
+        A context manager that gives the recorder; `recorder.dataset()` is the result.
+
+    Example:
+        >>> import rnnlab, torch
+        >>> net = rnnlab.LSTM(2, 8)
+        >>> with rnnlab.record(net) as log:
+        ...     net(torch.randn(20, 4, 2))[0][-1].sum().backward()
+        >>> dict(log.dataset().sizes)["time"]
+        20
+    """
+    recorder = Recorder(per_example, loss_reduction_scale)
+    with recorder.attached(model):
+        yield recorder

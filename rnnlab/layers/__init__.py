@@ -1,0 +1,1 @@
+"""Stacks and directions of one cell, called like torch.nn: drop-in twins, conversion, starting values."""

@@ -1,0 +1,100 @@
+"""torch.nn's recurrent layers, instrumented: torch's own classes, run by a scan."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.cells import Cell, States, make_cell
+from rnnlab.layers.checks import is_autocast
+from rnnlab.layers.recurrent import Listeners, Recurrent
+
+
+class Instrumented(Recurrent):
+    """What turns a torch.nn layer into an instrumented one.
+
+    Tensors, attributes, checks of the constructor and starting values stay torch's; the scan only reads them. All
+    that an instance has on top is `listeners`, so a layer changes into its twin and back with its class.
+    """
+
+    num_layers: int
+
+    def __init__(self) -> None:
+        super(Recurrent, self).__init__()  # torch's constructor, which calls this one, makes the tensors
+        self.listeners = Listeners()
+
+    @property
+    def cell(self) -> Cell:  # type: ignore[override]
+        """The equations."""
+        raise NotImplementedError
+
+    @property
+    def dilation(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Every step reads the state before it."""
+        return (1,) * self.num_layers
+
+    def _run_stack(
+        self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[Tensor, States]:
+        device = x.device.type
+        if is_autocast(device) and x.dtype != torch.float64 and self._is_fused(device, lengths is not None):
+            dtype = torch.get_autocast_dtype(device)
+            x, hx = x.to(dtype), None if hx is None else tuple(state.to(dtype) for state in hx)
+        return super()._run_stack(x, hx, start, lengths)
+
+    def _is_fused(self, device: str, padded: bool) -> bool:
+        """Whether torch runs this in one kernel, which under autocast keeps the states in the low precision too."""
+        del padded
+        return device == "cuda"
+
+
+class RNN(nn.RNN, Instrumented):  # type: ignore[misc]
+    """torch.nn.RNN, instrumented: see there for arguments, shapes and parameters.
+
+    Example:
+        >>> import rnnlab, torch
+        >>> net = rnnlab.RNN(2, 8)
+        >>> with rnnlab.record(net) as log:
+        ...     net(torch.randn(20, 4, 2))[0][-1].sum().backward()
+        >>> dict(log.dataset().sizes)["time"]
+        20
+    """
+
+    forward = Recurrent.forward  # type: ignore[assignment]
+
+    @property
+    def cell(self) -> Cell:
+        """The vanilla cell with the layer's non-linearity."""
+        return _cell("vanilla", hidden_size=self.hidden_size, activation=self.nonlinearity)
+
+
+class LSTM(nn.LSTM, Instrumented):  # type: ignore[misc]
+    """torch.nn.LSTM, instrumented: see there for arguments, shapes and parameters; `rnnlab.RNN` for an example."""
+
+    forward = Recurrent.forward  # type: ignore[assignment]
+
+    @property
+    def cell(self) -> Cell:
+        """The LSTM cell with the layer's projection."""
+        return _cell("lstm", hidden_size=self.hidden_size, proj_size=self.proj_size)
+
+    def _is_fused(self, device: str, padded: bool) -> bool:
+        return device == "cuda" or not (padded or self.proj_size)
+
+
+class GRU(nn.GRU, Instrumented):  # type: ignore[misc]
+    """torch.nn.GRU, instrumented: see there for arguments, shapes and parameters; `rnnlab.RNN` for an example."""
+
+    forward = Recurrent.forward  # type: ignore[assignment]
+
+    @property
+    def cell(self) -> Cell:
+        """The GRU cell."""
+        return _cell("gru", hidden_size=self.hidden_size)
+
+
+@cache
+def _cell(kind: str, **options: Any) -> Cell:
+    return make_cell(kind, **options)

@@ -1,0 +1,281 @@
+"""Recurrent layers: stacks and directions of one cell, with the interface of torch.nn and gradients one can see."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.common.errors import UserError
+from rnnlab.layers.checks import check_input, check_lengths, check_listening, check_rank, check_sizes, split_states
+from rnnlab.layers.initialization import Initialization
+from rnnlab.scan import scan
+from rnnlab.scan.observer import Call, Listener, Watch
+from rnnlab.scan.order import Order
+from rnnlab.scan.segments import check_segment, scan_in_segments
+
+DIRECTIONS = ("forward", "reverse")
+
+
+class Listeners(list[Listener]):
+    """Those who listen to one layer, and not to its copies."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
+
+
+class Recurrent(nn.Module):
+    """Any cell of the library as a layer that is called like torch.nn.LSTM.
+
+    Args:
+        cell: a cell, or the name of one.
+        input_size: I.
+        hidden_size: H; left out when `cell` is a value that has it.
+        num_layers: layers stacked, each reading the outputs of the one below.
+        bias: whether biases exist.
+        batch_first: inputs and outputs are (B, T, ·) instead of (T, B, ·).
+        dropout: probability of dropping an output between two layers while training.
+        bidirectional: run a second cell over the reversed sequence and concatenate.
+        dilation: each step reads the states this many steps back, for every layer alike or one by one.
+        residual_layers: add each layer's input to its output, from the second layer on.
+        checkpoint_every: compute segments of so many steps again on the way back instead of keeping them; none keeps
+            all. About √T saves the most memory.
+        init: starting values; torch's own if none.
+        steps: length of the sequences it is meant for: that many steps get batch-norm statistics of their own,
+            and chrono biases spread over it.
+        generator: source of the starting values; torch's global one if none.
+        cell_options: fields of the named cell.
+
+    Reference: Chang et al. 2017, "Dilated Recurrent Neural Networks", eq. 2 (dilation).
+
+    Example:
+        >>> net = Recurrent("gru", 2, 128, num_layers=2)
+        >>> output, h = net(torch.zeros(50, 8, 2))
+        >>> output.shape
+        torch.Size([50, 8, 128])
+    """
+
+    residual_layers: bool = False
+    checkpoint_every: int | None = None
+    """Steps of a segment that is computed again on the way back to save memory; none keeps all steps."""
+    noise: torch.Generator | None = None
+    """Source of noise inside the steps, such as zoneout; torch's global one if none."""
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        input_size: int,
+        hidden_size: int | None = None,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dilation: int | Sequence[int] = 1,
+        residual_layers: bool = False,
+        checkpoint_every: int | None = None,
+        init: Initialization | None = None,
+        steps: int = 1000,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **cell_options: Any,
+    ) -> None:
+        super().__init__()
+        if isinstance(cell, str):
+            size = {} if hidden_size is None else {"hidden_size": hidden_size}
+            cell = make_cell(cell, **size, **cell_options)
+        elif hidden_size is not None or cell_options:
+            raise UserError(
+                f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
+            )
+        check_sizes(cell, input_size, num_layers, bias, dropout, init)
+        check_segment(checkpoint_every)
+        self.cell = cell
+        self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
+        self.checkpoint_every = checkpoint_every
+        self.dilation = (dilation,) * num_layers if isinstance(dilation, int) else tuple(dilation)
+        if len(self.dilation) != num_layers or min(self.dilation) < 1:
+            raise UserError(
+                f"dilation = {dilation} must be one positive number, or one for each of {num_layers} layers"
+            )
+        self.init = init or Initialization()
+        self.listeners = Listeners()
+        for layer, direction in self._each():
+            self._add_weights(layer, direction, {"device": device, "dtype": dtype})
+        self.reset_parameters(generator)
+        for layer, direction in self._each():
+            cell.parametrize(self, _suffix(layer, direction), steps)
+
+    def _add_weights(self, layer: int, direction: str, kind: dict[str, Any]) -> None:
+        """Register the tensors of one direction of one layer."""
+        size, suffix = self.output_size if layer else self.input_size, _suffix(layer, direction)
+        for name, shape in self.cell.parameter_shapes(size, self.bias).items():
+            setattr(self, name + suffix, nn.Parameter(torch.empty(shape, **kind)))
+        for name, shape in self.cell.buffer_shapes(self.steps).items():
+            fill = 1.0 if name.startswith("running_var") else 0.0
+            self.register_buffer(name + suffix, torch.full(shape, fill, **kind))
+
+    def _each(self) -> list[tuple[int, str]]:
+        """Every layer and direction, in torch's order."""
+        return [(layer, direction) for layer in range(self.num_layers) for direction in self.directions]
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions in use."""
+        return DIRECTIONS if self.bidirectional else DIRECTIONS[:1]
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs a step, both directions together."""
+        return self.cell.output_size * len(self.directions)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the starting values anew."""
+        names = self.cell.parameter_shapes(1, self.bias)
+        for layer, direction in self._each():
+            suffix = _suffix(layer, direction)
+            tensors = {name: getattr(self, name + suffix).detach() for name in names}
+            self.init.fill(self.cell, tensors, generator, self.steps)
+            for name in names:
+                if parametrize.is_parametrized(self, name + suffix):  # the tensor was computed: give it back
+                    setattr(self, name + suffix, tensors[name])
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | States | None = None,
+        *,
+        start: int = 0,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Any]:
+        """Run the stack over a sequence.
+
+        Args:
+            input: (T, B, I), or (B, T, I) with `batch_first`, or (T, I) for a single sequence, or packed sequences.
+            hx: states before the first step, (num_layers * directions, B, S) each: one tensor for a cell with one
+                state, a tuple for more; zeros if none. A layer of dilation d has d such states in place of one.
+            start: absolute time of the first step, for a sequence that is fed in pieces.
+            lengths: (B,) lengths of padded sequences; steps beyond them are neither computed nor measured, and their
+                outputs are zero.
+
+        Returns:
+            The top layer's outputs, shaped like the input with D*H features, and the states after the last step,
+            shaped like `hx`.
+
+        Raises:
+            ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
+        """
+        states = (hx,) if isinstance(hx, Tensor) else None if hx is None else tuple(hx)
+        if isinstance(input, PackedSequence):
+            if lengths is not None:
+                raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")
+            y, finals = self._run_packed(input, states, start)
+            return y, finals[0] if len(finals) == 1 else finals
+        check_rank(self, input, states)
+        unbatched = input.dim() == 2
+        x = input.unsqueeze(1) if unbatched else input.transpose(0, 1) if self.batch_first else input
+        if unbatched and states is not None:
+            states = tuple(state.unsqueeze(1) for state in states)
+        y, finals = self._run_stack(x, states, start, lengths)
+        if unbatched:
+            y, finals = y.squeeze(1), tuple(state.squeeze(1) for state in finals)
+        elif self.batch_first:
+            y = y.transpose(0, 1)
+        return y, finals[0] if len(finals) == 1 else finals
+
+    def _run_packed(self, input: PackedSequence, hx: States | None, start: int) -> tuple[PackedSequence, States]:
+        """Pad, run, and pack the outputs just as the inputs were packed."""
+        x, lengths = pad_packed_sequence(input)
+        y, finals = self._run_stack(x, hx, start, lengths)
+        rows = input.sorted_indices
+        if rows is not None:
+            y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
+        return PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:]), finals
+
+    def _run_stack(
+        self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[Tensor, States]:
+        """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
+        check_input(self, x)
+        lengths, histories = check_lengths(lengths, x), split_states(self, hx, x)
+        orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
+        finals: list[States] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = orders["forward"].map_active(x, partial(F.dropout, p=self.dropout))
+            outputs = []
+            for direction in self.directions:
+                history = histories[layer * len(self.directions) + len(outputs)]
+                y, after = self._run(layer, direction, x, history, start, orders[direction])
+                outputs.append(y)
+                finals += after
+            output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
+            x = x + output if self.residual_layers and layer else output
+        return x, tuple(torch.stack(state) for state in zip(*finals, strict=True))
+
+    def _run(
+        self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
+    ) -> tuple[Tensor, list[States]]:
+        """Run one direction of one layer, watched by those who listen."""
+        w, x = self.weights(layer, direction), order.read(x)
+        w.sizes = order.sizes
+        history = [tuple(order.read_state(s) for s in states) for states in history]
+        watches: list[Watch] = []
+        if self.listeners and torch.is_grad_enabled():
+            check_listening()
+            # Frozen weights alone would leave the states without a gradient to see.
+            history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
+            call = Call(self, layer, direction, w, x, history, start, order)
+            watches = [listener.watch(call) for listener in self.listeners]
+        run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
+        y, after = run(self.cell, w, x, history, start, watches)
+        return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
+
+    def weights(self, layer: int = 0, direction: str = "forward") -> Weights:
+        """The tensors of one direction of one layer, as its cell reads them."""
+        names = [*self.cell.parameter_shapes(1, self.bias), *self.cell.buffer_shapes(0)]
+        suffix = _suffix(layer, direction)
+        return Weights({n: getattr(self, n + suffix) for n in names}, self.training, generator=self.noise)
+
+    def extra_repr(self) -> str:
+        return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
+
+
+def _suffix(layer: int, direction: str) -> str:
+    """What torch.nn appends to the name of a tensor: `_l0`, `_l0_reverse`."""
+    return f"_l{layer}{'_reverse' if direction == 'reverse' else ''}"
+
+
+def recurrent_layers(model: nn.Module) -> tuple[list["Recurrent"], dict[int, int]]:
+    """Find the recurrent layers of a model.
+
+    Args:
+        model: any module.
+
+    Returns:
+        Its stacks of layers, and for the `id` of each the number of its first layer, counted through the model.
+
+    Raises:
+        UserError: if there are none.
+    """
+    from rnnlab.layers.recurrent import Recurrent
+
+    stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
+    if not stacks:
+        raise UserError(
+            f"{type(model).__name__} holds no rnnlab layer to record: swap its torch layers with rnnlab.convert"
+        )
+    first, count = {}, 0
+    for stack in stacks:
+        first[id(stack)] = count
+        count += stack.num_layers
+    return stacks, first

@@ -1,0 +1,69 @@
+"""What somebody who listens to a layer is told of one scan."""
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from torch import Tensor
+
+from rnnlab.cells import States, Weights
+from rnnlab.scan.order import Order
+
+if TYPE_CHECKING:
+    from rnnlab.layers.recurrent import Recurrent
+
+
+class Call(NamedTuple):
+    """One run of one direction of one layer.
+
+    Attributes:
+        module: the stack that the layer belongs to.
+        layer: its index there.
+        direction: forward or reverse.
+        w: its weights.
+        x: (T, B, I) its inputs, in the order of the scan.
+        history: the states before the first step, in the order of the scan; as many as the layer is dilated.
+        start: absolute time of the first step.
+        order: leads from the scan's order of examples and steps back to the caller's.
+    """
+
+    module: "Recurrent"
+    layer: int
+    direction: str
+    w: Weights
+    x: Tensor
+    history: list[States]
+    start: int
+    order: Order
+
+
+class Watch(Protocol):
+    """Follows one scan.
+
+    The reference scan shows every step; compiled kernels hand over norms from their own backward pass instead. A
+    watch that says `every_step` gets the reference scan.
+    """
+
+    every_step: bool
+    """Whether the states of every step must be seen as part of the graph."""
+    vectors: bool
+    """Whether the total gradients themselves are wanted of a kernel, beside their norms."""
+
+    def step(self, k: int, states: States) -> None:
+        """Called after every step, in order of processing, with the new states of the active examples."""
+
+    def end(self, outputs: Tensor, history: list[States]) -> None:
+        """Called when a reference scan is over, with (T, B, O) outputs and the states it leaves, in its own order."""
+
+    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
+        """Called from a kernel's backward pass with (K, B) log2 ‖dL/ds_t‖ of K steps from the first on, in the order
+        of the scan: -inf for zero, NaN where not active."""
+
+    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        """Called likewise with total gradients: (K, B, S) mantissas times two to (K, B) exponents."""
+
+
+class Listener(Protocol):
+    """Wants to follow scans; see `Recurrent.listeners`."""
+
+    def watch(self, call: Call) -> Watch:
+        """Called when a scan begins."""
+        ...

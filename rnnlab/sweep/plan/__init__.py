@@ -1,0 +1,1 @@
+"""What a sweep is to run: decided before anything starts."""

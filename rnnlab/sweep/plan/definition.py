@@ -1,0 +1,227 @@
+"""What a sweep compares: tasks, arms, the search space all arms share, and the budget each arm gets."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.options import Options
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override, read_yaml
+from rnnlab.sweep.plan.arm import Arm
+from rnnlab.sweep.plan.budgets import with_budget
+from rnnlab.sweep.plan.equal_size import WIDTH, check_same_size, matching_width
+from rnnlab.sweep.plan.pruners import Pruner, check_pruner
+from rnnlab.sweep.plan.samplers import (
+    Sampler,
+    check_own_space,
+    check_space,
+    exhaustive_points,
+    planned_points,
+    with_own,
+)
+from rnnlab.sweep.plan.space import Dimension, Point, Space
+from rnnlab.sweep.plan.study import StudyPlan
+
+FIRST_FINAL_SEED = 1000
+"""Fresh seeds start this far above the sweep's seed, from which the seeds of the search count up."""
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9._+-]{1,80}")
+
+
+class SweepDefinition(Options):
+    """A sweep as its YAML file says it; every configuration it leads to is checked when it is read."""
+
+    name: str
+    question: str = ""
+    """What the sweep is to answer, in one sentence."""
+    base: dict[str, Any]
+    """A configuration without task and seed, which every arm starts from."""
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    """Each a task's fields, and under `with` dotted overrides of the base for that task."""
+    arms: dict[str, Arm] = Field(min_length=1)
+    """Dotted overrides of the base, by arm; an arm wins over `with`. Under `search`, hyperparameters of its own."""
+    equal: Literal["width", "parameters"] = "width"
+    """What arms have in common: the base's hidden size, or as nearly as can be its number of trained parameters."""
+    search: dict[str, Dimension] = Field(min_length=1)
+    """The nuisance hyperparameters, by dotted name: the same space for every arm."""
+    trials: int | None = Field(default=None, ge=1)
+    """Search trials of each arm on each task, however much it searches; grid and brute force bring their own number."""
+    search_seeds: int = Field(default=1, ge=1, le=FIRST_FINAL_SEED)
+    """Seeds on which every search trial is trained, the same ones in every trial; their mean objective counts."""
+    seeds: int = Field(default=3, ge=1)
+    """Fresh seeds on which the best point of each arm is trained again."""
+    seed: int = Field(default=0, ge=0)
+    sampler: Sampler = "random"
+    pruner: Pruner = "none"
+    workers: int = Field(default=2, ge=1)
+    """Worker processes; says how fast, never what, and so is no part of the hash."""
+    budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """By name, other values of these fields, `base.` in front of those of the base; see `rnnlab.sweep.plan.budgets`."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return _checked_name(name)
+
+    @field_validator("arms")
+    @classmethod
+    def _check_arm_names(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for arm in arms:
+            _checked_name(arm)
+        return arms
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, arm in self.arms.items():
+            check_own_space(self.sampler, arm.search, f"arms.{name}.search")
+        check_space(self.sampler, self.search, self.trials)
+        self._check_owners()
+        plans = self.plan()
+        names = [plan.name for plan in plans]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(
+                f"tasks: {twice.split('/')[0]} stands for two of the tasks: tasks of one sweep must differ in kind, "
+                "length or variant, so put one into a sweep of its own"
+            )
+        for plan in plans:
+            points = [plan.config(point, self.seed) for point in self._probing_points(plan)]
+            if self.equal == "parameters":
+                check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
+        configs = (plan.config({}, self.seed) for plan in plans)
+        check_pruner(self.pruner, self.sampler, self.search_seeds, configs)
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name everything which decides what is run."""
+        data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """Write what was set, so that reading it again gives the same sweep."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
+
+    @property
+    def search_trials(self) -> int:
+        """Search trials of each study."""
+        return self.trials if self.trials is not None else len(exhaustive_points(self.sampler, self.search))
+
+    @property
+    def search_runs(self) -> int:
+        """Training runs in the search of each study, where no trial is ended early."""
+        return self.search_trials * self.search_seeds
+
+    def plan(self) -> list[StudyPlan]:
+        """Every study of the sweep, task by task, the arms in their order."""
+        plans = []
+        for entry in self.tasks:
+            task = {key: value for key, value in entry.items() if key != "with"}
+            shared = override({**self.base, "task": task}, entry.get("with") or {})
+            for name, arm in self.arms.items():
+                settings = override(shared, arm.overrides)
+                config = Config.parse(settings, f"arm '{name}' on task {task.get('kind')}")
+                if self.equal == "parameters":
+                    base = Config.parse(shared, f"the base on task {task.get('kind')}")
+                    settings = override(settings, {WIDTH: matching_width(config, base)})
+                plans.append(StudyPlan(config.task.label, name, settings, arm.search, self.space(name)))
+        return plans
+
+    def space(self, arm: str) -> Space:
+        """Everything that is searched in an arm: the shared hyperparameters, then its own."""
+        return {**self.search, **self.arms[arm].search}
+
+    def planned_points(self, plan: StudyPlan) -> list[Point]:
+        """The point of every search slot; empty where the sampler is asked when the slot is taken up."""
+        shared = planned_points(self.sampler, self.search, self.search_trials, self.seed, plan.task)
+        return with_own(shared, plan.own, self.seed, plan.name)
+
+    def final_seeds(self) -> list[int]:
+        """Fresh seeds, the same for every arm; the search uses `seed` and those right after it."""
+        return [self.seed + FIRST_FINAL_SEED + k for k in range(self.seeds)]
+
+    def _check_owners(self) -> None:
+        """Task, seed, searched fields and, among arms of equal size, the width are set in one place each."""
+        arms = [(f"arms.{name}", arm.overrides) for name, arm in self.arms.items()]
+        tasks = [(f"tasks.{k}.with", entry.get("with") or {}) for k, entry in enumerate(self.tasks)]
+        spaces = [("search", self.search), *((f"arms.{name}.search", arm.search) for name, arm in self.arms.items())]
+        for where, changes in [("base", self.base), *arms, *tasks, *spaces]:
+            if not isinstance(changes, dict):
+                raise ValueError(f"{where} = {changes!r} is not a mapping of dotted names to values")
+            for name in changes:
+                if name.split(".")[0] in ("task", "seed"):
+                    raise ValueError(f"{where}.{name}: the sweep sets task and seed itself, under 'tasks' and 'seed'")
+        for where, changes in [*arms, *tasks]:
+            _refuse_both(where, changes, self.search, "which the search varies")
+        for name, arm in self.arms.items():
+            _refuse_both(f"arms.{name}.search", arm.search, self.search, "which the search varies in every arm")
+            _refuse_both(f"arms.{name}", arm.overrides, arm.search, f"which arms.{name}.search varies")
+        if self.equal == "parameters":
+            for where, changes in [*arms, *spaces]:
+                if WIDTH in dict(_leaves(changes)):
+                    raise ValueError(
+                        f"{where} sets {WIDTH}, which equal = 'parameters' chooses for every arm: drop it there, and "
+                        "set the width to be matched in the base"
+                    )
+
+    def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
+        """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
+        fields = dict(_leaves(plan.config({}, self.seed).model_dump(mode="json")))
+        for name in plan.space:
+            if name not in fields:
+                why = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
+                whose = "" if name in plan.own else ", and the search space is the same for every arm"
+                raise UserError(
+                    f"{why}: arm '{plan.arm}' on {plan.task} has no such field{whose}: {nearest(name, fields)}"
+                )
+        first = {name: dimension.extremes()[0] for name, dimension in plan.space.items()}
+        for name, dimension in plan.space.items():
+            for value in dimension.extremes():
+                yield {**first, name: value}
+
+
+def load_sweep_definition(path: str | Path, budget: str | None = None) -> SweepDefinition:
+    """Read a sweep and check every configuration it leads to, at all of its budgets.
+
+    Args:
+        path: its YAML file.
+        budget: one of the budgets it declares; its own fields as they are if none.
+
+    Raises:
+        UserError: if anything in it is wrong; names the arm where it is an arm's.
+    """
+    data = read_yaml(path)
+    definition = SweepDefinition.parse(data, str(path))
+    sized = {
+        name: SweepDefinition.parse(with_budget(data, name), f"{path} --budget {name}")
+        for name in [*definition.budgets, *([budget] if budget is not None else [])]
+    }
+    return definition if budget is None else sized[budget]
+
+
+def is_name(text: str) -> bool:
+    """Whether a sweep or an arm may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _checked_name(name: str) -> str:
+    if not is_name(name):
+        raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
+    return name
+
+
+def _refuse_both(where: str, changes: Mapping[str, Any], others: Mapping[str, Any], why: str) -> None:
+    if both := sorted(set(changes) & set(others)):
+        raise ValueError(f"{where} fixes {both[0]}, {why}: drop one of them")
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")

@@ -1,0 +1,216 @@
+"""How a sweep stands, asked from outside: while it runs, after a kill, or when it is over."""
+
+import contextlib
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rnnlab.common.errors import UserError
+from rnnlab.common.text import clock, count
+from rnnlab.sweep.plan.budgets import budget_arguments
+from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.store.state import StudyState, SweepState, read_state
+from rnnlab.tracking.outbox import UNDELIVERED
+
+MOST_NAMES = 8
+"""Workers that are named; the others are counted."""
+INCOMPLETE = 3
+"""Exit code of a sweep that stands still before its end."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sweep and the processes that work on it.
+
+    Attributes:
+        state: its slots. A trial left RUNNING by a worker that is dead counts as running in there.
+        parent: whether the process that was started with `rnnlab sweep` is alive.
+        workers: the workers that are alive, by process id; of a sweep in a database those that run a trial, by name.
+        command: what starts it again.
+        shared: whether workers may join from elsewhere, and so go on without a parent.
+    """
+
+    state: SweepState
+    parent: bool
+    workers: tuple[str, ...]
+    command: str
+    shared: bool = False
+
+    @property
+    def running(self) -> int:
+        """Slots that somebody is really working on."""
+        return min(self.state.all_slots.running, len(self.workers))
+
+    @property
+    def word(self) -> str:
+        """How it stands.
+
+        One of complete, running, stopped, undelivered (done, but MLflow has not taken every run), and for a sweep whose
+        parent is gone unattended (workers that joined go on with what is waiting) or ending (those that the parent
+        started save their checkpoints).
+        """
+        if self.state.closed and not self.state.undelivered:
+            return "complete"
+        left = "unattended" if self.shared else "ending"
+        if self.parent or self.workers:
+            return "running" if self.parent else left
+        return "undelivered" if self.state.closed else "stopped"
+
+    @property
+    def exit_code(self) -> int:
+        return {"complete": 0, "running": 0, "undelivered": UNDELIVERED}.get(self.word, INCOMPLETE)
+
+    def record(self) -> dict[str, Any]:
+        """The status as primitives: the state's, with the runs and processes that are alive."""
+        return {
+            **self.state.record(),
+            "state": self.word,
+            "running": self.running,
+            "workers": list(self.workers),
+            "command": self.command,
+        }
+
+
+def read_status(name: str, root: str | Path = "runs", storage: str | None = None) -> Status:
+    """Look at a sweep without touching it.
+
+    Args:
+        name: its name.
+        root: folder that holds `sweeps/<name>`.
+        storage: URL of the PostgreSQL database that keeps its state, if one does.
+
+    Raises:
+        UserError: if there is no such sweep, or its state cannot be read.
+    """
+    home = find_home(root, name, storage)
+    definition = home.definition()
+    # Processes before slots: in the other order, a sweep that ends in between would look stopped.
+    parent, workers = home.is_supervised(), home.workers()
+    opened, undelivered = home.look(), outbox(home.folder).undelivered()
+    state = replace(read_state(definition, opened), undelivered=undelivered)
+    return Status(state, parent, workers, _command(definition, home, opened), home.shared)
+
+
+def print_status(status: Status, console: Console) -> None:
+    """Print a table in a terminal, and plain lines elsewhere."""
+    studies = status.state.studies
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(_headline(status))
+    if status.workers:
+        say(_workers(status))
+    if console.is_terminal:
+        console.print(_table(status))
+    else:
+        for study in studies:
+            say(_line(study, status))
+    for kind, lost in (("tried again", status.state.retries), ("failed", status.state.failures)):
+        for line in _by_reason(lost):
+            say(f"{kind}: {line}")
+    say(_advice(status))
+
+
+def _workers(status: Status) -> str:
+    """How many are alive, and the first few by name."""
+    names, kind = status.workers, "" if status.shared else "pid "
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more})"
+
+
+def _command(definition: SweepDefinition, home: Home, storage: optuna.storages.BaseStorage) -> str:
+    """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
+    arguments = [str(home.folder / "sweep.yaml")]
+    first = definition.plan()[0].study_name("search")
+    if first in optuna.get_all_study_names(storage):
+        noted = optuna.load_study(study_name=first, storage=storage).user_attrs
+        with contextlib.suppress(UserError, KeyError):
+            if load_sweep_definition(noted["source"], noted.get("budget")).hash == definition.hash:
+                arguments = budget_arguments(noted["source"], noted.get("budget"))
+    return f"{shlex.join(['rnnlab', 'sweep', *arguments])} {home.shown}".rstrip()
+
+
+def _headline(status: Status) -> str:
+    slots = status.state.all_slots
+    parts = [f"{slots.done} of {slots.planned} {status.state.unit} done"]
+    parts += [f"{status.running} running"] * bool(status.running)
+    parts += [f"{slots.failed} failed"] * bool(slots.failed)
+    parts += [f"{status.state.undelivered} not in MLflow yet"] * bool(status.state.undelivered)
+    left = status.state.seconds_left(len(status.workers)) if status.workers else None
+    parts += [f"about {clock(left)} left"] if left and status.parent else []
+    return f"{status.state.name}: {status.word}, {', '.join(parts)}"
+
+
+def _table(status: Status) -> Table:
+    """One row an arm, task by task."""
+    tasks = list(dict.fromkeys(study.plan.task for study in status.state.studies))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("arm" if len(tasks) > 1 else tasks[0], no_wrap=True, overflow="ellipsis", max_width=24)
+    for name in ("search", "final", "running", "failed", "best in\nsearch"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for task in tasks:
+        if len(tasks) > 1:
+            table.add_row(Text(task, style="bold"))
+        for study in [study for study in status.state.studies if study.plan.task == task]:
+            running = study.all_slots.running if status.workers else 0
+            table.add_row(
+                study.plan.arm if len(tasks) == 1 else f"  {study.plan.arm}",
+                f"{study.search.done}/{study.search.planned}",
+                f"{study.final.done}/{study.final.planned}",
+                str(running or ""),
+                str(study.all_slots.failed or ""),
+                _best(study),
+                _word(study, status),
+            )
+    return table
+
+
+def _line(study: StudyState, status: Status) -> str:
+    search, final = study.search, study.final
+    running = study.all_slots.running if status.workers else 0
+    return (
+        f"{study.plan.name}: {_word(study, status)}, search {search.done}/{search.planned}, "
+        f"final {final.done}/{final.planned}, running {running}, failed {study.all_slots.failed}, "
+        f"best in search {_best(study)}"
+    )
+
+
+def _word(study: StudyState, status: Status) -> str:
+    """What is going on in a study; where nobody works, it is not searching or retraining but stopped."""
+    return "stopped" if status.word == "stopped" and study.word in ("searching", "retraining") else study.word
+
+
+def _best(study: StudyState) -> str:
+    return "-" if study.best is None else f"{study.best:.4g}"
+
+
+def _by_reason(lost: list[str]) -> list[str]:
+    """Every reason once, with the first slot that it ended."""
+    slots: dict[str, list[str]] = {}
+    for line in lost:
+        slot, _, reason = line.partition(": ")
+        slots.setdefault(reason, []).append(slot)
+    more = {reason: f" and {len(names) - 1} more" if len(names) > 1 else "" for reason, names in slots.items()}
+    return [f"{names[0]}{more[reason]}: {reason}" for reason, names in slots.items()]
+
+
+def _advice(status: Status) -> str:
+    name, waiting = status.state.name, status.state.undelivered
+    return {
+        "complete": f"see it with: rnnlab report {name}, or rnnlab ui",
+        "running": f"look again with: rnnlab status {name}",
+        "ending": f"its parent is gone and its workers are about to end; go on with: {status.command}",
+        "unattended": f"its workers go on with what is waiting, but nobody plans what comes next: {status.command}",
+        "stopped": f"nobody works on it; go on with: {status.command}",
+        "undelivered": f"every run is done; left on disk: {count(waiting, 'run')}; deliver with: {status.command}",
+    }[status.word]

@@ -1,0 +1,1 @@
+"""Where a sweep keeps its state."""

@@ -1,0 +1,299 @@
+"""Where a sweep keeps its state, and how its processes find each other: a folder, or a database with many machines."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial
+from sqlalchemy import exc
+
+from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.files import lacks_room, write_whole
+from rnnlab.common.locks import FileLock
+from rnnlab.sweep.plan.definition import SweepDefinition, is_name, load_sweep_definition
+from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heart, Listener
+from rnnlab.sweep.store.journal import open_storage
+from rnnlab.sweep.store.postgres import Database
+from rnnlab.sweep.store.retrying import is_outage
+from rnnlab.sweep.store.slots import INTERRUPTED, unnamed_too_long
+from rnnlab.tracking.outbox import Outbox
+
+Why = Callable[[FrozenTrial], str | None]
+"""Says of a running trial why it will never end, or None where it may."""
+START = "start one with `rnnlab sweep FILE`"
+
+
+class Home(Protocol):
+    """The state of one sweep.
+
+    Attributes:
+        folder: files of this machine: checkpoints, logs of workers, the definition as it was given.
+        shared: whether workers of other machines may be at work on it.
+        shown: what a command needs to find it again; empty for a folder.
+    """
+
+    folder: Path
+    shared: bool
+    shown: str
+
+    def owned(self) -> AbstractContextManager[Callable[[], None]]:
+        """Hold the sweep against a second supervisor; yields a check that it is still held."""
+        ...
+
+    def adopt(self, source: str, text: str) -> None:
+        """Keep the definition, given as YAML from a source, and refuse to go on with a different one."""
+        ...
+
+    def definition(self) -> SweepDefinition:
+        """The definition that was kept."""
+        ...
+
+    def open(
+        self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
+    ) -> optuna.storages.BaseStorage:
+        """Open Optuna's storage; `repair` is for the one that owns it, before any worker."""
+        ...
+
+    def look(self) -> optuna.storages.BaseStorage:
+        """Open Optuna's storage for reading alone, where there may be none yet."""
+        ...
+
+    def orphans(self, alone: bool) -> Why:
+        """Which running trials have lost their worker, given whether no worker of this machine is alive."""
+        ...
+
+    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
+        """Gives signs of life for a trial, where somebody listens."""
+        ...
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Taken by one worker after the other to propose a point, so that each knows what the others will try."""
+        ...
+
+    def is_supervised(self) -> bool:
+        """Whether a supervisor is alive."""
+        ...
+
+    def workers(self) -> tuple[str, ...]:
+        """Names of living workers: all of a folder's, and in a database those that run a trial."""
+        ...
+
+
+def find_home(root: str | Path, name: str, url: str | None) -> Home:
+    """The home of a sweep.
+
+    Args:
+        root: folder that holds `sweeps/<name>`.
+        name: of the sweep.
+        url: of a PostgreSQL database, if the state is kept there.
+
+    Raises:
+        UserError: if the name is none, the URL is no URL, or the database's driver is missing.
+    """
+    sweeps = Path(root) / "sweeps"
+    if not is_name(name):  # a path to somewhere else
+        raise _unknown(name, str(sweeps), _kept(sweeps))
+    return DatabaseHome(sweeps / name, url) if url else FolderHome(sweeps / name)
+
+
+class FolderHome:
+    """A journal in the sweep's folder, for workers that one parent starts on its own machine."""
+
+    shared = False
+    shown = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[Callable[[], None]]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            free = lock.acquire(wait=False)
+        except OSError as error:
+            if lacks_room(error):
+                raise
+            raise UserError(
+                f"cannot use {self.folder}: {error.strerror}; start from a folder that can be written to"
+            ) from None
+        if not free:
+            raise _taken(self.folder.name)
+        try:
+            yield lambda: None
+        finally:
+            lock.release()
+
+    def adopt(self, source: str, text: str) -> None:
+        kept = self.folder / "sweep.yaml"
+        if kept.exists():
+            if load_sweep_definition(kept).hash != _read(text).hash:
+                raise _changed(source, self.folder.name, f"delete {self.folder}")
+            return
+        if (self.folder / "journal.log").exists():
+            raise UserError(
+                f"{self.folder} holds a journal without its sweep.yaml: delete the folder, or choose another name"
+            )
+        write_whole(self.folder / "sweep.yaml", text.encode())
+
+    def definition(self) -> SweepDefinition:
+        known = _kept(self.folder.parent)
+        if self.folder.name not in known:
+            raise _unknown(self.folder.name, str(self.folder.parent), known)
+        return load_sweep_definition(self.folder / "sweep.yaml")
+
+    def open(
+        self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
+    ) -> optuna.storages.BaseStorage:
+        return open_storage(self.folder, repair)
+
+    def look(self) -> optuna.storages.BaseStorage:
+        exists = (self.folder / "journal.log").exists()  # opening a journal would make it
+        return open_storage(self.folder) if exists else optuna.storages.InMemoryStorage()
+
+    def orphans(self, alone: bool) -> Why:
+        return lambda trial: INTERRUPTED if alone or unnamed_too_long(trial) else None
+
+    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
+        return contextlib.nullcontext()
+
+    def turn(self) -> AbstractContextManager[object]:
+        return FileLock(self.folder / "proposing.lock")
+
+    def is_supervised(self) -> bool:
+        return _is_held(self.folder / "lock")
+
+    def workers(self) -> tuple[str, ...]:
+        """Process ids; a worker that has just taken its lock may not have written its own yet."""
+        held = [path for path in sorted((self.folder / "workers").glob("*.lock")) if _is_held(path)]
+        return tuple(pid for pid in (path.read_text().strip() for path in held) if pid.isdigit())
+
+
+class DatabaseHome:
+    """A PostgreSQL database, which workers join from anywhere."""
+
+    shared = True
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.database = Database(url, folder.name)
+        self.shown = f"--storage {self.database.shown}"
+        self._listener = Listener(self.database.pulses)
+
+    @contextlib.contextmanager
+    def owned(self) -> Iterator[Callable[[], None]]:
+        lock = self.database.lock()
+        with FolderHome(self.folder).owned():  # two sweeps of one name would share logs and checkpoints
+            if not lock.acquire():
+                raise _taken(self.folder.name)
+
+            def check() -> None:
+                if not lock.keep():
+                    raise _taken(self.folder.name)
+
+            try:
+                yield check
+            finally:
+                lock.release()
+
+    def adopt(self, source: str, text: str) -> None:
+        self.database.create()
+        storage = self.database.open()
+        # A study without trials, under a name that no arm can have, holds what belongs to the whole sweep.
+        study = optuna.create_study(study_name=self.folder.name, storage=storage, load_if_exists=True)
+        if "definition" not in study.user_attrs:
+            study.set_user_attr("definition", text)
+        elif self.definition().hash != _read(text).hash:
+            raise _changed(source, self.folder.name, f'drop the schema "{self.database.schema}" of the database')
+        write_whole(self.folder / "sweep.yaml", text.encode())
+
+    def definition(self) -> SweepDefinition:
+        name, known = self.folder.name, self.database.known()
+        if name not in known:
+            raise _unknown(name, self.database.shown, known)
+        study = optuna.load_study(study_name=name, storage=self.database.open())
+        return _read(study.user_attrs["definition"], f"sweep '{name}'")
+
+    def open(
+        self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
+    ) -> optuna.storages.BaseStorage:
+        storage = self.database.open()
+        storage.told_to_stop = told_to_stop
+        return storage
+
+    def look(self) -> optuna.storages.BaseStorage:
+        return self.database.open()
+
+    def orphans(self, alone: bool) -> Why:
+        try:
+            return self._listener.listen()
+        except exc.DBAPIError as error:
+            if not is_outage(error):
+                raise
+            return lambda trial: None  # nothing is heard while the database is away
+
+    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
+        return Heart(lambda: self.database.beat(trial_id))
+
+    def turn(self) -> AbstractContextManager[object]:
+        return self.database.turn()
+
+    def is_supervised(self) -> bool:
+        return self.database.is_supervised()
+
+    def workers(self) -> tuple[str, ...]:
+        fresh = [pulse for pulse in self.database.pulses().values() if (pulse.age or 0.0) < SILENT_SECONDS]
+        return tuple(sorted(pulse.worker for pulse in fresh if pulse.worker))
+
+
+def _kept(sweeps: Path) -> list[str]:
+    """Names of the sweeps of this machine."""
+    return [path.parent.name for path in sweeps.glob("*/sweep.yaml")]
+
+
+def _read(text: str, where: str = "") -> SweepDefinition:
+    return SweepDefinition.parse(yaml.safe_load(text), where)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds a file lock.
+
+    It is tried with a shared lock that lasts microseconds, so that two who look never take each other for its holder.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _taken(name: str) -> UserError:
+    return UserError(f"sweep '{name}' is being run by another process: wait for it, or stop it first")
+
+
+def _changed(source: str, name: str, mend: str) -> UserError:
+    return UserError(
+        f"{source} has changed since sweep '{name}' was started: choose another name for it, or {mend} to start anew"
+    )
+
+
+def _unknown(name: str, where: str, known: list[str]) -> UserError:
+    advice = nearest(Path(name).stem, known) if known else START
+    return UserError(f"there is no sweep '{name}' in {where}: {advice}")
+
+
+def outbox(folder: Path) -> Outbox:
+    """The outbox of a sweep's folder; its keys begin with the task's label and the arm's name."""
+    return Outbox(folder / "outbox")

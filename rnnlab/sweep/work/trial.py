@@ -1,0 +1,258 @@
+"""One slot from claim to result: the code that every worker runs, wherever it runs."""
+
+import json
+import math
+import shlex
+import shutil
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial, TrialState
+
+from rnnlab.common.files import lacks_room
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.config.config import Config
+from rnnlab.sweep.plan.budgets import budget_arguments
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.pruners import WITHIN_RUNS
+from rnnlab.sweep.plan.space import suggest
+from rnnlab.sweep.plan.study import Phase, StudyPlan
+from rnnlab.sweep.store.home import outbox
+from rnnlab.sweep.store.slots import fail, may_run_short
+from rnnlab.tracking.courier import Courier
+from rnnlab.tracking.outbox import Entry
+from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.record import OBJECTIVE, Record
+from rnnlab.training.loop import run
+from rnnlab.training.result import Curve
+
+ROLES: dict[Phase, str] = {
+    "search": "a search trial, which helps to choose the hyperparameters and is not a result",
+    "final": "a result, with the tuned hyperparameters on a fresh seed",
+}
+SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
+"""How torch's allocators say it, in a RuntimeError."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed slot and everything needed to run it.
+
+    Attributes:
+        definition: the sweep.
+        plan: the arm and task.
+        study: the Optuna study of the arm, task and phase.
+        trial: the claimed trial.
+        folder: the sweep's folder.
+        courier: takes the runs to MLflow before Optuna is told, on a machine that might never come back with its disk.
+    """
+
+    definition: SweepDefinition
+    plan: StudyPlan
+    study: optuna.Study
+    trial: Trial
+    folder: Path
+    courier: Courier | None = None
+
+    @property
+    def phase(self) -> Phase:
+        return self.trial.user_attrs["phase"]
+
+    @property
+    def slot(self) -> int:
+        return self.trial.user_attrs["slot"]
+
+    @property
+    def seeds(self) -> range:
+        """Seeds to train on, one after the other."""
+        first = self.trial.user_attrs["seed"]
+        return range(first, first + (self.definition.search_seeds if self.phase == "search" else 1))
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for what the slot needs until it is settled."""
+        return self.folder / "slots" / self._key
+
+    def checkpoint(self, seed: int) -> Path:
+        return self.scratch / f"seed-{seed}" / "checkpoint.pt"
+
+    def entry(self, seed: int) -> Entry:
+        """Where the run of a seed lies on its way to MLflow."""
+        return outbox(self.folder).entry(f"{self._key}/seed-{seed}")
+
+    def ended(self, seed: int) -> Record | None:
+        """How the run of a seed ended; None where it has not."""
+        record = self.entry(seed).read()
+        return None if record is None or record.status == "RUNNING" else record
+
+    @property
+    def _key(self) -> str:
+        return f"{self.plan.task}/{self.plan.arm}/{self.phase}-{self.slot}"
+
+
+def execute(job: Job, should_stop: Callable[[], bool]) -> None:
+    """Run a claimed slot: train on each seed and end its entry in the outbox, tell Optuna, drop the checkpoints.
+
+    A kill at any point leaves the trial RUNNING; it is then enqueued again and picks up the checkpoint, or, of a seed
+    whose entry has ended already, only what came of it.
+
+    Args:
+        job: the slot.
+        should_stop: whether to save a checkpoint and stop.
+
+    Raises:
+        Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
+        OSError: if a disk is full; likewise.
+    """
+    runs: list[Record] = []
+    for seed in job.seeds:
+        record = job.ended(seed) or _train(job, seed, should_stop)
+        if record is None:  # it has been enqueued again
+            return
+        if job.courier is not None:
+            job.courier.wait_for(job.entry(seed))
+        runs.append(record)
+        if record.status != "FINISHED" or _hopeless(job, runs):
+            break
+    _tell(job, runs)
+    shutil.rmtree(job.scratch, ignore_errors=True)
+
+
+def give_up(job: Job, reason: str) -> bool:
+    """End a slot's run as failed, unless all have ended by themselves, and only their worker could not say so any more.
+
+    Returns:
+        Whether it has failed.
+    """
+    for seed in job.seeds:
+        record = job.ended(seed)
+        if record is None:
+            entry = job.entry(seed)
+            entry.open(_record(job, _config(job, seed)))
+            record = entry.fail(reason)
+        if record.status != "FINISHED":
+            return record.status == "FAILED"
+    return False
+
+
+def _config(job: Job, seed: int) -> Config:
+    return job.plan.config(suggest(job.plan.space, job.trial), seed)
+
+
+def _record(job: Job, config: Config) -> Record:
+    task = f"{job.plan.task} " if len(job.definition.tasks) > 1 else ""
+    seed = f" seed {config.seed}" if len(job.seeds) > 1 else ""
+    identity = {
+        "mlflow.parentRunId": job.study.user_attrs["parent_run"],
+        "rnnlab.phase": job.phase,
+        "rnnlab.trial": str(job.slot),
+        "rnnlab.seed": str(config.seed),
+    }
+    return Record(
+        experiment=job.definition.name,
+        name=f"{task}{job.plan.arm} {job.phase} {job.slot}{seed}",
+        identity=identity,
+        tags={**config_tags(config), **_tags(job, config)},
+        params=config_params(config),
+    )
+
+
+def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Record | None:
+    """Train on one seed, and say how it ended; None where the slot has to be tried again."""
+    config, entry = _config(job, seed), job.entry(seed)
+    entry.open(_record(job, config))
+    watch = _Watch(job, entry, config.training.steps)
+    try:
+        result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=watch, should_stop=should_stop)
+    except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
+        raise
+    except optuna.TrialPruned as pruned:
+        return entry.fail(str(pruned), status="KILLED")
+    except Exception as error:  # whatever one trial does wrong, the others go on
+        if lacks_room(error):
+            raise
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        if out_of_memory(error) and may_run_short(job.trial.user_attrs):
+            fail(job.study, job.trial, reason, retry=True, cost="shortages")
+            return None
+        return entry.fail(reason)
+    return entry.finish(result, {OBJECTIVE: repr(result.objective)})
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a trial failed for want of memory, which another time may be there; other errors would come again."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT_OF_MEMORY)
+    )
+
+
+def _hopeless(job: Job, runs: list[Record]) -> bool:
+    """Whether the seeds so far say that the others need not be tried."""
+    if job.definition.pruner != "wilcoxon" or job.phase != "search":
+        return False
+    done = len(runs) - 1
+    if done not in _reported(job.trial):
+        job.trial.report(float(runs[-1].tags[OBJECTIVE]), done)
+    return len(runs) < len(job.seeds) and job.trial.should_prune()
+
+
+def _reported(trial: Trial) -> dict[int, float]:
+    """What a trial has reported to its pruner, also before it was interrupted."""
+    return trial.storage.get_trial(trial._trial_id).intermediate_values
+
+
+def _tell(job: Job, runs: list[Record]) -> None:
+    """Tell Optuna the mean over the seeds, or why there is none; the mean score is for those who watch."""
+    last = runs[-1]
+    if last.status == "FAILED":
+        fail(job.study, job.trial, last.tags["rnnlab.reason"], retry=False)
+        return
+    if last.status == "KILLED" or len(runs) < len(job.seeds):
+        job.study.tell(job.trial, state=TrialState.PRUNED)
+        return
+    score = fmean(run.summary["score"] for run in runs)
+    if math.isfinite(score):
+        job.trial.set_user_attr("score", score)
+    values = [fmean(float(run.tags[OBJECTIVE]) for run in runs), fmean(run.summary["cost"] for run in runs)]
+    job.study.tell(job.trial, values[: len(job.study.directions)])
+
+
+def _tags(job: Job, config: Config) -> dict[str, str]:
+    """Where the run stands in its sweep, and the command that repeats this very run."""
+    point = {**job.trial.params, "seed": config.seed}
+    settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
+    plan, noted = job.plan, job.study.user_attrs
+    source = budget_arguments(noted["source"], noted.get("budget"))
+    command = shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings])
+    return {
+        "rnnlab.sweep": job.definition.name,
+        "rnnlab.arm": plan.arm,
+        "rnnlab.command": command,
+        "mlflow.note.content": f"**{plan.arm}** on **{plan.task}**: {ROLES[job.phase]}.\n\n"
+        f"Where its gradient goes: the pictures under *Model metrics*, `grad`. The same run again:\n\n    {command}\n",
+    }
+
+
+class _Watch:
+    """Follows a run: its curves to the outbox, its validation losses to the pruner."""
+
+    def __init__(self, job: Job, entry: Entry, steps: int) -> None:
+        self.trial, self.entry, self.steps = job.trial, entry, steps
+        self.prunes = job.definition.pruner in WITHIN_RUNS and job.phase == "search"
+        self.reported = set(_reported(job.trial))
+
+    def __call__(self, step: int, curves: dict[str, Curve]) -> None:
+        self.entry.follow(curves)
+        loss = curves["val/loss"].values[-1]
+        if not self.prunes or not math.isfinite(loss):
+            return
+        if step not in self.reported:
+            self.trial.report(loss, step)
+        if step < self.steps and self.trial.should_prune():
+            raise optuna.TrialPruned(f"pruned after {step} updates, at a validation loss of {loss:.4g}")

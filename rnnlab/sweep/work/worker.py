@@ -1,0 +1,177 @@
+"""A worker: claims one slot at a time until it is told to stop, whoever started it and wherever it runs."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import Trial
+
+from rnnlab.common.errors import UserError
+from rnnlab.common.files import lacks_room
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.locks import FileLock
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.space import suggest
+from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.search.make import make_pruner, make_sampler
+from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
+from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.store.slots import INTERRUPTED, claim, recover, refill, slot_name
+from rnnlab.sweep.work.pool import NO_ROOM
+from rnnlab.sweep.work.trial import Job, execute
+from rnnlab.tracking.courier import Courier
+from rnnlab.tracking.store import tracking_uri
+
+Turn = AbstractContextManager[object]
+IDLE_SECONDS = 0.3
+"""Between two looks for a waiting slot."""
+
+
+class Worker:
+    """Runs slots of one sweep.
+
+    Args:
+        home: where the sweep keeps its state.
+        uri: MLflow tracking URI of a prepared store.
+        orphaned: whether whoever started the worker is gone, without whom it does not go on.
+        finished: asked while no slot is waiting; whether to leave.
+        notice: told of every slot that is claimed.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        uri: str,
+        orphaned: Callable[[], bool] = lambda: False,
+        finished: Callable[[], bool] = lambda: False,
+        notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.home = home
+        self.courier = Courier(outbox(home.folder), uri) if home.shared else None
+        self.orphaned, self.finished, self.notice = orphaned, finished, notice
+        self.told_to_stop = False
+        self.definition = home.definition()
+        self.storage = home.open(told_to_stop=self.should_stop)
+        self.plans: dict[str, StudyPlan] = {}
+        for plan in self.definition.plan():
+            self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
+
+    def should_stop(self) -> bool:
+        """Whether somebody said so, or nobody is left who could."""
+        return self.told_to_stop or self.orphaned()
+
+    def stop(self, *_: object) -> None:
+        """Finish the present update, save a checkpoint and leave."""
+        self.told_to_stop = True
+
+    def work(self) -> None:
+        """Run slots until told to stop."""
+        with self.courier or contextlib.nullcontext():
+            self._run_slots()
+            if self.courier is not None:
+                self.courier.wait()
+
+    def _run_slots(self) -> None:
+        with contextlib.suppress(Interrupted):
+            studies = self._studies()
+            while not self.should_stop():
+                claimed = claim(studies)
+                if claimed is not None:
+                    self._run(*claimed)
+                elif self.finished():
+                    return
+                else:
+                    time.sleep(IDLE_SECONDS)
+
+    def known_studies(self) -> list[optuna.Study]:
+        """Those of the sweep's studies that its supervisor has made."""
+        known = set(optuna.get_all_study_names(self.storage))
+        return [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans if name in known]
+
+    def _studies(self) -> list[optuna.Study]:
+        """The sweep's studies, as soon as its supervisor has made them."""
+        while len(studies := self.known_studies()) < len(self.plans) and not self.should_stop():
+            time.sleep(IDLE_SECONDS)
+        return studies
+
+    def _run(self, study: optuna.Study, trial: Trial) -> None:
+        """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
+        plan = self.plans[study.study_name]
+        self.notice(slot_name(plan, trial))
+        with self.home.heart(trial._trial_id) as heart:
+            try:
+                proposed = propose(self.definition, plan, study, trial, self.home.turn())
+                job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.courier)
+                execute(job, lambda: self.should_stop() or (heart is not None and heart.lost))
+            except UpdateFinishedTrialError:
+                return
+            except Interrupted:
+                if self.should_stop():
+                    self._hand_back(study, trial)
+
+    def _hand_back(self, study: optuna.Study, trial: Trial) -> None:
+        recover(study, lambda other: INTERRUPTED if other._trial_id == trial._trial_id else None)
+        if self.home.shared:  # nobody may be left to enqueue it again; where somebody is, the ticket goes to one
+            refill(study)
+
+
+def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, turn: Turn) -> Trial:
+    """Settle the point of a claimed slot.
+
+    Args:
+        definition: the sweep.
+        plan: arm and task of the study.
+        study: where the slot was claimed.
+        trial: what was claimed.
+        turn: taken by one worker after the other, so that a sampler knows what the others are about to try.
+
+    Returns:
+        The trial, with its point, its sampler and its pruner.
+    """
+    # A study of its own: Optuna's samplers look at trials that a study has remembered from an earlier proposal.
+    sampler, pruner = make_sampler(definition, plan, trial.user_attrs["slot"]), make_pruner(definition, plan)
+    fresh = optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
+    settled = Trial(fresh, trial._trial_id)
+    with turn:
+        suggest(plan.space, settled)
+    return settled
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point of `python -m rnnlab.sweep.work.worker FOLDER INDEX PARENT`."""
+    folder, index, parent = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    try:
+        lock = FileLock(folder / "workers" / f"{index}.lock")
+        if not lock.acquire(wait=False):
+            raise UserError(f"worker {index} of {folder} is running already: stop it first")
+        lock.path.write_text(str(os.getpid()))
+        home = find_home(folder.parents[1], folder.name, os.environ.get(STORAGE_VARIABLE))
+        worker = Worker(home, tracking_uri(), orphaned=lambda: os.getppid() != parent)
+        obey_signals(worker)
+        worker.work()
+    except OSError as error:
+        if not lacks_room(error):
+            raise
+        with contextlib.suppress(OSError):  # the log may lie on the same disk
+            print(f"cannot write to {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        return NO_ROOM
+    return 0
+
+
+def obey_signals(worker: Worker) -> None:
+    """Stop the worker at SIGTERM, which batch schedulers send too, and at Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.stop)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    # Everything is stored, and tearing down torch and MLflow would keep whoever stops a sweep waiting.
+    os._exit(code)

@@ -1,0 +1,240 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import contextlib
+import json
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from rnnlab.commands.cli import app, main
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config, load_config
+from rnnlab.tracking.reader import load_profile
+from rnnlab.tracking.store import connect, tracking_uri
+
+COMMAND = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()"]
+SMALL = {
+    "task": {"kind": "adding", "length": 6},
+    "cell": {"kind": "vanilla", "hidden_size": 4},
+    "training": {"steps": 20, "eval_every": 10, "eval_examples": 20, "test_examples": 20},
+    "recording": {"points": 4},
+}
+
+
+def rnnlab(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def here(*arguments: str | Path) -> Result:
+    """The same in this process, which saves the seconds of a start where a test needs no second one."""
+    return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+
+def stored_runs() -> list:
+    client = connect(tracking_uri())
+    return client.search_runs([e.experiment_id for e in client.search_experiments()])
+
+
+@pytest.fixture
+def experiment(workplace: Path) -> Path:
+    path = workplace / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    return path
+
+
+def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
+    done = rnnlab("run", experiment, "cell.kind=lstm", "optimizer.lr=3e-3")
+    assert done.returncode == 0, done.stderr
+    assert "test mse" in done.stdout and "step 20/20" in done.stdout
+    (run,) = stored_runs()
+    config = load_config(experiment, ["cell.kind=lstm", "optimizer.lr=3e-3"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["rnnlab.config_hash"] == config.hash
+    assert run.data.params["optimizer.lr"] == "0.003"
+    assert load_profile(run.info.run_id).sizes["time"] == 6
+    assert not any(Path("runs/checkpoints").iterdir())
+
+
+def test_a_program_reads_one_object_or_one_word(experiment):
+    done = rnnlab("run", experiment, "--json")
+    assert done.returncode == 0, done.stderr
+    record, (run,) = json.loads(done.stdout), stored_runs()
+    assert record["run_id"] == run.info.run_id
+    assert record["summary"]["steps_to_solve"] is None  # NaN is no JSON
+    assert record["summary"]["score"] == run.data.metrics["score"] == record["score"]["test"]
+    assert "step 20/20" in done.stderr
+    done = here("run", experiment, "--quiet")
+    newest = stored_runs()[0].info.run_id
+    assert (done.stdout, done.stderr) == (f"{newest}\n", "")
+
+
+def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
+    path = write_sweep(arms={"tanh": {}}, trials=1, seeds=1, workers=1)
+    done = rnnlab("sweep", path, "--json", "--quiet")
+    assert (done.returncode, done.stderr) == (0, "")
+    record = json.loads(done.stdout)
+    assert (record["state"], record["runs"]) == ("complete", {"planned": 2, "done": 2, "failed": 0})
+    assert record["failures"] == [] and Path(record["report"]).is_file()
+    assert here("sweep", path, "--quiet").stdout == here("report", "tiny", "--quiet").stdout == f"{record['report']}\n"
+    assert json.loads(here("report", "tiny", "--json").stdout) == {"name": "tiny", "report": record["report"]}
+    found = json.loads(here("status", "tiny", "--json").stdout)
+    assert found["studies"] == record["studies"] and (found["state"], found["workers"]) == ("complete", [])
+
+
+def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
+    settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
+    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
+    while not stored_runs():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command continues" in output
+    assert [run.info.status for run in stored_runs()] == ["RUNNING"]
+    assert list(Path("runs").glob("checkpoints/*/checkpoint.pt"))
+    assert here("run", experiment, *settings).exit_code == 0
+    (run,) = stored_runs()
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment):
+    settings = ["training.steps=2000", "training.eval_every=1000", "recording.points=0"]
+    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
+    while not stored_runs():
+        assert process.poll() is None
+        time.sleep(0.05)
+    with contextlib.closing(sqlite3.connect("runs/mlflow.db", isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 4 and "deliver it with: rnnlab run" in output and "is locked" in output, output
+    done = here("run", experiment, *settings)
+    (run,) = stored_runs()
+    assert done.exit_code == 0 and f"delivered to MLflow as run {run.info.run_id}" in done.stdout
+    assert run.info.status == "FINISHED" and not any(Path("runs/checkpoints").iterdir())
+
+
+def test_print_config_shows_every_field_and_reads_back(experiment):
+    done = rnnlab("run", experiment, "--print-config", "cell.kind=gru")
+    config = Config.parse(yaml.safe_load(done.stdout))
+    assert config == load_config(experiment, ["cell.kind=gru"])
+    assert config.hash in done.stdout and "momentum" not in done.stdout and "beta1: 0.9" in done.stdout
+    assert not Path("runs/checkpoints").exists()
+
+
+def test_one_arm_of_a_sweep_runs_alone(workplace):
+    arms = {"tanh": {}, "gru": {"cell.kind": "gru"}}
+    base = {name: SMALL[name] for name in ("cell", "training", "recording")}
+    sweep = {"name": "s", "base": base, "tasks": [SMALL["task"]], "arms": arms,
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 1, "seeds": 1}  # fmt: skip
+    path = workplace / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep))
+    done = here("run", path, "--arm", "gru", "--print-config", "optimizer.lr=0.005", "seed=7")
+    config = Config.parse(yaml.safe_load(done.stdout))
+    assert (config.cell.kind, config.optimizer.lr, config.seed) == ("gru", 0.005, 7)
+    for arguments, message in (
+        (["--arm", "gruu"], "did you mean 'gru'"),
+        ([], "--arm is missing"),
+        (["--arm", "gru", "--task", "copying-5"], "--task = 'copying-5'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            here("run", path, *arguments)
+
+
+def test_a_dry_run_plans_measures_and_writes_nothing(workplace):
+    base = {name: SMALL[name] for name in ("cell", "training", "recording")}
+    sweep = {"name": "s", "base": base, "tasks": [SMALL["task"]], "arms": {"tanh": {}, "gru": {"cell.kind": "gru"}},
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
+    Path("sweep.yaml").write_text(yaml.safe_dump(sweep))
+    before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
+    done = rnnlab("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
+    assert done.returncode == 0, done.stderr
+    assert "2 arms × 1 task × (2 search trials + 1 final run) = 6 runs" in done.stdout
+    assert "adding-6/gru: width " in done.stdout and "with 3 workers" in done.stdout
+    assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
+
+
+def test_status_tells_a_stopped_sweep_by_its_exit_code(workplace):
+    folder = Path("runs/sweeps/stopped")
+    folder.mkdir(parents=True)
+    sweep = {"name": "stopped", "base": {"cell": SMALL["cell"]}, "tasks": [SMALL["task"]], "arms": {"tanh": {}},
+             "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    done = rnnlab("status", "stopped")
+    assert done.returncode == 3
+    assert "0 of 3 runs done" in done.stdout and "rnnlab sweep runs/sweeps/stopped/sweep.yaml" in done.stdout
+
+
+def test_the_doctor_fails_on_a_problem_alone(workplace):
+    done = rnnlab("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "problem" not in done.stdout and "tracking" in done.stdout
+    Path("runs/mlflow.db").write_text("no database at all")
+    done = here("doctor")
+    assert done.exit_code == 1
+    assert "problem  tracking" in done.stdout
+    done = here("doctor", "--json")
+    record = json.loads(done.stdout)
+    assert (done.exit_code, record["fit"]) == (1, False)
+    assert {finding["subject"]: finding["level"] for finding in record["findings"]}["tracking"] == "problem"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "none.yaml"], "none.yaml"),
+        (["run", "small.yaml", "cell.hiden_size=3"], "did you mean 'hidden_size'"),
+        (["run", "small.yaml", "training.truncation.window=9"], "longer than the sequence"),
+        (["run", "small.yaml", "training.clip.threshold=0"], "greater than 0"),
+        (["run", "small.yaml", "init.bias=chrono"], "needs gates"),
+        (["run", "small.yaml", "--arm", "lstm"], "single experiment"),
+        (["run", "small.yaml", "--print-config", "--json"], "leave out --json"),
+        (["sweep", "small.yaml", "--dry-run", "--quiet"], "leave out --quiet"),
+        (["sweep", "none.yaml"], "none.yaml"),
+        (["sweep", "small.yaml"], "no field"),
+        (["sweep", "none.yaml", "--dry-run"], "none.yaml"),
+        (["report", "never-run"], "never-run"),
+        (["status", "never-run"], "there is no sweep 'never-run'"),
+        (["ui", "--port", "0"], "port"),
+    ],
+)
+def test_mistakes_exit_with_2_and_one_sentence(experiment, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rnnlab", *arguments])
+    with pytest.raises(SystemExit) as refused:  # any other exception would be a traceback
+        main()
+    assert refused.value.code == 2 and message in capsys.readouterr().err
+    assert stored_runs() == []
+
+
+def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(experiment):
+    refused = rnnlab("run", experiment, "cell.hiden_size=3")
+    assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+def test_a_busy_port_is_named(workplace):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        refused = rnnlab("ui", "--port", port)
+    assert refused.returncode == 2
+    assert f"port {port} is taken" in refused.stderr
+
+
+def test_help_imports_nothing_heavy():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND[1:], "--help"], capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "mlflow", "optuna", "pandas"} & {
+        line.split("|")[-1].strip() for line in done.stderr.splitlines()
+    }

@@ -1,0 +1,61 @@
+"""Notebooks run from the first cell to the last, on a small sweep where they need one, and are kept without outputs."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ANALYSIS = Path(__file__).parents[2] / "analysis"
+NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))
+READING = [path for path in NOTEBOOKS if "load_sweep(" in path.read_text(encoding="utf-8")]
+"""Those that need a sweep."""
+
+
+def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(path: Path) -> list[nbformat.NotebookNode]:
+    """Run a notebook where it lies, as Jupyter does; returns its code cells."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ANALYSIS)}}).execute()
+    return code_of(notebook)
+
+
+def test_the_first_cell_of_a_notebook_and_no_other_chooses_the_sweep_and_its_store():
+    first = {code_of(nbformat.read(path, as_version=4))[0].source for path in READING}
+    assert len(READING) == 3 and len(first) == 1
+    (text,) = first
+    assert 'os.environ.get("RNNLAB_SWEEP", "quickstart")' in text and "MLFLOW_TRACKING_URI" in text
+    for path in READING:
+        rest = [cell.source for cell in code_of(nbformat.read(path, as_version=4))[1:]]
+        assert not [source for source in rest if "quickstart" in source or "sqlite" in source or "environ" in source]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_short_and_kept_without_outputs(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert len(cells) < 15
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells if cell.cell_type == "code")
+    assert all("def " not in cell.source and "class " not in cell.source for cell in cells if cell.cell_type == "code")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run_and_every_cell_shows_something(path, small_sweep, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
+    monkeypatch.setenv("RNNLAB_SWEEP", "small")
+    cells = execute(path)
+    silent = [cell.source for cell in cells[1:] if not cell.outputs]
+    assert not silent, silent
+    shown = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
+    assert shown.count("image/png") >= 2 and "text/html" in shown
+    assert not any(output.get("name") == "stderr" for cell in cells for output in cell.outputs)
+
+
+def test_without_its_sweep_a_notebook_says_what_to_do(small_sweep, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
+    monkeypatch.delenv("RNNLAB_SWEEP", raising=False)
+    with pytest.raises(CellExecutionError, match=r"holds no sweep 'quickstart'"):
+        execute(ANALYSIS / "02_mitigations.ipynb")

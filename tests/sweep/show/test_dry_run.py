@@ -1,0 +1,86 @@
+"""What is said before a sweep starts: every factor, and how long it may take."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from ticking import TRUE, Clock
+
+from rnnlab.common.text import duration
+from rnnlab.config.config import Config
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.show import dry_run
+from rnnlab.sweep.show import forecast as forecasting
+from rnnlab.sweep.show.dry_run import print_forecast, say_cost
+
+
+@pytest.mark.parametrize("changes", [{}, {"pruner": "median"}])
+def test_it_says_when_the_estimate_is_an_upper_bound(
+    tiny: dict[str, Any], clock: Clock, changes: dict[str, Any]
+) -> None:
+    tiny["base"]["training"]["stop_when_solved"] = False
+    text = shown(SweepDefinition.parse(tiny | changes))
+    assert ("or less: runs may end before" in "".join(text)) == bool(changes)
+
+
+def shown(of: SweepDefinition, terminal: bool = False, width: int = 80) -> list[str]:
+    file = io.StringIO()
+    print_forecast(of, None, Console(file=file, width=width, force_terminal=terminal, color_system=None))
+    return file.getvalue().splitlines()
+
+
+def test_the_plan_is_counted_and_every_factor_named(
+    tiny: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    lines = shown(SweepDefinition.parse(tiny | {"tasks": [{"kind": "adding", "length": n} for n in (5, 6, 7)]}))
+    assert lines[0] == "sweep       tiny: Does it run?"
+    assert lines[1] == (
+        "planned     2 arms × 3 tasks × (3 search trials + 2 final runs) = 30 runs, "
+        "random sampler, no pruner, 2 workers"
+    )
+    assert {line.split()[0] for line in lines[2:10]} == {"scientific", "nuisance", "fixed"}
+    assert sum(line.startswith("measured") for line in lines) == 6
+    times = "width 4, weights 37, update 2000 ms, recorded 5000 ms, eval 7000 ms, ≈ a run 42.0 s, ≈ 5 runs 3.5 min"
+    assert f"measured    adding-6/tanh: {times}" in lines
+    assert lines[-1].strip() == "Nothing was started, nothing was written."
+
+
+def test_trials_on_several_seeds_are_counted_as_runs(tiny: dict[str, Any], clock: Clock) -> None:
+    lines = shown(SweepDefinition.parse(tiny | {"search_seeds": 4}))
+    assert "2 arms × 1 task × (3 search trials of 4 seeds + 2 final runs) = 28 runs" in lines[1]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_plan_fits_the_terminal(tiny: dict[str, Any], clock: Clock, width: int) -> None:
+    arms = {f"an-arm-with-a-rather-long-name-{k}": {"cell.activation": "relu"} for k in range(12)}
+    printed = shown(SweepDefinition.parse(tiny | {"arms": arms}), terminal=True, width=width)
+    lines = [line for line in printed if "\x1b" not in line]
+    assert max(map(len, lines)) <= width
+    rows = [line.split() for line in lines if "42.0 s" in line]
+    assert rows[0][1:] == ["4", "37", "2000", "ms", "5000", "ms", "7000", "ms", "42.0", "s", "3.5", "min"]
+    assert len(rows) == 12
+
+
+def test_the_cost_of_a_sweep_is_one_line(tiny: dict[str, Any], clock: Clock) -> None:
+    file = io.StringIO()
+    say_cost(SweepDefinition.parse(tiny), 1, Console(file=file, width=60))
+    (line,) = file.getvalue().splitlines()
+    # Five runs of two arms, each of ten updates, two evaluations and a test, and the time to start and to store.
+    each = 10 * TRUE.update + 3 * TRUE.evaluation + forecasting.STORE_SECONDS
+    seconds = forecasting.START_SECONDS + 10 * each
+    assert f"expected cost: 10 runs, 100 updates, about {duration(seconds)} with 1 worker" in line
+    assert "estimated in" in line
+
+
+def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_starting(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(config: Config, should_stop: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(forecasting, "run", breaks)
+    file = io.StringIO()
+    say_cost(SweepDefinition.parse(tiny), 1, Console(file=file, width=60))
+    assert "expected cost: unknown, as an arm cannot be measured (RuntimeError: out of memory)" in file.getvalue()

@@ -1,0 +1,147 @@
+"""The laws of a sweep in PostgreSQL, against a real server: one claim a slot, one trial a try, one supervisor."""
+
+import multiprocessing
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from benchmarks.servers import PASSWORD, QUOTED, Postgres
+from rnnlab.common.errors import UserError
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.sweep.store.database_url import describe
+from rnnlab.sweep.store.postgres import Database
+from rnnlab.sweep.store.slots import claim, fill, latest, recover, settled
+
+SLOTS, PROCESSES = 24, 4
+
+
+def url_of(database: Database) -> str:
+    return database._text
+
+
+@pytest.fixture
+def study(database: Database) -> optuna.Study:
+    database.create()
+    return optuna.create_study(study_name="a", storage=database.open())
+
+
+def plan(study: optuna.Study) -> None:
+    fill(study, [{}] * SLOTS, [{"phase": "search"}] * SLOTS)
+
+
+def enqueue_and_claim(url: str, begin: float) -> list[int]:
+    """What every process does at the same moment: enqueue all slots, then claim until none is left."""
+    study = optuna.load_study(study_name="a", storage=Database(url, "tiny").open())
+    time.sleep(max(0.0, begin - time.time()))
+    plan(study)
+    claimed = []
+    while (found := claim([study])) is not None:
+        claimed.append(found[1].number)
+    return claimed
+
+
+def take_back(url: str, begin: float) -> None:
+    study = optuna.load_study(study_name="a", storage=Database(url, "tiny").open())
+    time.sleep(max(0.0, begin - time.time()))
+    recover(study, lambda trial: "lost")
+    plan(study)
+
+
+def test_processes_at_once_double_nothing(study: optuna.Study, database: Database) -> None:
+    """Enqueued, claimed and recovered by all of them at the same moment, every slot is there once."""
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
+        list(processes.map(time.sleep, [0.5] * PROCESSES))
+        url, begin = url_of(database), time.time() + 3.0
+        claims = list(processes.map(enqueue_and_claim, [url] * PROCESSES, [begin] * PROCESSES))
+        assert Counter(number for claimed in claims for number in claimed) == Counter(range(SLOTS))
+        assert Counter(trial.user_attrs["slot"] for trial in study.trials) == Counter(range(SLOTS))
+        list(processes.map(take_back, [url] * PROCESSES, [time.time() + 1.0] * PROCESSES))
+    assert Counter(trial.state for trial in study.trials) == {TrialState.FAIL: SLOTS, TrialState.WAITING: SLOTS}
+    assert all(trial.state == TrialState.WAITING for trial in latest(study).values())
+
+
+def test_sweeps_of_one_database_do_not_see_each_other(database: Database) -> None:
+    other = Database(url_of(database), "other+1")
+    for place in (database, other):
+        place.create()
+        optuna.create_study(study_name="a", storage=place.open())
+    assert database.known() == ["other+1", "tiny"]
+    assert [study.study_name for study in other.open().get_all_studies()] == ["a"]
+
+
+def test_a_second_supervisor_is_refused_until_the_first_is_gone(database: Database) -> None:
+    first, second = database.lock(), database.lock()
+    assert not database.is_supervised()
+    assert first.acquire() and not second.acquire() and first.keep() and database.is_supervised()
+    first.release()
+    assert second.acquire() and not first.acquire()
+
+
+def test_a_supervisor_that_lost_its_connection_takes_the_lock_again_or_gives_way(
+    database: Database, server: Postgres
+) -> None:
+    first, second = database.lock(), database.lock()
+    assert first.acquire()
+    server.stop()
+    assert first.keep()  # while the server is away, nobody else can take it
+    server.start()
+    assert first.keep() and not second.acquire()
+    server.stop()
+    server.start()
+    assert second.acquire() and not first.keep()
+
+
+def test_a_storage_waits_for_its_database(study: optuna.Study, database: Database, server: Postgres) -> None:
+    plan(study)
+    storage = database.open()
+    server.stop()
+    storage.told_to_stop = lambda: True
+    with pytest.raises(Interrupted, match="stopped while the database did not answer"):
+        storage.get_all_studies()
+    asked = []
+    storage.told_to_stop = lambda: bool(asked.append(1)) or (len(asked) == 3 and server.start())  # type: ignore[func-returns-value]
+    assert [found.study_name for found in storage.get_all_studies()] == ["a"]
+    assert len(asked) >= 3 and len(study.trials) == SLOTS
+
+
+def test_a_trial_taken_away_beats_no_more(study: optuna.Study, database: Database) -> None:
+    plan(study)
+    claimed = claim([study])
+    assert claimed is not None
+    trial = claimed[1]
+    assert database.beat(trial._trial_id) and database.beat(trial._trial_id)
+    (pulse,) = database.pulses().values()
+    assert pulse.worker == trial.user_attrs["worker"] and pulse.age is not None and 0 <= pulse.age < 60
+    recover(study, lambda running: "lost")
+    assert not database.beat(trial._trial_id) and not database.pulses()
+    assert not settled(latest(study)[0])
+
+
+@pytest.mark.parametrize("wrong", ["password", "host", "url", "port", "backend", "parameter", "at", "slash"])
+def test_no_message_holds_a_password(server: Postgres, wrong: str) -> None:
+    secret = f"{QUOTED}x"
+    good = server.url.replace(QUOTED, secret)
+    url = {
+        "password": good,
+        "host": good.replace("127.0.0.1", "nowhere.invalid"),
+        "url": f"worker:{secret}@host/db",
+        "port": good.replace(str(server.port), "port"),
+        "backend": good.replace("postgresql+psycopg", "mysql"),
+        "at": good.replace(secret, f"hun@{secret}"),
+        "slash": good.replace(secret, f"hun@{secret}/1"),
+        "parameter": f"postgresql://127.0.0.1:{server.port}/postgres?user=worker&password={secret}",
+    }[wrong]
+    for attempt in (lambda: Database(url, "tiny").create(), lambda: describe(url)):
+        with pytest.raises(UserError) as error:
+            attempt()
+        assert secret not in str(error.value) and f"{PASSWORD}x" not in str(error.value)
+        assert "\n" not in str(error.value) and "storage" in str(error.value).lower()
+
+
+def test_a_name_too_long_for_postgresql_is_refused(server: Postgres) -> None:
+    with pytest.raises(UserError, match="a name of 57 characters"):
+        Database(server.url, "n" * 57)

@@ -1,0 +1,58 @@
+"""The sweeps that come with the repository: sound as they stand, and each runs to its report at its smoke budget."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from rnnlab.commands.run import resolve
+from rnnlab.report.report import write_report
+from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.tracking.reader import load_sweep
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+SEVEN = ("activations", "normalization", "residual", "truncation", "clipping", "gated", "remedies")
+REPORTED = ("clipping", "remedies")
+"""Those with a hyperparameter of one arm alone, and with the most arms: a report takes its seconds to draw."""
+TASKS = {f"{kind}-{length}" for kind in ("adding", "copying", "temporal_order") for length in (50, 100, 200, 400)}
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_every_arm_meets_every_task_with_enough_seeds_to_tell(name: str) -> None:
+    definition = load_sweep_definition(SWEEPS / f"{name}.yaml")
+    assert definition.name == name and definition.question.endswith("?")
+    assert {plan.task for plan in definition.plan()} == TASKS
+    assert definition.search_trials == 20 and definition.seeds == 10
+    assert "optimizer.lr" in definition.search
+
+
+@pytest.mark.parametrize("name", SEVEN)
+def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
+    """Every planned run is done, the report has every arm, and what is kept and what is told repeats it exactly."""
+    path = SWEEPS / f"{name}.yaml"
+    smoke = load_sweep_definition(path, "smoke")
+    state = run_sweep(path, budget="smoke", workers=1, console=Console(quiet=True))
+    assert state.complete and not state.failures
+    assert state.all_slots.done == len(smoke.plan()) * (smoke.search_trials + smoke.seeds)
+    assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash
+
+    assert set(smoke.arms) == set(load_sweep_definition(path).arms)
+    if name in REPORTED:
+        report = write_report(smoke.name, workplace / "report")
+        assert set(pd.read_csv(workplace / "report" / "ablation.csv")["arm"]) == set(smoke.arms)
+        for plan in smoke.plan():
+            assert re.search(rf"<td[^>]*>(<strong>)?{re.escape(plan.arm)}<", report.read_text(encoding="utf-8"))
+
+    runs = load_sweep(smoke.name)
+    assert set(runs["status"]) == {"FINISHED"}
+    for run in runs.to_dict("records"):
+        file, *words = shlex.split(run["command"])[2:]
+        options = dict(zip(words[0:6:2], words[1:6:2], strict=True))
+        config = resolve(Path(file), words[6:], options["--task"], options["--arm"], options["--budget"])
+        assert config.hash == run["config_hash"]
+    of_arm = runs.drop_duplicates("arm").set_index("arm")["param.cell.hidden_size"]
+    assert of_arm.to_dict() == {plan.arm: plan.config({}, 0).cell.hidden_size for plan in smoke.plan()}
