@@ -57,7 +57,12 @@ def test_autocast_gives_torchs_dtypes_and_nearly_its_values(name, options, given
     h, c = torch.zeros(2, B, options.get("proj_size", H), dtype=given), torch.zeros(2, B, H, dtype=given)
     hx = None if not with_states else (h, c) if name == "LSTM" else h
     with torch.autocast("cpu", torch.bfloat16):
-        expected, found = flat(theirs(x, hx)), flat(ours(x, hx))
+        found = flat(ours(x, hx))
+        try:
+            expected = flat(theirs(x, hx))
+        except RuntimeError as refused:  # oneDNN has no LSTM in bfloat16 for processors without AVX-512
+            assert "primitive descriptor" in str(refused)
+            pytest.skip("torch's own layer cannot run in bfloat16 on this processor")
     assert [t.dtype for t in found] == [t.dtype for t in expected]
     # bfloat16 keeps 8 bits: half an ulp at every step, on values below 1.
     for a, b in zip(found, expected, strict=True):

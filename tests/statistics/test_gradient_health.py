@@ -105,7 +105,7 @@ def test_early_is_the_last_measurement_within_the_first_share_of_training(small_
     frame = load_sweep("small", small_sweep).query("task == 'adding-8' and outcome != 'failed'")
     assert np.isnan(early_decay(frame, small_sweep)).all()  # of 8 updates, none lies in the first 5%
     for share, recorded in ((0.5, 1), (0.9, 2)):
-        monkeypatch.setattr("rnnlab.statistics.gradient_health.EARLY", share)
+        monkeypatch.setattr("rnnlab.tracking.reader.EARLY", share)
         early = early_decay(frame, small_sweep)
         assert len(early) == 6 and np.isfinite(early).all()
         for found, run_id in zip(early, frame["run_id"], strict=True):
