@@ -56,7 +56,7 @@ def leak_from_chrono(longest: float) -> Leak:
         longest: T_max, in steps; above 2.
 
     Returns:
-        The leak of the typical unit; the slow units carry the gradient much further, see `log10_leak`.
+        The leak of the typical unit; the slow units carry the gradient much further.
 
     Reference: Tallec and Ollivier 2018, section 3.
     """
@@ -76,21 +76,3 @@ def leak_from_gates(gates: ArrayLike) -> Leak:
     """
     with np.errstate(divide="ignore"):
         return Leak(float(np.nanmean(np.log10(np.asarray(gates, np.float64)))))
-
-
-def log10_leak(log10_gates: ArrayLike, lags: ArrayLike) -> np.ndarray:
-    """Predict the profile where every unit keeps its own constant gate.
-
-    A gradient that starts equal in all units has the norm √(mean over units of f^(2k)) after k steps. It bends: at long
-    lags only the slowest units are left.
-
-    Args:
-        log10_gates: (H,) log10 f of each unit.
-        lags: (K,) in steps.
-
-    Returns:
-        (K,) log10 of the norm, zero at lag zero.
-    """
-    decades = 2 * np.multiply.outer(np.asarray(lags, np.float64), np.asarray(log10_gates, np.float64))  # (K, H)
-    largest = decades.max(-1, keepdims=True)
-    return (np.log10((10 ** (decades - largest)).mean(-1)) + largest[:, 0]) / 2

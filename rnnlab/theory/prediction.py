@@ -13,9 +13,9 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.theory.bound import step_bound
-from rnnlab.theory.gates import log10_leak, log10_sigmoid
 from rnnlab.theory.linear import is_scaled_orthogonal, spectral_radius
 from rnnlab.theory.mean_field import mean_field_slope
+from rnnlab.theory.rest import log10_rest_profile, rest_jacobian
 from rnnlab.training.models import Model, build_model
 
 EXAMPLES = 64
@@ -52,8 +52,7 @@ def predict(config: Config) -> list[Prediction]:
         config: the experiment.
 
     Returns:
-        The predictions, best founded first; none for normalised cells, under zoneout, and for cells that no theory
-        here covers.
+        The predictions, best founded first; none for normalised cells, under zoneout, and for dilated layers.
 
     Raises:
         UserError: if the task's data are needed and missing.
@@ -62,9 +61,9 @@ def predict(config: Config) -> list[Prediction]:
     normalized = isinstance(cell, NormalizedCell) and cell.norm != "none"
     if normalized or cell.zoneout or model.recurrent.dilation[-1] != 1:
         return []
-    if isinstance(cell, VanillaCell):
-        return _vanilla(config, cell, model)
-    return [_gate_leak(config, model)] if cell.time_gates else []
+    found = _vanilla(config, cell, model) if isinstance(cell, VanillaCell) else []
+    exact = any(prediction.kind in ("exact", "asymptote") for prediction in found)
+    return found if exact or config.model.num_layers > 1 else [_at_rest(config, model), *found]
 
 
 def _vanilla(config: Config, cell: VanillaCell, model: Model) -> list[Prediction]:
@@ -108,32 +107,34 @@ def _mean_field(config: Config, activation: ActivationName, W: np.ndarray, model
     )
 
 
-def _gate_leak(config: Config, model: Model) -> Prediction:
-    cell, lags = config.cell, np.arange(config.task.steps)
-    gate, sign = next(iter(cell.time_gates.items()))  # the first one acts on the old state
-    log10_gates = np.zeros(cell.hidden_size)  # a gate that is left out keeps everything
-    if gate in cell.gates:
-        start = cell.gates.index(gate) * cell.hidden_size
-        log10_gates = log10_sigmoid(sign * _bias(model)[start : start + cell.hidden_size])
+def _at_rest(config: Config, model: Model) -> Prediction:
+    steps, size = config.task.steps, config.cell.state_sizes[0]
+    inputs = _inputs(config, model).mean((0, 1))  # (I,)
+    jacobian = rest_jacobian(config.cell, model.recurrent.weights(), inputs)
+    profile = log10_rest_profile(jacobian, slice(0, size), slice(0, size), steps)
     return Prediction(
-        "gate leak",
-        fit_decay(log10_leak(log10_gates, lags), lags).slope,
+        "linearised at rest",
+        fit_decay(profile, np.arange(steps)).slope,
         "estimate",
-        f"state {cell.states[-1]}, path through the {gate} gate alone, every gate at its bias, fitted over the length "
-        "of the task; other paths make the true decay slower",
-        "Tallec and Ollivier 2018, section 3",
+        "states near where the mean input of the task brings them to rest, fitted over the length of the task",
+        "Sussillo and Barak 2013, section 2",
     )
 
 
-@torch.no_grad()
 def _sigma_in(config: Config, model: Model) -> float:
     """Root mean square, over units, steps and examples, of what input and biases add to the pre-activation."""
+    u = _inputs(config, model).double().numpy() @ _weight(model, "weight_ih").T + _bias(model)  # (T, B, H)
+    return float(np.sqrt(np.mean(u**2)))
+
+
+@torch.no_grad()
+def _inputs(config: Config, model: Model) -> torch.Tensor:
+    """What the recurrent layers read of sequences of the task, (T, B, I)."""
     seen: list[torch.Tensor] = []
     hook = model.recurrent.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     model(config.task.sample(make_generator(config.seed, "theory"), EXAMPLES).inputs)
     hook.remove()
-    u = seen[0].double().numpy() @ _weight(model, "weight_ih").T + _bias(model)  # (T, B, H)
-    return float(np.sqrt(np.mean(u**2)))
+    return seen[0]
 
 
 def _weight(model: Model, name: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-from rnnlab.theory import leak_from_bias, leak_from_chrono, leak_from_gates, log10_leak
+from rnnlab.theory import leak_from_bias, leak_from_chrono, leak_from_gates
 
 
 @pytest.mark.parametrize("bias", [-3.0, 0.0, 1.0, 5.0])
@@ -41,15 +41,3 @@ def test_recorded_gates_are_averaged_in_log_space():
     assert leak_from_gates([1.0, 1.0]).half_life == math.inf
     assert leak_from_gates([0.5, 0.0]).slope == -math.inf
     assert leak_from_gates([0.5, 0.0]).half_life == 0
-
-
-def test_the_profile_of_units_with_gates_of_their_own():
-    gates = np.array([0.2, 0.9, 0.999])
-    gradient, expected = np.ones(3), []
-    for _ in range(400):
-        expected.append(math.log10(math.sqrt((gradient**2).mean())))
-        gradient = gates * gradient
-    np.testing.assert_allclose(log10_leak(np.log10(gates), np.arange(400)), expected, atol=1e-12)
-    # far beyond what a float holds, the slowest unit is left
-    late = log10_leak(np.log10([0.2, 0.5]), [10_000, 10_001])
-    assert late[1] - late[0] == pytest.approx(math.log10(0.5))
