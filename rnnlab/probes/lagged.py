@@ -1,5 +1,6 @@
 """Lagged gradient: how far back the answer of a single step reaches, averaged over all answers."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,8 @@ def lagged(trace: "Trace", max_lag: int = 100) -> "dict[str, xr.DataArray]":
 
     The total gradient of a loss at every step mixes lags: g_t = Σ_k dL_{t+k}/dh_t. Here each L_s starts from the
     direct gradient at s alone and goes back by itself. Averages run over the steps s with an answer and over examples,
-    in log space, zeros left out. In a dilated layer other lags than multiples of the dilation are zero and left out.
+    in log space, zeros left out; the arithmetic mean, which bounds need, stands beside them: where few answers remember
+    far, it lies decades above. In a dilated layer other lags than multiples of the dilation are zero and left out.
     Memory: that of one training pass of the layer.
 
     Args:
@@ -30,8 +32,9 @@ def lagged(trace: "Trace", max_lag: int = 100) -> "dict[str, xr.DataArray]":
         max_lag: the longest lag, cut to T - 1; in the direction of the scan.
 
     Returns:
-        `log10_lagged_norm`, the mean for the first state, with quartiles `_q25`, `_q50`, `_q75`, and
-        `lagged_zero_fraction`, the share of vanished pairs of step and example: (lag). NaN without such a pair.
+        `log10_lagged_norm`, the mean for the first state, with quartiles `_q25`, `_q50`, `_q75`;
+        `log10_mean_lagged_norm`, log10 of the arithmetic mean, in which zeros count; and `lagged_zero_fraction`, the
+        share of vanished pairs of step and example: (lag). NaN without such a pair.
 
     Reference: Aicher et al. 2019, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",
     Theorem 1, whose ‖dL_s/dh_{s-k}‖ these are.
@@ -51,6 +54,7 @@ def lagged(trace: "Trace", max_lag: int = 100) -> "dict[str, xr.DataArray]":
         "log10_lagged_norm_q25": "first quartile of log10 norm",
         "log10_lagged_norm_q50": "median of log10 norm",
         "log10_lagged_norm_q75": "third quartile of log10 norm",
+        "log10_mean_lagged_norm": "log10 of the mean norm of the gradient of one step's loss",
         "lagged_zero_fraction": "share of gradients that are exactly zero",
     }
     return {
@@ -75,10 +79,11 @@ def _pull_back_everywhere(trace: "Trace", replays: "list[tuple[Block, Replay]]",
 
 
 def _aggregate(logs: Tensor) -> tuple[float, ...]:
-    """Mean, quartiles and share of zeros of log10 norms, (N,)."""
+    """Mean and quartiles of log10 norms, (N,), log10 of the mean norm, and the share of zeros."""
     present = logs[logs != -torch.inf]
     zeros = 1 - len(present) / len(logs) if len(logs) else torch.nan
     if not len(present):
-        return (torch.nan,) * 4 + (zeros,)
+        return (torch.nan,) * 4 + (-torch.inf if len(logs) else torch.nan, zeros)
     quartiles = np.quantile(present.cpu().numpy(), [0.25, 0.5, 0.75])
-    return (float(present.mean()), *quartiles.tolist(), zeros)
+    log10_mean = float(torch.logsumexp(logs * math.log(10), 0)) / math.log(10) - math.log10(len(logs))
+    return (float(present.mean()), *quartiles.tolist(), log10_mean, zeros)

@@ -36,14 +36,16 @@ def scalar_relative_bias(decay: float, window: int, length: int) -> float:
 
 
 def relative_bias_bound(
-    norms: np.ndarray, truncated_norms: np.ndarray, tail_slope: float, sensitivity: float = 1.0
+    log10_mean_norms: np.ndarray, truncated_norms: np.ndarray, tail_slope: float, sensitivity: float = 1.0
 ) -> np.ndarray:
     """Bound the relative bias δ(K) of truncated back-propagation from a measured decay.
 
     δ(K) ≤ E(K) / (‖E ĝ_K‖ - E(K)), where E(K) = M Σ E‖dL_s/dh_{s-k}‖ over the lags k ≥ K that are cut off.
 
     Args:
-        norms: (N,) mean norm of the gradient of a single step's loss in the state k steps earlier, k = 0 to N - 1.
+        log10_mean_norms: (N,) log10 of the mean norm of the gradient of a single step's loss in the state k steps
+            earlier, k = 0 to N - 1: `log10_mean_lagged_norm` of the probe `lagged`. The mean of logarithms would be too
+            small to bound anything where few answers remember far.
         truncated_norms: (N,) ‖E ĝ_K‖, norm of the mean truncated gradient of the weights, K = 1 to N steps kept.
         tail_slope: decades per step with which the norms go on beyond the last lag; zero or more leaves no bound.
         sensitivity: M, an upper bound of ‖dh_t/dθ‖ with the previous state held fixed.
@@ -54,7 +56,7 @@ def relative_bias_bound(
     Reference: Aicher et al. 2019, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",
     Theorem 1, which counts K from lag zero.
     """
-    beta = 10**tail_slope
+    norms, beta = 10.0 ** np.asarray(log10_mean_norms, np.float64), 10**tail_slope
     beyond = norms[-1] * beta / (1 - beta) if beta < 1 else math.inf
     kept_out = np.append(np.cumsum(norms[:0:-1])[::-1], 0.0)  # lags K .. N - 1
     error = sensitivity * (kept_out + beyond)

@@ -39,6 +39,8 @@ def check(found: dict, logs: dict[int, list[float]]) -> None:
         for q in (25, 50, 75):
             expected = np.percentile(logs[lag], q)
             assert float(found[f"log10_lagged_norm_q{q}"].sel(lag=lag)) == pytest.approx(expected, abs=1e-10)
+        mean = np.log10(np.mean(np.power(10, logs[lag])))
+        assert float(found["log10_mean_lagged_norm"].sel(lag=lag)) == pytest.approx(mean, abs=1e-10)
         assert float(found["lagged_zero_fraction"].sel(lag=lag)) == 0
 
 

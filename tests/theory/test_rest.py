@@ -14,11 +14,10 @@ H = 12
 def test_an_lstm_without_biases_rests_at_zero_where_its_rate_has_a_closed_form():
     net = Recurrent("lstm", 3, H, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        net.bias_ih_l0.zero_()
-        net.bias_hh_l0.zero_()
-        net.bias_ih_l0[H : 2 * H] = 1.0  # the forget gate
+        net.get_parameter("bias_ih_l0").zero_()[H : 2 * H] = 1.0  # the forget gate
+        net.get_parameter("bias_hh_l0").zero_()
     J = rest_jacobian(net.cell, net.weights(), torch.zeros(3, dtype=torch.float64))
-    W_g = net.weight_hh_l0.detach().numpy()[2 * H : 3 * H]
+    W_g = net.get_parameter("weight_hh_l0").detach().numpy()[2 * H : 3 * H]
     # At rest i = o = 1/2, so that c sees itself through f and, by way of h = c / 2, through the candidate.
     rates = 1 / (1 + math.exp(-1.0)) + np.linalg.eigvals(W_g) / 4
     assert math.isclose(np.abs(np.linalg.eigvals(J)).max(), np.abs(rates).max(), rel_tol=1e-9)

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.common.errors import UserError
+from rnnlab.layers.recurrent import Recurrent
+from rnnlab.probes.base import measure
+from rnnlab.probes.tape import trace
 from rnnlab.theory import relative_bias_bound, scalar_relative_bias
 
 T = 30
@@ -49,14 +52,14 @@ def test_the_bound_on_an_endless_scalar_recurrence(decay):
     """There everything is a geometric series: the true bias is λ^K, the bound λ^K / (1 - 2 λ^K)."""
     K = np.arange(1, T + 1)
     kept = (1 - decay**K) / (1 - decay)
-    bound = relative_bias_bound(decay ** np.arange(T), kept, math.log10(decay))
+    bound = relative_bias_bound(np.arange(T) * math.log10(decay), kept, math.log10(decay))
     enough = 2 * decay**K < 1
     np.testing.assert_allclose(bound[enough], (decay**K / (1 - 2 * decay**K))[enough], rtol=1e-9)
     assert np.isinf(bound[~enough]).all()
 
 
 def test_norms_that_do_not_decay_leave_no_bound():
-    assert np.isinf(relative_bias_bound(np.ones(5), np.arange(1.0, 6.0), 0.0)).all()
+    assert np.isinf(relative_bias_bound(np.zeros(5), np.arange(1.0, 6.0), 0.0)).all()
 
 
 def test_the_bound_covers_the_bias_of_a_recurrent_network():
@@ -80,7 +83,7 @@ def test_the_bound_covers_the_bias_of_a_recurrent_network():
 
     history = states(0)
     by_lag = torch.autograd.grad(history[-1] @ v, history[:0:-1])
-    norms = np.array([float(g.norm()) for g in by_lag])
+    norms = np.array([float(g.norm().log10()) for g in by_lag])
     # dz/dθ at fixed previous state stretches by √(‖h‖² + ‖x‖²), and tanh' is at most 1.
     sensitivity = max(math.sqrt(float((h @ h + x_t @ x_t).detach())) for h, x_t in zip(history, x, strict=False))
     full = weight_gradient(T)
@@ -89,3 +92,23 @@ def test_the_bound_covers_the_bias_of_a_recurrent_network():
     bound = relative_bias_bound(norms, np.array([float(g.norm()) for g in truncated]), -math.inf, sensitivity)
     assert (bias <= bound + 1e-12).all()
     assert np.isfinite(bound[10:]).all() and bias[0] > 0.1
+
+
+def test_the_probes_mean_bounds_the_bias_where_few_examples_remember():
+    """Of 16 scalar recurrences two keep everything: the mean of logarithms would promise a bias of nearly nothing."""
+    net = Recurrent("indrnn", 1, 2, activation="relu", growth=None, bias=False, dtype=torch.float64)
+    lengths, K = 40, np.arange(1, 41)
+    with torch.no_grad():
+        net.get_parameter("weight_hh_l0").copy_(torch.tensor([1.0, 1e-2]))
+        net.get_parameter("weight_ih_l0").fill_(1.0)
+    keeps = torch.zeros(16, 2, dtype=torch.float64)
+    keeps[:2, 0], keeps[2:, 1] = 1.0, 1.0  # what each example reads of the two units
+    with trace(net) as tape:
+        (net(torch.ones(lengths, 16, 1, dtype=torch.float64))[0][-1] * keeps).sum().backward()
+    found = measure(tape.traces, ["lagged"]).squeeze()
+    # The gradient in the input weight sums λ^k over the lags that are kept, in the mean over examples.
+    kept = (2 * K + 14 * (1 - 0.01**K) / 0.99) / 16
+    bias = 1 - kept / kept[-1]
+    bound = relative_bias_bound(found["log10_mean_lagged_norm"].values, kept, -math.inf)
+    assert (bias <= bound + 1e-12).all() and np.isfinite(bound[30:]).all()
+    assert relative_bias_bound(found["log10_lagged_norm"].values, kept, -math.inf)[30] < bias[30] / 1e10
