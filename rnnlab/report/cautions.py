@@ -7,7 +7,7 @@ import pandas as pd
 
 from rnnlab.common.text import chance, count, listing
 from rnnlab.statistics.ablation import has_result
-from rnnlab.statistics.comparisons import SIGNIFICANT
+from rnnlab.statistics.comparisons import SIGNIFICANT, least_p, seeds_needed
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import plain_arm, searched
 from rnnlab.sweep.plan.space import Dimension
@@ -79,18 +79,17 @@ def _few_seeds(table: pd.DataFrame) -> str:
 
 
 def _power(table: pd.DataFrame, definition: SweepDefinition) -> str:
-    """Whether the corrected sign test could show a difference from the plain arm, or else between any two, at all."""
+    """Whether the corrected test could show a difference from the plain arm, or else between any two, at all."""
     arms, seeds = len(set(table["arm"])), int(table["seeds"].to_numpy(int).max())
     reference = plain_arm(definition)
     tests = arms - 1 if reference else arms * (arms - 1) // 2
-    least = 2.0 ** (1 - seeds) * tests
-    if tests == 0 or seeds == 0 or least <= SIGNIFICANT:
+    if tests == 0 or seeds == 0 or least_p(seeds, tests) <= SIGNIFICANT:
         return ""
-    needed = math.ceil(1 + math.log2(tests / SIGNIFICANT))
     among = f"with {reference}" if reference else "between arms"
     return (
         f"{count(seeds, 'seed')} an arm cannot show any difference {among}, however large: winning on every seed gives "
-        f"p = {chance(min(1.0, least))} after correction for {count(tests, 'comparison')}. {needed} seeds could."
+        f"p = {chance(least_p(seeds, tests))} after correction for {count(tests, 'comparison')}. "
+        f"{seeds_needed(tests)} seeds could."
     )
 
 

@@ -54,14 +54,14 @@ def beating(contests: pd.DataFrame, reference: str | None) -> str:
         parts = [
             f"{verdict} {reference}: {listing(arms)}"
             for verdict, arms in (
-                ("better than", clear.loc[clear["probability"] > 0.5, "arm"].tolist()),
-                ("worse than", clear.loc[clear["probability"] < 0.5, "arm"].tolist()),
+                ("better than", clear.loc[clear["difference"] > 0, "arm"].tolist()),
+                ("worse than", clear.loc[clear["difference"] < 0, "arm"].tolist()),
             )
             if arms
         ]
         verdict = "; ".join(parts) or f"no arm is shown to differ from {reference}"
     else:
-        wins = [f"{r.arm} beats {r.other}" if r.probability > 0.5 else f"{r.other} beats {r.arm}" for r in _each(clear)]
+        wins = [f"{r.arm} beats {r.other}" if r.difference > 0 else f"{r.other} beats {r.arm}" for r in _each(clear)]
         verdict = (
             listing(wins) if 0 < len(wins) <= SHOWN_PAIRS else f"{len(wins) or 'no'} pairs of arms are shown to differ"
         )

@@ -33,7 +33,7 @@ def ablation_cells(
         return _setting(tuned[f"param.{name}"].get(arm, math.nan)) if name in definition.space(arm) else "–"
 
     against = {row["arm"]: row for row in contests.to_dict("records")}
-    beats = [f"Beats {contests['other'].iloc[0]} [95%]", "p (Holm)"] if len(contests) else []
+    beats = [f"Beats {contests['other'].iloc[0]} [95%]", "Better by [95%]", "p (Holm)"] if len(contests) else []
     names = searched(definition)
     header = ["Arm", "Width", "Parameters", *(f"Tuned {name}" for name in names)]
     header += [f"{task.score_name} [95%]", "Middle half [95%]", *beats, "Solved [95%]", "Steps to solve [95%]"]
@@ -41,9 +41,11 @@ def ablation_cells(
     cells = [header]
     for row in rows.to_dict("records"):
         arm = row["arm"]
-        rivalry = ["–", "–"] if beats else []
+        rivalry = ["–"] * len(beats)
         if contest := against.get(arm):
-            rivalry = [_share(*(contest[x] for x in ("probability", "low", "high"))), chance(contest["p_reference"])]
+            gain = interval(contest["difference"], contest["difference_low"], contest["difference_high"])
+            won = _share(contest["probability"], contest["low"], contest["high"])
+            rivalry = [won, gain, chance(contest["p_reference"])]
         cells.append(
             [
                 f"**{arm}**" if 0 < row["seeds"] == row["solved"] else arm,

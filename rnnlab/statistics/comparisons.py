@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from rnnlab.statistics.intervals import CONFIDENCE, Interval, wilson
+from rnnlab.statistics.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_difference, bootstrap_mean, wilson
 
 SIGNIFICANT = 1 - CONFIDENCE
 BESIDE = 1e-9
+EXACT_SEEDS = 13
+"""Up to so many seeds every assignment of signs is tried; beyond, as many as a bootstrap has resamples."""
 
 
 class Contest(NamedTuple):
@@ -20,33 +22,63 @@ class Contest(NamedTuple):
 
     Attributes:
         probability: chance that a run of the one beats a run of the other, ties counting half.
+        difference: by how much its mean score is better, with a BCa bootstrap interval.
         p: two-sided p-value of the hypothesis that neither is better.
     """
 
     probability: Interval
+    difference: Interval
     p: float
 
 
-def paired_contest(one: np.ndarray, other: np.ndarray) -> Contest:
-    """Compare two arms seed by seed: share of seeds won with Wilson interval, and the exact sign test.
+def paired_contest(one: np.ndarray, other: np.ndarray, generator: np.random.Generator) -> Contest:
+    """Compare two arms seed by seed: share of seeds won with Wilson interval, and a permutation test.
 
-    The sign test asks nothing of the scores but their order. Over n seeds its p-value is at least 2^(1-n).
+    If neither arm is better, each difference could as well have the other sign; the p-value is the share of all such
+    assignments whose mean is as far from zero as the one found. A lost seed counts by how much it was lost. Over n
+    seeds the p-value is at least 2^(1-n), see `least_p`.
 
     Args:
         one: (n,) scores, higher is better.
         other: (n,) scores of the other arm on the same seeds.
+        generator: draws resamples, and assignments where there are too many to try all.
+
+    Reference: Fisher 1935, "The Design of Experiments", section 21.
     """
-    wins, losses = int((one > other).sum()), int((one < other).sum())
-    p = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
-    return Contest(wilson(wins + (len(one) - wins - losses) / 2, len(one)), p)
+    differences = one - other
+    won = float((differences > 0).sum() + (differences == 0).sum() / 2)
+    probability, difference = wilson(won, len(one)), bootstrap_mean(differences, generator)
+    if len(one) < 2 or not differences.any():
+        return Contest(probability, difference, 1.0)
+    trials = 2 ** len(one) if len(one) <= EXACT_SEEDS else RESAMPLES
+    test = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=trials, rng=generator
+    )
+    return Contest(probability, difference, float(test.pvalue))
 
 
-def unpaired_contest(one: np.ndarray, other: np.ndarray) -> Contest:
+def least_p(seeds: int, tests: int) -> float:
+    """Least corrected p-value that a comparison on shared seeds can give, if one arm wins on every seed.
+
+    Args:
+        seeds: n fresh seeds an arm.
+        tests: how many comparisons Holm's correction counts.
+    """
+    return min(1.0, 2.0 ** (1 - seeds) * tests)
+
+
+def seeds_needed(tests: int) -> int:
+    """Seeds an arm below which no comparison can be significant, however large the difference; see `least_p`."""
+    return 1 + math.ceil(math.log2(tests / SIGNIFICANT))
+
+
+def unpaired_contest(one: np.ndarray, other: np.ndarray, generator: np.random.Generator) -> Contest:
     """Compare two arms that share no seeds: every run against every run, and the Mann-Whitney test.
 
     Args:
         one: (m,) scores, higher is better.
         other: (n,) scores of the other arm.
+        generator: draws resamples.
 
     Reference: Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic.
         Part 2: asymptotic methods and evaluation", method 5, which inverts the variance of Hanley and McNeil 1982.
@@ -64,7 +96,8 @@ def unpaired_contest(one: np.ndarray, other: np.ndarray) -> Contest:
     low = optimize.root_scalar(excess, bracket=(0, won - BESIDE)).root if won > 0 else 0.0
     high = optimize.root_scalar(excess, bracket=(won + BESIDE, 1)).root if won < 1 else 1.0
     p = float(stats.mannwhitneyu(one, other).pvalue)
-    return Contest(Interval(won, low, high), 1.0 if math.isnan(p) else p)
+    difference = bootstrap_difference(one, other, generator)
+    return Contest(Interval(won, low, high), difference, 1.0 if math.isnan(p) else p)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -86,7 +119,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def comparisons(runs: pd.DataFrame, scores: pd.Series, reference: str | None) -> pd.DataFrame:
+def comparisons(runs: pd.DataFrame, scores: pd.Series, reference: str | None, seed: int = 0) -> pd.DataFrame:
     """Compare every two arms on one task.
 
     Arms are paired by seed where they have the same seeds, one run each; otherwise every run of the one meets every
@@ -96,17 +129,20 @@ def comparisons(runs: pd.DataFrame, scores: pd.Series, reference: str | None) ->
         runs: final runs of one task.
         scores: what each counts with, higher is better, NaN where it does not count; the index of `runs`.
         reference: the arm that others are to improve on, which is always the `other`; None if there is none.
+        seed: seeds resamples and permutations; every pair draws the same ones, so no row depends on another.
 
     Returns:
         One row a pair: task, arm, other, paired, runs (of the arm), other_runs, probability, low, high (chance that
-        the arm beats the other), p, p_all (corrected for all pairs of the task), p_reference (corrected for the
-        pairs with the reference alone, NaN for others).
+        the arm beats the other), difference, difference_low, difference_high (by how much its mean score is better),
+        p, p_all (corrected for all pairs of the task), p_reference (corrected for the pairs with the reference alone,
+        NaN for others).
     """
     counted = runs.assign(goodness=scores).dropna(subset="goodness").sort_values(["arm", "seed"])
     by_arm = {str(arm): group for arm, group in counted.groupby("arm")}
     pairs = [(b, a) if a == reference else (a, b) for a, b in itertools.combinations(sorted(by_arm), 2)]
-    rows = [_compare(by_arm, *pair) for pair in pairs]
-    columns = ["arm", "other", "paired", "runs", "other_runs", "probability", "low", "high", "p"]
+    rows = [_compare(by_arm, *pair, np.random.default_rng(seed)) for pair in pairs]
+    columns = ["arm", "other", "paired", "runs", "other_runs", "probability", "low", "high"]
+    columns += ["difference", "difference_low", "difference_high", "p"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "task", runs["task"].iloc[0] if len(runs) else "")
     table["p_all"] = holm(table["p"].tolist())
@@ -116,9 +152,9 @@ def comparisons(runs: pd.DataFrame, scores: pd.Series, reference: str | None) ->
     return table
 
 
-def _compare(by_arm: dict[str, pd.DataFrame], arm: str, other: str) -> list[object]:
+def _compare(by_arm: dict[str, pd.DataFrame], arm: str, other: str, generator: np.random.Generator) -> list[object]:
     a, b = by_arm[arm], by_arm[other]
     paired = a["seed"].is_unique and a["seed"].tolist() == b["seed"].tolist()
     one, two = a["goodness"].to_numpy(float), b["goodness"].to_numpy(float)
-    contest = paired_contest(one, two) if paired else unpaired_contest(one, two)
-    return [arm, other, paired, len(a), len(b), *contest.probability, contest.p]
+    contest = (paired_contest if paired else unpaired_contest)(one, two, generator)
+    return [arm, other, paired, len(a), len(b), *contest.probability, *contest.difference, contest.p]

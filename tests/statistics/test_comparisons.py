@@ -1,5 +1,6 @@
 """Laws of comparing arms: exact p-values, intervals that hold the truth, corrections by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,8 +8,26 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnlab.statistics.comparisons import comparisons, holm, paired_contest, unpaired_contest
+from rnnlab.statistics import comparisons as module
+from rnnlab.statistics import intervals
+from rnnlab.statistics.comparisons import (
+    Contest,
+    comparisons,
+    holm,
+    least_p,
+    paired_contest,
+    seeds_needed,
+    unpaired_contest,
+)
 from rnnlab.statistics.intervals import wilson
+
+
+def paired(one: object, other: object) -> Contest:
+    return paired_contest(np.asarray(one, float), np.asarray(other, float), np.random.default_rng(0))
+
+
+def unpaired(one: object, other: object) -> Contest:
+    return unpaired_contest(np.asarray(one, float), np.asarray(other, float), np.random.default_rng(0))
 
 
 def frame(**scores: dict[int, float]) -> tuple[pd.DataFrame, pd.Series]:
@@ -19,46 +38,72 @@ def frame(**scores: dict[int, float]) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def test_paired_runs_are_compared_on_the_same_seed_and_no_other():
-    one, other = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.5, 1.5, 2.5, 4.5])
-    contest = paired_contest(one, other)
-    assert contest.probability == wilson(3, 4)
-    assert contest.p == pytest.approx(2 * (1 + 4) / 2**4)  # 3 or 4 wins of 4, either way
+    contest = paired([1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 4.5])
+    assert contest.probability == wilson(3, 4) and contest.difference.value == 0.25
+    # The mean of ±1/2 over four seeds is at least as far from zero unless exactly two are won: 16 - 6 of 16.
+    assert contest.p == pytest.approx(10 / 16)
+
+
+def test_a_permutation_test_counts_by_how_much_a_seed_is_won():
+    """Four of six seeds won, each by far: the sign test alone would see two lost and nothing else."""
+    one, other = np.array([5.0, 4.0, 6.0, 5.5, -0.1, -0.2]), np.zeros(6)
+    signs = np.array(list(itertools.product([1, -1], repeat=6)))
+    share = np.mean(np.abs(signs @ one) >= abs(one.sum()) - 1e-12)
+    assert paired(one, other).p == pytest.approx(share) and share < 0.16
+    assert stats.binomtest(4, 6).pvalue > 0.68
+
+
+def test_many_seeds_are_permuted_at_random_and_agree_with_all_assignments(monkeypatch):
+    generator = np.random.default_rng(2)
+    one, other = generator.normal(0.6, size=13), generator.normal(size=13)
+    exact = paired(one, other).p
+    monkeypatch.setattr(module, "EXACT_SEEDS", 12)
+    # 9999 draws of a share near 0.2 scatter by 0.004.
+    assert paired(one, other).p == pytest.approx(exact, abs=0.016) and 0.02 < exact < 0.6
 
 
 def test_ties_count_half_and_tell_nothing_about_the_difference():
-    contest = paired_contest(np.array([1.0, 1.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0, 1.0]))
+    contest = paired([1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0])
     assert contest.probability.value == 0.75 and contest.p == pytest.approx(0.5)  # two wins of two
-    assert paired_contest(np.ones(3), np.ones(3)) == (wilson(1.5, 3), 1.0)
+    assert paired(np.ones(3), np.ones(3)) == (wilson(1.5, 3), (0, 0, 0), 1.0)
 
 
 def test_winning_every_seed_has_the_least_p_value_there_is():
     for n in (2, 5, 10):
-        assert paired_contest(np.ones(n), np.zeros(n)).p == pytest.approx(2.0 ** (1 - n))
+        assert paired(np.ones(n), np.zeros(n)).p == pytest.approx(2.0 ** (1 - n)) == least_p(n, 1)
+    assert least_p(2, 100) == 1.0
+    for tests in (1, 4, 36):
+        n = seeds_needed(tests)
+        assert least_p(n, tests) <= 0.05 < least_p(n - 1, tests)
 
 
 def test_unpaired_runs_meet_each_other_all():
     one, other = np.array([1.0, 4.0, 4.0]), np.array([2.0, 4.0])
     won = [(a > b) + 0.5 * (a == b) for a in one for b in other]
-    contest = unpaired_contest(one, other)
+    contest = unpaired(one, other)
     assert contest.probability.value == pytest.approx(np.mean(won))
+    assert contest.difference.value == pytest.approx(0.0)
     assert contest.p == pytest.approx(stats.mannwhitneyu(one, other).pvalue)
-    assert unpaired_contest(np.ones(3), np.ones(4)).p == 1.0
+    assert unpaired(np.ones(3), np.ones(4))[1:] == ((0, 0, 0), 1.0)
 
 
 def test_swapping_the_arms_mirrors_the_contest():
     generator = np.random.default_rng(0)
     one, other = generator.normal(0.5, size=7), generator.normal(size=7)
-    for contest in (paired_contest, unpaired_contest):
-        (value, low, high), p = contest(one, other)
+    for contest in (paired, unpaired):
+        (value, low, high), difference, p = contest(one, other)
+        assert contest(other, one).difference.value == pytest.approx(-difference.value)
+        assert difference.low < difference.value < difference.high
         assert contest(other, one).probability == pytest.approx((1 - value, 1 - high, 1 - low))
         assert contest(other, one).p == pytest.approx(p)
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, 2.5])
-@pytest.mark.parametrize("contest", [paired_contest, unpaired_contest])
-def test_the_interval_covers_the_chance_of_winning_as_often_as_it_says(contest, shift):
+@pytest.mark.parametrize("contest", [paired, unpaired])
+def test_the_interval_covers_the_chance_of_winning_as_often_as_it_says(contest, shift, monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 99)  # they draw another interval, which is not looked at
     generator = np.random.default_rng(3)
-    chance, repeats, n = stats.norm.cdf(shift / math.sqrt(2)), 200, 10
+    chance, repeats, n = stats.norm.cdf(shift / math.sqrt(2)), 100, 10
     hits = 0
     for _ in range(repeats):
         found = contest(generator.normal(shift, size=n), generator.normal(size=n)).probability
