@@ -24,7 +24,7 @@ Start = Callable[..., subprocess.Popen[str]]
 IMPATIENT = """
 import rnnlab.sweep.store.heartbeat as heartbeat
 import rnnlab.sweep.work.join as join
-heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.LONELY_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
+heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.ALONE_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
 from rnnlab.commands.cli import main
 main()
 """

@@ -186,7 +186,7 @@ def forecast(
     Raises:
         UserError: if data are missing.
     """
-    plans = definition.plan()
+    plans = definition.studies
     configs = {plan.name: plan.config(_typical_point(plan.space), definition.seed) for plan in plans}
     costs = _measure_each(plans, configs, console or Console(quiet=True), seconds)
     every = {plan.name: costs.get(plan.name) or _worked_out(plan, plans[0], costs) for plan in plans}
@@ -199,7 +199,7 @@ def _typical_point(space: Space) -> Point:
 
 
 def _measure_each(
-    plans: list[StudyPlan], configs: dict[str, Config], console: Console, seconds: float
+    plans: Sequence[StudyPlan], configs: dict[str, Config], console: Console, seconds: float
 ) -> dict[str, Costs]:
     """Measure the first arm on every task and every arm on the first task, and others until time is up."""
     first = plans[0]

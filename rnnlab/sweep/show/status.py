@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnnlab.common.errors import UserError
 from rnnlab.common.text import clock, count
-from rnnlab.sweep.plan.budgets import budget_arguments
-from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.plan.outline import Outline
+from rnnlab.sweep.store.home import DEFINITION, OUTBOX, Home, find_home
 from rnnlab.sweep.store.state import StudyState, SweepState, read_state
-from rnnlab.tracking.outbox import UNDELIVERED
+from rnnlab.tracking.undelivered import UNDELIVERED, undelivered
 
 MOST_NAMES = 8
 """Workers that are named; the others are counted."""
@@ -68,10 +67,10 @@ class Status:
     def exit_code(self) -> int:
         return {"complete": 0, "running": 0, "undelivered": UNDELIVERED}.get(self.word, INCOMPLETE)
 
-    def record(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The status as primitives: the state's, with the runs and processes that are alive."""
         return {
-            **self.state.record(),
+            **self.state.as_dict(),
             "state": self.word,
             "running": self.running,
             "workers": list(self.workers),
@@ -91,12 +90,12 @@ def read_status(name: str, root: str | Path = "runs", storage: str | None = None
         UserError: if there is no such sweep, or its state cannot be read.
     """
     home = find_home(root, name, storage)
-    definition = home.definition()
+    outline = home.outline()
     # Processes before slots: in the other order, a sweep that ends in between would look stopped.
     parent, workers = home.is_supervised(), home.workers()
-    opened, undelivered = home.look(), outbox(home.folder).undelivered()
-    state = replace(read_state(definition, opened), undelivered=undelivered)
-    return Status(state, parent, workers, _command(definition, home, opened), home.shared)
+    opened, waiting = home.open_to_read(), undelivered(home.folder / OUTBOX)
+    state = replace(read_state(outline, opened), undelivered=waiting)
+    return Status(state, parent, workers, _command(outline, home, opened), home.shared)
 
 
 def print_status(status: Status, console: Console) -> None:
@@ -127,15 +126,14 @@ def _workers(status: Status) -> str:
     return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more})"
 
 
-def _command(definition: SweepDefinition, home: Home, storage: optuna.storages.BaseStorage) -> str:
+def _command(outline: Outline, home: Home, storage: optuna.storages.BaseStorage) -> str:
     """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
-    arguments = [str(home.folder / "sweep.yaml")]
-    first = definition.plan()[0].study_name("search")
+    arguments = [str(home.folder / DEFINITION)]
+    first = outline.studies[0].study_name("search")
     if first in optuna.get_all_study_names(storage):
-        noted = optuna.load_study(study_name=first, storage=storage).user_attrs
-        with contextlib.suppress(UserError, KeyError):
-            if load_sweep_definition(noted["source"], noted.get("budget")).hash == definition.hash:
-                arguments = budget_arguments(noted["source"], noted.get("budget"))
+        with contextlib.suppress(KeyError):  # its supervisor has not noted any yet
+            origin = Origin.noted(optuna.load_study(study_name=first, storage=storage).user_attrs)
+            arguments = origin.arguments if origin.unchanged else arguments
     return f"{shlex.join(['rnnlab', 'sweep', *arguments])} {home.shown}".rstrip()
 
 

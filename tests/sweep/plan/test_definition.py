@@ -83,7 +83,7 @@ def test_grid_must_have_as_many_trials_as_cells(tiny: dict[str, Any]) -> None:
 
 def test_plan_is_every_arm_on_every_task(tiny: dict[str, Any]) -> None:
     long = {"kind": "adding", "length": 9, "with": {"training.steps": 99}}
-    plans = SweepDefinition.parse(tiny | {"tasks": [*tiny["tasks"], long]}).plan()
+    plans = SweepDefinition.parse(tiny | {"tasks": [*tiny["tasks"], long]}).studies
     assert [plan.name for plan in plans] == ["adding-5/tanh", "adding-5/lstm", "adding-9/tanh", "adding-9/lstm"]
     config = plans[3].config({"optimizer.lr": 0.005}, seed=7)
     assert (config.cell.kind, config.cell.hidden_size, config.task.steps) == ("lstm", 4, 9)
@@ -94,7 +94,7 @@ def test_plan_is_every_arm_on_every_task(tiny: dict[str, Any]) -> None:
 def test_an_arm_wins_over_its_task(tiny: dict[str, Any]) -> None:
     task = {"kind": "adding", "length": 5, "with": {"cell.hidden_size": 8}}
     arms = {"small": {"cell.hidden_size": 2}, "plain": {}}
-    small, plain = SweepDefinition.parse(tiny | {"tasks": [task], "arms": arms}).plan()
+    small, plain = SweepDefinition.parse(tiny | {"tasks": [task], "arms": arms}).studies
     assert small.config({}, 0).cell.hidden_size == 2
     assert plain.config({}, 0).cell.hidden_size == 8
 
@@ -102,7 +102,7 @@ def test_an_arm_wins_over_its_task(tiny: dict[str, Any]) -> None:
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_every_arm_starts_from_the_same_points(tiny: dict[str, Any], sampler: str) -> None:
     definition = SweepDefinition.parse(tiny | {"sampler": sampler, "trials": 12})
-    tanh, lstm = (definition.planned_points(plan) for plan in definition.plan())
+    tanh, lstm = (definition.planned_points(plan) for plan in definition.studies)
     assert tanh == lstm and len(tanh) == 12
     known = [point["optimizer.lr"] for point in tanh if point]
     assert len(known) == len(set(known)) == (12 if sampler == "random" else 4)
@@ -116,7 +116,7 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
     lstm = {"cell.kind": "lstm"}
     arms = {"plain": lstm, "one": lstm | BIAS, "two": lstm | BIAS}
     definition = SweepDefinition.parse(tiny | {"arms": arms, "trials": 20, "sampler": sampler})
-    every = [definition.planned_points(plan) for plan in definition.plan()]
+    every = [definition.planned_points(plan) for plan in definition.studies]
     assert {len(points) for points in every} == {20}
     plain, one, two = ([point for point in points if point] for points in every)
     rates = [[point["optimizer.lr"] for point in points] for points in (plain, one, two)]
@@ -128,19 +128,19 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
 
 def test_an_arm_wins_over_its_task_with_what_it_searches_too(tiny: dict[str, Any]) -> None:
     task = {"kind": "adding", "length": 5, "with": {"training.batch_size": 8}}
-    plan, *_ = SweepDefinition.parse(tiny | {"tasks": [task], "arms": {"a": {"search": BATCH}}}).plan()
+    plan, *_ = SweepDefinition.parse(tiny | {"tasks": [task], "arms": {"a": {"search": BATCH}}}).studies
     assert plan.config({"training.batch_size": 2}, 0).training.batch_size == 2
 
 
 def test_points_of_a_slot_stay_when_the_budget_grows(tiny: dict[str, Any]) -> None:
     few, many = (SweepDefinition.parse(tiny | {"trials": trials}) for trials in (2, 6))
-    assert many.planned_points(many.plan()[0])[:2] == few.planned_points(few.plan()[0])
+    assert many.planned_points(many.studies[0])[:2] == few.planned_points(few.studies[0])
 
 
 def test_points_differ_between_tasks_and_seeds(tiny: dict[str, Any]) -> None:
     tasks = [{"kind": "adding", "length": 5}, {"kind": "adding", "length": 6}]
     definitions = [SweepDefinition.parse(tiny | {"tasks": tasks, "seed": seed}) for seed in (0, 1)]
-    points = [p["optimizer.lr"] for d in definitions for plan in d.plan()[::2] for p in d.planned_points(plan)]
+    points = [p["optimizer.lr"] for d in definitions for plan in d.studies[::2] for p in d.planned_points(plan)]
     assert len(set(points)) == len(points) == 12
 
 

@@ -21,7 +21,7 @@ def open_study(tiny: dict[str, Any], pruner: str, trials: int = 40, **fields: An
     """A study with the pruner of a sweep of 270 updates, 10 between evaluations."""
     tiny["base"]["training"] |= {"steps": 270, "eval_every": 10}
     definition = SweepDefinition.parse(tiny | {"pruner": pruner, "trials": trials} | fields)
-    study = optuna.create_study(pruner=make_pruner(definition, definition.plan()[0]))
+    study = optuna.create_study(pruner=make_pruner(definition, definition.studies[0]))
     refill(study, trials)
     return study
 

@@ -43,7 +43,7 @@ def definition_of(tiny: dict[str, Any], sampler: str, trials: int = TRIALS, **fi
 
 def open_study(definition: SweepDefinition, storage: BaseStorage) -> optuna.Study:
     """The study of the first arm, its slots filled as a supervisor does."""
-    plan = definition.plan()[0]
+    plan = definition.studies[0]
     study = optuna.create_study(
         study_name=f"{definition.sampler} {plan.name}",
         storage=storage,
@@ -71,7 +71,7 @@ def work(folder: Path, definitions: list[SweepDefinition], barrier: Any) -> None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = open_storage(folder)
     for definition in definitions:
-        plan = definition.plan()[0]
+        plan = definition.studies[0]
         study = optuna.load_study(study_name=f"{definition.sampler} {plan.name}", storage=storage)
         barrier.wait()
         while (claimed := claim([study])) is not None:
@@ -81,7 +81,7 @@ def work(folder: Path, definitions: list[SweepDefinition], barrier: Any) -> None
 
 def searched(folder: Path, definition: SweepDefinition, interrupt: bool = False) -> optuna.Study:
     """A whole search by one worker, or by one that dies after every other proposal."""
-    plan, storage = definition.plan()[0], InMemoryStorage()
+    plan, storage = definition.studies[0], InMemoryStorage()
     study = open_study(definition, storage)
     dies = itertools.cycle([interrupt, False])
     while (claimed := claim([study])) is not None:
@@ -150,7 +150,7 @@ def test_planned_points_depend_neither_on_the_workers_nor_on_interruptions(
     definition = definition_of(tiny, sampler)
     points = search(tmp_path, definition)
     assert points == three_workers[sampler] == search(tmp_path, definition, interrupt=True)
-    assert all(points == definition.planned_points(plan) for plan in definition.plan())
+    assert all(points == definition.planned_points(plan) for plan in definition.studies)
 
 
 @pytest.mark.parametrize("sampler", LEARNING)
@@ -161,7 +161,7 @@ def test_a_learning_sampler_starts_from_shared_points_and_survives_interruptions
     definition = definition_of(tiny, sampler)
     points = search(tmp_path, definition)
     assert points == search(tmp_path, definition, interrupt=True)
-    known = [point for point in definition.planned_points(definition.plan()[0]) if point]
+    known = [point for point in definition.planned_points(definition.studies[0]) if point]
     assert points[: len(known)] == known and len(known) == startup_trials(TRIALS) == 4
 
 
@@ -179,7 +179,7 @@ def test_workers_that_all_propose_before_any_is_done_never_agree(
     study = open_study(definition, InMemoryStorage())
     for claims in batches(study, at_once=4):
         turn = FileLock(tmp_path / "turn")
-        for trial in [propose(definition, definition.plan()[0], *claimed, turn) for claimed in claims]:
+        for trial in [propose(definition, definition.studies[0], *claimed, turn) for claimed in claims]:
             value = sum(definition.search[name].share(trial.params[name]) for name in PLANE)
             trial.study.tell(trial, [value, value][: objectives(definition.sampler)])
     assert distinct(points_of(study)) == 20
@@ -210,7 +210,7 @@ def test_cmaes_ranks_pruned_trials_last_and_keeps_nothing_pickled(tmp_path: Path
     definition = definition_of(tiny, "cmaes", trials=30)
     study = open_study(definition, InMemoryStorage())
     while (claimed := claim([study])) is not None:
-        trial = propose(definition, definition.plan()[0], *claimed, FileLock(tmp_path / "turn"))
+        trial = propose(definition, definition.studies[0], *claimed, FileLock(tmp_path / "turn"))
         if trial.params["optimizer.beta1"] < 0.5:
             trial.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -253,7 +253,7 @@ def test_a_sampler_belongs_to_arm_and_slot(tiny: dict[str, Any]) -> None:
     study = optuna.create_study()
     proposals = [
         suggest(plan.space, optuna.create_study(sampler=make_sampler(definition, plan, slot)).ask())
-        for plan in definition.plan()
+        for plan in definition.studies
         for slot in (0, 1)
     ]
     assert distinct(proposals) == 4 and study.trials == []
