@@ -162,7 +162,7 @@ def test_a_dry_run_plans_measures_and_writes_nothing(workplace):
     done = rnnlab("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
     assert done.returncode == 0, done.stderr
     assert "2 arms × 1 task × (2 search trials + 1 final run) = 6 runs" in done.stdout
-    assert "adding-6/gru: width " in done.stdout and "with 3 workers" in done.stdout
+    assert "gru: width " in done.stdout and "with 3 workers" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
 
 

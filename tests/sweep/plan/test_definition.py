@@ -8,6 +8,7 @@ import pytest
 from rnnlab.common.errors import UserError
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.plan.outline import Outline
 
 BIAS = {"search": {"cell.forget_bias": {"low": 0, "high": 5}}}
 BATCH = {"training.batch_size": {"choices": [2, 4]}}
@@ -165,3 +166,21 @@ def test_quickstart_compares_nine_remedies() -> None:
     definition = load_sweep_definition(QUICKSTART)
     assert {"tanh", "relu", "softsign", "lstm", "gru"} <= set(definition.arms)
     assert len(definition.arms) >= 9
+
+
+def test_the_studies_are_worked_out_once_and_leave_no_trace(tiny: dict[str, Any]) -> None:
+    """Neither in equality, hash, dump nor YAML; a copy with other arms has other studies."""
+    asked, copied = SweepDefinition.parse(tiny), SweepDefinition.parse(tiny).model_copy()
+    assert asked.studies is asked.studies and len(asked.studies) == 2
+    assert "studies" not in vars(copied) and asked == copied and asked.hash == copied.hash
+    assert asked.model_dump() == copied.model_dump() and asked.to_yaml() == copied.to_yaml()
+    fewer = asked.model_copy(update={"arms": {"tanh": asked.arms["tanh"]}})
+    assert [plan.arm for plan in fewer.studies] == ["tanh"] and len(asked.studies) == 2
+
+
+def test_an_outline_is_the_sweep_without_its_configurations(tiny: dict[str, Any]) -> None:
+    definition = SweepDefinition.parse(tiny)
+    outline = Outline.from_json(definition.outline.to_json())
+    assert outline == definition.outline and outline.hash == definition.hash
+    assert [key.name for key in outline.studies] == [plan.name for plan in definition.studies]
+    assert [key.study_name("final") for key in outline.studies] == [p.study_name("final") for p in definition.studies]

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.show.progress import LineDisplay, LiveDisplay, arms_table, make_display
+from rnnlab.sweep.show.arms_table import arms_table
+from rnnlab.sweep.show.progress import LineDisplay, LiveDisplay, make_display
 from rnnlab.sweep.store.state import Counts, StudyState, SweepState
 
 ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
