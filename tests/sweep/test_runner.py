@@ -1,5 +1,6 @@
 """Whole sweeps with real workers: every planned run is done exactly once."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -27,7 +28,14 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
 
 
-def test_a_whole_sweep(workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_sweep(
+    workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers have neither MLflow nor what only some samplers need."""
+    (workplace / "missing").mkdir()
+    for name in ("mlflow", "cmaes"):
+        (workplace / "missing" / f"{name}.py").write_text(f"raise ImportError('no {name} here')")
+    monkeypatch.setenv("PYTHONPATH", f"{workplace / 'missing'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     path = write_sweep()
     definition = load_sweep_definition(path)
     state = run_sweep(path.name, workers=2)

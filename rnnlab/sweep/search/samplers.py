@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cmaes
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -14,6 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.plan.space import Space
 from rnnlab.sweep.store.optuna_private import note
+
+if TYPE_CHECKING:
+    import cmaes
 
 GENERATION = "generation"
 """User attribute of a trial that CMA-ES proposed; unlike a system attribute it stays with the slot."""
@@ -102,8 +104,10 @@ class CmaEs(BaseSampler):
     ) -> Any:
         return self.random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _replay(self, done: list[FrozenTrial]) -> cmaes.CMA:
+    def _replay(self, done: list[FrozenTrial]) -> "cmaes.CMA":
         """The search after every whole generation that is done."""
+        import cmaes  # late: it brings scipy.stats, which takes most of a second
+
         start = min(done[: self.startup], key=_rank)
         bounds = np.array([[0.0, 1.0]] * len(self.ranges))
         search = cmaes.CMA(self._shares(start), FIRST_STEP, bounds, seed=self.seed)

@@ -1,8 +1,6 @@
 """Where a sweep keeps its state, and how its processes find each other: a folder, or a database with many machines."""
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,7 +11,7 @@ from sqlalchemy import exc
 
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.files import lacks_room, write_whole
-from rnnlab.common.locks import FileLock
+from rnnlab.common.locks import FileLock, is_held
 from rnnlab.sweep.plan.outline import Outline, is_name
 from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heartbeat, LossReason, SilenceDetector
 from rnnlab.sweep.store.journal import open_storage
@@ -176,11 +174,11 @@ class FolderHome:
         return FileLock(self.folder / "proposing.lock")
 
     def is_supervised(self) -> bool:
-        return _is_held(self.folder / "lock")
+        return is_held(self.folder / "lock")
 
     def workers(self) -> tuple[str, ...]:
         """Process ids; a worker that has just taken its lock may not have written its own yet."""
-        held = [path for path in sorted((self.folder / "workers").glob("*.lock")) if _is_held(path)]
+        held = [path for path in sorted((self.folder / "workers").glob("*.lock")) if is_held(path)]
         return tuple(pid for pid in (path.read_text().strip() for path in held) if pid.isdigit())
 
 
@@ -268,24 +266,6 @@ class DatabaseHome:
 def _kept(sweeps: Path) -> list[str]:
     """Names of the sweeps of this machine."""
     return [path.parent.name for path in sweeps.glob(f"*/{OUTLINE}")]
-
-
-def _is_held(path: Path) -> bool:
-    """Whether a process holds a file lock.
-
-    It is tried with a shared lock that lasts microseconds, so that two who look never take each other for its holder.
-    """
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
-    return False
 
 
 def _taken(name: str) -> UserError:

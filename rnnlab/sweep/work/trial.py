@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -26,12 +27,14 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.store.home import OUTBOX
 from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
-from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.record import OBJECTIVE, Record
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve
+
+if TYPE_CHECKING:
+    from rnnlab.tracking.courier import Courier  # brings MLflow, which a worker of this machine does without
 
 ROLES: dict[Phase, str] = {
     "search": "a search trial, which helps to choose the hyperparameters and is not a result",
@@ -64,7 +67,7 @@ class Job:
     study: optuna.Study
     trial: Trial
     folder: Path
-    courier: Courier | None = None
+    courier: "Courier | None" = None
 
     @property
     def phase(self) -> Phase:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -27,8 +28,9 @@ from rnnlab.sweep.store.optuna_private import running_trial, storage_of, trial_i
 from rnnlab.sweep.store.slots import INTERRUPTED, claim, recover, refill, slot_name
 from rnnlab.sweep.work.pool import NO_ROOM
 from rnnlab.sweep.work.trial import Job, execute, outbox
-from rnnlab.tracking.courier import Courier
-from rnnlab.tracking.store import tracking_uri
+
+if TYPE_CHECKING:
+    from rnnlab.tracking.courier import Courier
 
 ProposalLock = AbstractContextManager[object]
 IDLE_SECONDS = 0.3
@@ -40,7 +42,7 @@ class Worker:
 
     Args:
         home: where the sweep keeps its state.
-        uri: MLflow tracking URI of a prepared store.
+        uri: MLflow tracking URI of a prepared store, for a worker that delivers its runs itself.
         orphaned: whether whoever started the worker is gone, without whom it does not go on.
         finished: asked while no slot is waiting; whether to leave.
         notice: told of every slot that is claimed.
@@ -55,7 +57,7 @@ class Worker:
         notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.home = home
-        self.courier = Courier(outbox(home.folder), uri) if home.shared else None
+        self.courier = _courier(home, uri) if home.shared else None
         self.orphaned, self.finished, self.notice = orphaned, finished, notice
         self.told_to_stop = False
         self.definition = parse_sweep_definition(home.definition(), f"sweep '{home.folder.name}'")
@@ -123,6 +125,12 @@ class Worker:
             refill(study)
 
 
+def _courier(home: Home, uri: str) -> "Courier":
+    from rnnlab.tracking.courier import Courier  # late: it brings MLflow
+
+    return Courier(outbox(home.folder), uri)
+
+
 def propose(
     definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, lock: ProposalLock
 ) -> Trial:
@@ -148,7 +156,7 @@ def propose(
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point of `python -m rnnlab.sweep.work.worker FOLDER INDEX PARENT`."""
+    """Entry point of `python -m rnnlab.sweep.work.worker FOLDER INDEX PARENT`, as a pool starts it."""
     folder, index, parent = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     try:
         lock = FileLock(folder / "workers" / f"{index}.lock")
@@ -156,7 +164,7 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"worker {index} of {folder} is running already: stop it first")
         lock.path.write_text(str(os.getpid()))
         home = find_home(folder.parents[1], folder.name, os.environ.get(STORAGE_VARIABLE))
-        worker = Worker(home, tracking_uri(), orphaned=lambda: os.getppid() != parent)
+        worker = Worker(home, os.environ["MLFLOW_TRACKING_URI"], orphaned=lambda: os.getppid() != parent)
         obey_signals(worker)
         worker.work()
     except OSError as error:
