@@ -1,5 +1,6 @@
 """Whole sweeps with real workers: every planned run is done exactly once."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from survey import (
     assert_each_planned_run_was_done_once,
     assert_points_are_those_planned,
     journal,
+    keep,
     run_slot,
     runs,
     trials,
@@ -26,7 +28,14 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
 
 
-def test_a_whole_sweep(workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_sweep(
+    workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers have neither MLflow nor what only some samplers need."""
+    (workplace / "missing").mkdir()
+    for name in ("mlflow", "cmaes"):
+        (workplace / "missing" / f"{name}.py").write_text(f"raise ImportError('no {name} here')")
+    monkeypatch.setenv("PYTHONPATH", f"{workplace / 'missing'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     path = write_sweep()
     definition = load_sweep_definition(path)
     state = run_sweep(path.name, workers=2)
@@ -114,8 +123,7 @@ def test_a_second_parent_is_refused(workplace: Path, write_sweep: WriteSweep) ->
 
 def test_an_unreadable_journal_is_refused_and_left_alone(workplace: Path, write_sweep: WriteSweep) -> None:
     path = write_sweep()
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "sweep.yaml").write_bytes(path.read_bytes())
+    keep(path)
     (FOLDER / "journal.log").write_bytes(b"not a journal\nat all\n")
     with pytest.raises(UserError, match=r"journal .*journal\.log is unreadable at line 1"):
         run_sweep(path)

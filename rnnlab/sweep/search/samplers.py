@@ -3,9 +3,8 @@
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cmaes
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -13,6 +12,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.plan.space import Space
+from rnnlab.sweep.store.optuna_private import note
+
+if TYPE_CHECKING:
+    import cmaes
 
 GENERATION = "generation"
 """User attribute of a trial that CMA-ES proposed; unlike a system attribute it stays with the slot."""
@@ -92,7 +95,7 @@ class CmaEs(BaseSampler):
         if not search_space:
             return {}
         search = self._replay(_done(study))
-        study._storage.set_trial_user_attr(trial._trial_id, GENERATION, search.generation)
+        note(study, trial, GENERATION, search.generation)
         shares = zip(self.ranges.items(), search.ask(), strict=True)
         return {name: dimension.at(float(share)) for (name, dimension), share in shares}
 
@@ -101,8 +104,10 @@ class CmaEs(BaseSampler):
     ) -> Any:
         return self.random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _replay(self, done: list[FrozenTrial]) -> cmaes.CMA:
+    def _replay(self, done: list[FrozenTrial]) -> "cmaes.CMA":
         """The search after every whole generation that is done."""
+        import cmaes  # late: it brings scipy.stats, which takes most of a second
+
         start = min(done[: self.startup], key=_rank)
         bounds = np.array([[0.0, 1.0]] * len(self.ranges))
         search = cmaes.CMA(self._shares(start), FIRST_STEP, bounds, seed=self.seed)
