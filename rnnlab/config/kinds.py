@@ -23,12 +23,11 @@ def _with_kinds(remedies: Any) -> Any:
         if kind not in REMEDIES:
             raise ValueError(f"there is no remedy '{kind}': {nearest(str(kind), REMEDIES)}")
         if isinstance(options, dict) and "kind" in options:
-            raise ValueError(
-                f"{kind}.kind = {options['kind']!r} is not allowed: a remedy's name is its kind, so drop it"
-            )
-    given = {kind: options for kind, options in remedies.items() if options is not None}
+            raise ValueError(f"{kind}.kind = {options['kind']!r} is not allowed: its name says the kind, so drop it")
     return {
-        kind: {"kind": kind, **options} if isinstance(options, dict) else options for kind, options in given.items()
+        kind: {"kind": kind, **options} if isinstance(options, dict) else options
+        for kind, options in remedies.items()
+        if options is not None
     }
 
 
