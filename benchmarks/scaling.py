@@ -199,7 +199,7 @@ def claimed(root: str, url: str | None, name: str) -> list[Claimed]:
     frame = load_sweep(name, tracking_uri())
     search = frame[frame["phase"] == "search"]
     trained = dict(zip(search["trial"].tolist(), search["seconds"].tolist(), strict=True))
-    storage = find_home(root, name, url).look()
+    storage = find_home(root, name, url).open_to_read()
     (study,) = (study for study in optuna.get_all_study_names(storage) if study.endswith("/lstm"))
     known, runs = set[str](), []
     for trial in sorted(

@@ -14,7 +14,8 @@ import yaml
 
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.plan.study import Phase, StudyPlan
+from rnnlab.sweep.plan.outline import Phase
+from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.show.mlflow_page import open_overview
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
@@ -134,7 +135,7 @@ def _store_small_sweep(uri: str, folder: Path, tasks: int) -> None:
     source.write_text(yaml.safe_dump(fields, sort_keys=False))
     definition = SweepDefinition.parse(fields)
     open_overview(uri, definition, source)
-    for plan in definition.plan():
+    for plan in definition.studies:
         tags = {"rnnlab.kind": "study", "rnnlab.sweep": "small", "rnnlab.task": plan.task, "rnnlab.arm": plan.arm}
         parent = start_parent(uri, "small", plan.name, tags, definition.question)
         log_file(uri, parent, source)

@@ -112,7 +112,7 @@ def sweep(
     if quiet and state.complete and state.undelivered:
         waiting = count(state.undelivered, "run")
         typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
-    output.finish({**state.record(), "report": report and str(report)}, word=report and str(report))
+    output.finish({**state.as_dict(), "report": report and str(report)}, word=report and str(report))
     raise typer.Exit(state.exit_code)
 
 
@@ -149,7 +149,7 @@ def status(
     found, output = read_status(name, storage=storage), Output(json=json)
     if output.plain:
         print_status(found, output.console())
-    output.finish(found.record())
+    output.finish(found.as_dict())
     raise typer.Exit(found.exit_code)
 
 

@@ -58,7 +58,7 @@ def resolve(
         return load_config(path, overrides)
     from rnnlab.sweep.plan.definition import load_sweep_definition
 
-    plans = load_sweep_definition(path, budget).plan()
+    plans = load_sweep_definition(path, budget).studies
     tasks, arms = ({plan.task for plan in plans}, {plan.arm for plan in plans})
     task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
     for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
@@ -118,7 +118,8 @@ def _train_and_deliver(config: Config, name: str, command: str, uri: str, output
         The result, if this start has trained, and MLflow's id of the run.
     """
     from rnnlab.tracking.courier import Courier
-    from rnnlab.tracking.outbox import UNDELIVERED, Outbox
+    from rnnlab.tracking.outbox import Outbox
+    from rnnlab.tracking.undelivered import UNDELIVERED
 
     outbox, console, result = Outbox(CHECKPOINTS / config.hash / "outbox"), output.console(), None
     entry = outbox.entry("run")

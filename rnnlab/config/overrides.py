@@ -78,7 +78,7 @@ def override(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         UserError: if a name leads through something that is not a mapping.
     """
     result = _copy(data)
-    for name, value in sorted(_flatten(changes), key=lambda item: not item[0].endswith("kind")):
+    for name, value in sorted(flatten(changes), key=lambda item: not item[0].endswith("kind")):
         *sections, field = name.split(".")
         node = result
         for section in sections:
@@ -99,11 +99,17 @@ def _copy(data: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in data.items()}
 
 
-def _flatten(changes: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Every value of nested mappings by dotted name; an empty mapping is a value.
+
+    Example:
+        >>> flatten({"cell": {"kind": "gru"}, "training.clip": {}})
+        [('cell.kind', 'gru'), ('training.clip', {})]
+    """
     flat: list[tuple[str, Any]] = []
-    for key, value in changes.items():
+    for key, value in data.items():
         if isinstance(value, Mapping) and value:
-            flat += _flatten(value, f"{prefix}{key}.")
+            flat += flatten(value, f"{prefix}{key}.")
         else:
             flat.append((f"{prefix}{key}", value))
     return flat

@@ -69,7 +69,7 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
     """
     runs = runs.assign(decay_rate_early=early_decay(runs, uri))
     labels = set(runs["task"])
-    order = [label for label in dict.fromkeys(plan.task for plan in definition.plan()) if label in labels]
+    order = [label for label in dict.fromkeys(plan.task for plan in definition.studies) if label in labels]
 
     def arranged(table: pd.DataFrame) -> pd.DataFrame:
         return table.sort_values("task", key=lambda tasks: tasks.map(order.index), kind="stable", ignore_index=True)
@@ -116,7 +116,7 @@ def _importance(runs: pd.DataFrame, ablation: pd.DataFrame, definition: SweepDef
 
 def _sizes(runs: pd.DataFrame, ablation: pd.DataFrame, definition: SweepDefinition) -> pd.DataFrame:
     """Hidden size and number of parameters of the tuned network of each row of the ablation table."""
-    plans = {plan.name: plan for plan in definition.plan()}
+    plans = {plan.name: plan for plan in definition.studies}
     sizes = []
     for label, arm in zip(ablation["task"], ablation["arm"], strict=True):
         of_arm = runs.loc[(runs["task"] == label) & (runs["arm"] == arm)]

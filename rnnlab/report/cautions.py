@@ -48,7 +48,7 @@ def _unfinished(table: pd.DataFrame, definition: SweepDefinition) -> str:
     """Studies that lack search trials or final runs."""
     have = {f"{row['task']}/{row['arm']}": row for row in table.to_dict("records")}
     missing = []
-    for plan in definition.plan():
+    for plan in definition.studies:
         if plan.name not in have:
             missing.append(f"{plan.name} (everything)")
             continue

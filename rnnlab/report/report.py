@@ -105,7 +105,7 @@ def read_sweep(name: str, uri: str) -> Sweep:
         path = Path(client.download_artifacts(newest["parent_id"], "sweep.yaml", folder))
         definition, source = load_sweep_definition(path), path.read_text(encoding="utf-8")
         tags = client.get_run(newest["run_id"]).data.tags
-    planned = {plan.name for plan in definition.plan()}  # an arm of an earlier start may be gone from the newest
+    planned = {plan.name for plan in definition.studies}  # an arm of an earlier start may be gone from the newest
     runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}

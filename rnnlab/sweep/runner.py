@@ -16,14 +16,15 @@ from rnnlab.common.files import room_needed
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count
-from rnnlab.sweep.plan.budgets import budget_arguments
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.show.dry_run import say_cost
 from rnnlab.sweep.show.progress import make_display
-from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.work.supervisor import Supervisor
+from rnnlab.sweep.work.trial import outbox
 from rnnlab.tracking.store import option, prepare, tracking_uri
 
 Engine = Literal["local", "ray"]
@@ -61,21 +62,22 @@ def run_sweep(
         UserError: if the definition is wrong or differs from that of the sweep in progress, another process runs
             the sweep, the journal is unreadable, the tracking store cannot be used, or the disk is full.
     """
-    definition = load_sweep_definition(path, budget)
-    for plan in definition.plan():  # missing data speak up once, before anything starts
+    definition, origin = load_sweep_definition(path, budget), Origin.of(path, budget)
+    for plan in definition.studies:  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
     _check_engine(workers, storage, engine, address, gpus_per_worker)
     home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
-    again = shlex.join(["rnnlab", "sweep", *budget_arguments(path, budget)])
+    again = shlex.join(["rnnlab", "sweep", *origin.arguments])
     command = " ".join(filter(None, [again, home.shown, option(tracking_uri())]))
     with room_needed(home.folder, command), home.owned() as still_owned:
         # The file as it was written, with its comments; at a budget, what came of it.
-        home.adopt(str(path), Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml())
+        text = Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml()
+        home.keep(text, definition.outline, origin.source)
         end_leftover_workers(home.folder)
         with _signals() as caught:
             opened = home.open(repair=True, told_to_stop=lambda: bool(caught))
-            state = read_state(definition, opened)
+            state = read_state(definition.outline, opened)
             size = min(definition.workers if workers is None else workers, max(1, state.all_slots.open))
             if not state.closed or outbox(home.folder).undelivered():
                 if not state.started and not console.quiet:
@@ -86,7 +88,8 @@ def run_sweep(
                 with make_display(console, max(1, size)) as display:
                     display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
                     try:
-                        supervisor = Supervisor(definition, home, opened, uri, str(path), budget)
+                        supervisor = Supervisor(definition, home, opened, uri, origin)
+                        supervisor.prepare()
                         state = supervisor.run(pool, display, caught, still_owned)
                     except Interrupted as interruption:
                         raise UserError(f"{interruption}: start the sweep again once it does") from None

@@ -11,7 +11,6 @@ Every file is written whole, under its SHA-256; what is damaged all the same is 
 """
 
 import os
-import re
 import shutil
 import time
 import warnings
@@ -22,14 +21,12 @@ from pathlib import Path
 from rnnlab.common.files import DamagedFileError, digest, read_sealed, set_aside, write_sealed, write_whole
 from rnnlab.tracking.artifacts import artifacts
 from rnnlab.tracking.record import REASON_LENGTH, Record, Status, now
+from rnnlab.tracking.undelivered import DAMAGED, run_folders, undelivered
 from rnnlab.training.result import Curve, Result
 
 FOLLOW_SECONDS = 5.0
 """Wall time between two writes of a run that is still going."""
-UNDELIVERED = 4
-"""Exit code of whoever leaves runs that are done on disk, because MLflow does not take them."""
 OUTCOMES: dict[Status, str] = {"FAILED": "failed", "KILLED": "pruned"}
-_DAMAGED = re.compile(r"(.+)\.damaged-\d+")
 
 
 class Outbox:
@@ -53,14 +50,12 @@ class Outbox:
     def entries(self) -> list["Entry"]:
         """Every entry that MLflow does not know all of: those that have ended first."""
         runs = self.folder / "runs"
-        # Not by Path.rglob, which fails where the courier removes a delivered entry in the middle of it.
-        folders = [Path(folder) for folder, _, names in os.walk(runs) if {"live.json", "ended.json"} & {*names}]
-        entries = [self.entry(str(path.relative_to(runs))) for path in folders if not _DAMAGED.fullmatch(path.name)]
+        entries = [self.entry(str(path.relative_to(runs))) for path in run_folders(self.folder)]
         return sorted(entries, key=lambda entry: (not entry.has_ended, entry.folder))
 
     def undelivered(self) -> int:
         """Number of runs that have ended and that MLflow does not know all of."""
-        return sum(entry.has_ended for entry in self.entries())
+        return undelivered(self.folder)
 
     def clear(self) -> None:
         """Remove the receipts, which nobody needs once every run is delivered; what was set aside stays, with them."""
@@ -71,7 +66,7 @@ class Outbox:
         """Keys of entries that were set aside as damaged and that no new one has taken the place of."""
         runs = self.folder / "runs"
         for folder in sorted(Path(parent, name) for parent, names, _ in os.walk(runs) for name in names):
-            name = _DAMAGED.fullmatch(folder.name)
+            name = DAMAGED.fullmatch(folder.name)
             if name:
                 entry = self.entry(str(folder.with_name(name[1]).relative_to(runs)))
                 if not entry.folder.exists() and not entry.receipt.exists():

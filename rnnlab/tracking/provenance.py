@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config.config import Config
+from rnnlab.config.overrides import flatten
 
 CONFIG = "rnnlab.config"
 """Tag with the whole configuration, as JSON."""
@@ -49,7 +50,9 @@ def config_params(config: Config) -> dict[str, str]:
     nobody has touched hide those that differ. The whole configuration is a tag and an artifact.
     """
     given = config.model_dump(mode="json", exclude_unset=True)
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in leaves(given)}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in flatten(given) if value != {}
+    }
 
 
 def listed_params(tags: Mapping[str, str]) -> dict[str, str]:
@@ -104,11 +107,3 @@ def git_commit() -> str:
 def _git(home: Path, *arguments: str) -> str:
     command = ["git", "-C", str(home), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-
-def leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """The fields of nested mappings by dotted name."""
-    found: list[tuple[str, Any]] = []
-    for key, value in data.items():
-        found += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
-    return found

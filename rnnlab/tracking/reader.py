@@ -12,10 +12,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from rnnlab.common.errors import UserError, nearest
+from rnnlab.config.overrides import flatten
 from rnnlab.statistics.gradient_health import EARLY
 from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
-from rnnlab.tracking.provenance import CONFIG, leaves
+from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.record import OBJECTIVE
 
 PAGE = 1000  # runs
@@ -160,7 +161,7 @@ def _row(run: Run) -> dict[str, Any]:
         "objective": float(tags.get(OBJECTIVE, math.nan)),
         **{name: metrics.get(name, math.nan) for name in NUMBERS},
         **{name: metrics.get(name) == 1 for name in ("solved", "diverged")},
-        **{f"param.{name}": value for name, value in leaves(json.loads(tags[CONFIG]))},
+        **{f"param.{name}": value for name, value in flatten(json.loads(tags[CONFIG]))},
     }
 
 

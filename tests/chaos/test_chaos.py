@@ -53,7 +53,7 @@ def assert_undisturbed(definition: SweepDefinition) -> None:
     studies = [run for run in found if run.data.tags.get("rnnlab.kind") == "study"]
     assert {run.info.status for run in children + studies} == {"FINISHED"}
     expected: dict[Slot, float] = {}
-    for plan in definition.plan():
+    for plan in definition.studies:
         points = definition.planned_points(plan)
         search = [
             settle(plan, point, definition.seed, expected, stored[slot], slot)

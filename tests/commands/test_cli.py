@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 from rnnlab.commands.cli import app, main
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config, load_config
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.store.home import FolderHome
 from rnnlab.tracking.reader import load_profile
 from rnnlab.tracking.store import connect, tracking_uri
 
@@ -160,16 +162,15 @@ def test_a_dry_run_plans_measures_and_writes_nothing(workplace):
     done = rnnlab("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
     assert done.returncode == 0, done.stderr
     assert "2 arms × 1 task × (2 search trials + 1 final run) = 6 runs" in done.stdout
-    assert "adding-6/gru: width " in done.stdout and "with 3 workers" in done.stdout
+    assert "gru: width " in done.stdout and "with 3 workers" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
 
 
 def test_status_tells_a_stopped_sweep_by_its_exit_code(workplace):
-    folder = Path("runs/sweeps/stopped")
-    folder.mkdir(parents=True)
     sweep = {"name": "stopped", "base": {"cell": SMALL["cell"]}, "tasks": [SMALL["task"]], "arms": {"tanh": {}},
              "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
-    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweep))
+    outline = SweepDefinition.parse(sweep).outline
+    FolderHome(Path("runs/sweeps/stopped")).keep(yaml.safe_dump(sweep), outline, "stopped.yaml")
     done = rnnlab("status", "stopped")
     assert done.returncode == 3
     assert "0 of 3 runs done" in done.stdout and "rnnlab sweep runs/sweeps/stopped/sweep.yaml" in done.stdout

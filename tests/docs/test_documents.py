@@ -88,7 +88,7 @@ def test_every_block_is_of_a_kind_that_is_checked():
 def test_the_sweep_in_the_readme_is_valid():
     (text,) = blocks(ROOT / "README.md", "yaml")
     definition = SweepDefinition.parse(yaml.safe_load(text))
-    assert [plan.arm for plan in definition.plan()] == ["zero", "one"]
+    assert [plan.arm for plan in definition.studies] == ["zero", "one"]
 
 
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "yaml")], ids=lambda p: p.name)

@@ -157,7 +157,7 @@ def test_tasks_stand_in_the_order_of_the_definition(small_sweep):
     sweep = read_sweep("small", small_sweep)
     turned = sweep.definition.model_copy(update={"tasks": sweep.definition.tasks[::-1]})
     for definition in (sweep.definition, turned):
-        expected = list(dict.fromkeys(plan.task for plan in definition.plan()))
+        expected = list(dict.fromkeys(plan.task for plan in definition.studies))
         found = analyse(sweep.runs, definition, small_sweep)
         for table in (found.ablation, found.comparisons, found.solving, found.importance):
             assert list(dict.fromkeys(table["task"])) == expected

@@ -27,7 +27,7 @@ DEFINITION = SweepDefinition.parse(
 def runs() -> pd.DataFrame:
     """Thirty search trials and two fresh seeds an arm; the score of the LSTM hangs on its forget bias alone."""
     rows = []
-    for plan in DEFINITION.plan():
+    for plan in DEFINITION.studies:
         for k, point in enumerate(DEFINITION.planned_points(plan)):
             fields: dict[str, Any] = {f"param.{name}": value for name, value in point.items()}
             fields["param.recording.points"] = 0

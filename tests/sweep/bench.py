@@ -9,12 +9,12 @@ import pytest
 from mlflow.entities import Run
 
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.samplers import objectives
-from rnnlab.sweep.store.home import outbox
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, fill, latest, recover
 from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.trial import Job
+from rnnlab.sweep.work.trial import Job, outbox
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.loop import run
@@ -27,7 +27,7 @@ class Bench:
         self.definition, self.uri = SweepDefinition.parse(data), tracking_uri()
         self.folder = folder / self.definition.name
         self.folder.mkdir()
-        self.plan = self.definition.plan()[0]
+        self.plan = self.definition.studies[0]
         self.study = optuna.create_study(
             study_name=f"{self.definition.name} {self.plan.name}",
             storage=open_storage(self.folder),
@@ -36,7 +36,7 @@ class Bench:
         self.study.set_user_attr(
             "parent_run", start_parent(self.uri, self.definition.name, "parent", {"rnnlab.kind": "study"}, "")
         )
-        for key, value in {"source": "sweeps/tiny.yaml", "budget": None}.items():
+        for key, value in Origin("sweeps/tiny.yaml").as_attributes().items():
             self.study.set_user_attr(key, value)
         self.fill()
 

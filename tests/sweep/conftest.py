@@ -1,7 +1,6 @@
 """Training that takes known times; a PostgreSQL server of our own; commands of the command line as processes."""
 
 import importlib.util
-import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,21 +9,20 @@ from typing import Any
 
 import pytest
 from bench import Bench, MakeBench
-from ticking import TRUE, Clock
+from ticking import EVALUATION, UPDATE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.store.postgres import Database
-from rnnlab.training.loop import EVALUATION_CHUNK, recorded_steps
 
 Start = Callable[..., subprocess.Popen[str]]
 
 IMPATIENT = """
 import rnnlab.sweep.store.heartbeat as heartbeat
 import rnnlab.sweep.work.join as join
-heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.LONELY_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
+heartbeat.BEAT_SECONDS, heartbeat.SILENT_SECONDS, join.ALONE_SECONDS, join.LOOK_SECONDS = 0.3, 6.0, 2.0, 0.5
 from rnnlab.commands.cli import main
 main()
 """
@@ -69,17 +67,16 @@ def rnnlab(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Training takes the true costs on a clock of its own; the first update of a run costs 100 s more."""
+    """Training takes known times on a clock of its own; the first update of a run costs 100 s more."""
     clock = Clock()
 
     def run(config: Config, *, should_stop: Callable[[], bool]) -> None:
         options = config.training
-        recorded = recorded_steps(config.recording, options.steps)
         clock.now += 30.0  # to build the model and the validation set, before the first update
         for step in range(options.steps):
-            clock.now += (TRUE.recorded if step in recorded else TRUE.update) + 100 * (step == 0)
+            clock.now += UPDATE + 100 * (step == 0)
             if (step + 1) % options.eval_every == 0 or step + 1 == options.steps:
-                clock.now += math.ceil(options.eval_examples / EVALUATION_CHUNK) * TRUE.evaluation
+                clock.now += EVALUATION
             if should_stop():
                 raise Interrupted
 

@@ -12,7 +12,8 @@ import optuna
 from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
@@ -23,6 +24,13 @@ LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "tr
 
 WriteSweep = Callable[..., Path]
 Slot = tuple[str, str, int]
+
+
+def keep(path: Path) -> SweepDefinition:
+    """Make a sweep known, as its start does first."""
+    definition = load_sweep_definition(path)
+    FolderHome(FOLDER).keep(path.read_text(), definition.outline, path.name)
+    return definition
 
 
 def journal() -> optuna.storages.JournalStorage:
@@ -52,7 +60,7 @@ def assert_each_planned_run_was_done_once(definition: SweepDefinition, failed: S
     """Planned = done, none twice, none lost: in Optuna, and in MLflow; one slot may have been given up on."""
     planned = Counter(
         (plan.name, phase, slot)
-        for plan in definition.plan()
+        for plan in definition.studies
         for phase, count in (("search", definition.search_trials), ("final", definition.seeds))
         for slot in range(count)
     )
@@ -81,7 +89,7 @@ def run_slot(run: Run) -> Slot:
 def assert_points_are_those_planned(definition: SweepDefinition) -> None:
     """Random points depend on the definition alone, and the finals use the best of them."""
     storage = journal()
-    for plan in definition.plan():
+    for plan in definition.studies:
         search = optuna.load_study(study_name=plan.study_name("search"), storage=storage)
         done = [trial for trial in search.trials if trial.state == TrialState.COMPLETE]
         points = {trial.user_attrs["slot"]: trial.params for trial in done}

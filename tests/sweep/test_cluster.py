@@ -22,8 +22,8 @@ from rnnlab.sweep.show.status import read_status
 from rnnlab.sweep.store.home import DatabaseHome
 from rnnlab.sweep.store.postgres import Database
 from rnnlab.sweep.work.join import join_sweep
-from rnnlab.tracking.outbox import UNDELIVERED
 from rnnlab.tracking.store import connect, experiment_id
+from rnnlab.tracking.undelivered import UNDELIVERED
 
 LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 3, "seeds": 1}
 SECONDS = 150.0
@@ -75,7 +75,7 @@ def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: s
     definition = load_sweep_definition(path)
     planned = Counter(
         (name, slot)
-        for plan in definition.plan()
+        for plan in definition.studies
         for name, count in (
             (plan.study_name("search"), definition.search_trials),
             (plan.study_name("final"), definition.seeds),
@@ -95,7 +95,7 @@ def assert_each_planned_run_was_done_once(path: Path, database: Database, uri: s
     found = connect(uri).search_runs([experiment_id(uri, definition.name)], max_results=1000)
     runs = [run for run in found if run.data.tags.get("rnnlab.kind") != "report"]
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert len(runs) == planned.total() + len(definition.plan())
+    assert len(runs) == planned.total() + len(definition.studies)
     child = next(run for run in runs if "mlflow.parentRunId" in run.data.tags)
     assert "config.json" in [file.path for file in connect(uri).list_artifacts(child.info.run_id)]
 
@@ -204,11 +204,13 @@ def test_a_changed_definition_is_refused(cluster: Database, write_sweep: WriteSw
     home = DatabaseHome(Path("runs/sweeps").absolute() / cluster.sweep, os.environ["RNNLAB_STORAGE"])
     home.folder.mkdir(parents=True)
     first = write_sweep(name=cluster.sweep)
-    home.adopt(str(first), first.read_text())
-    assert home.definition() == load_sweep_definition(first)
+    outline = load_sweep_definition(first).outline
+    for _ in range(2):  # to start again is to go on
+        home.keep(first.read_text(), outline, str(first))
+    assert (home.definition(), home.outline()) == (first.read_text(), outline)
     changed = write_sweep(name=cluster.sweep, trials=4)
     with pytest.raises(UserError, match="has changed since sweep"):
-        home.adopt(str(changed), changed.read_text())
+        home.keep(changed.read_text(), load_sweep_definition(changed).outline, str(changed))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.show.status import read_status
 from rnnlab.sweep.store import slots
 from rnnlab.tracking import courier
-from rnnlab.tracking.outbox import UNDELIVERED
+from rnnlab.tracking.undelivered import UNDELIVERED
 
 
 def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep) -> None:

@@ -12,6 +12,7 @@ from survey import (
     assert_each_planned_run_was_done_once,
     assert_points_are_those_planned,
     journal,
+    keep,
     run_slot,
     runs,
     trials,
@@ -114,8 +115,7 @@ def test_a_second_parent_is_refused(workplace: Path, write_sweep: WriteSweep) ->
 
 def test_an_unreadable_journal_is_refused_and_left_alone(workplace: Path, write_sweep: WriteSweep) -> None:
     path = write_sweep()
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "sweep.yaml").write_bytes(path.read_bytes())
+    keep(path)
     (FOLDER / "journal.log").write_bytes(b"not a journal\nat all\n")
     with pytest.raises(UserError, match=r"journal .*journal\.log is unreadable at line 1"):
         run_sweep(path)

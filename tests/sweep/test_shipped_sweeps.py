@@ -25,7 +25,7 @@ TASKS = {f"{kind}-{length}" for kind in ("adding", "copying", "temporal_order") 
 def test_every_arm_meets_every_task_with_enough_seeds_to_tell(name: str) -> None:
     definition = load_sweep_definition(SWEEPS / f"{name}.yaml")
     assert definition.name == name and definition.question.endswith("?")
-    assert {plan.task for plan in definition.plan()} == TASKS
+    assert {plan.task for plan in definition.studies} == TASKS
     assert definition.search_trials == 20 and definition.seeds == 10
     assert "optimizer.lr" in definition.search
 
@@ -37,14 +37,14 @@ def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
     smoke = load_sweep_definition(path, "smoke")
     state = run_sweep(path, budget="smoke", workers=1, console=Console(quiet=True))
     assert state.complete and not state.failures
-    assert state.all_slots.done == len(smoke.plan()) * (smoke.search_trials + smoke.seeds)
+    assert state.all_slots.done == len(smoke.studies) * (smoke.search_trials + smoke.seeds)
     assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash
 
     assert set(smoke.arms) == set(load_sweep_definition(path).arms)
     if name in REPORTED:
         report = write_report(smoke.name, workplace / "report")
         assert set(pd.read_csv(workplace / "report" / "ablation.csv")["arm"]) == set(smoke.arms)
-        for plan in smoke.plan():
+        for plan in smoke.studies:
             assert re.search(rf"<td[^>]*>(<strong>)?{re.escape(plan.arm)}<", report.read_text(encoding="utf-8"))
 
     runs = load_sweep(smoke.name)
@@ -55,4 +55,4 @@ def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
         config = resolve(Path(file), words[6:], options["--task"], options["--arm"], options["--budget"])
         assert config.hash == run["config_hash"]
     of_arm = runs.drop_duplicates("arm").set_index("arm")["param.cell.hidden_size"]
-    assert of_arm.to_dict() == {plan.arm: plan.config({}, 0).cell.hidden_size for plan in smoke.plan()}
+    assert of_arm.to_dict() == {plan.arm: plan.config({}, 0).cell.hidden_size for plan in smoke.studies}

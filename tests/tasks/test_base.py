@@ -141,7 +141,7 @@ def test_every_variant_can_be_named_in_a_sweep(characters_files: None):
             "trials": 1,
         }
     )
-    assert [plan.task for plan in definition.plan()] == [task.label for task in VARIANTS]
+    assert [plan.task for plan in definition.studies] == [task.label for task in VARIANTS]
 
 
 def test_labels_tell_the_variants_apart():

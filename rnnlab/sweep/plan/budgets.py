@@ -1,7 +1,6 @@
 """Budgets of a sweep: the same comparison, smaller or larger, under a name of its own."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rnnlab.common.errors import UserError, nearest
@@ -45,8 +44,3 @@ def with_budget(data: Mapping[str, Any], budget: str) -> dict[str, Any]:
         else:
             raise UserError(f"budgets.{budget}.base: name the fields of the base, such as base.training.steps")
     return result | ({"base": override(result["base"], base)} if base else {})
-
-
-def budget_arguments(path: str | Path, budget: str | None) -> list[str]:
-    """Arguments of a command that name a sweep at one of its budgets."""
-    return [str(path), *(["--budget", budget] if budget else [])]

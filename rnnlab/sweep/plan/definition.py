@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,10 +13,11 @@ from pydantic import Field, field_validator, model_validator
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.options import Options
 from rnnlab.config.config import Config
-from rnnlab.config.overrides import override, read_yaml
+from rnnlab.config.overrides import flatten, override, read_yaml
 from rnnlab.sweep.plan.arm import Arm
 from rnnlab.sweep.plan.budgets import with_budget
 from rnnlab.sweep.plan.equal_size import WIDTH, check_same_size, matching_width
+from rnnlab.sweep.plan.outline import Outline, is_name
 from rnnlab.sweep.plan.pruners import Pruner, check_pruner
 from rnnlab.sweep.plan.samplers import (
     Sampler,
@@ -31,7 +32,6 @@ from rnnlab.sweep.plan.study import StudyPlan
 
 FIRST_FINAL_SEED = 1000
 """Fresh seeds start this far above the sweep's seed, from which the seeds of the search count up."""
-_NAME = re.compile(r"(?!\.)[A-Za-z0-9._+-]{1,80}")
 
 
 class SweepDefinition(Options):
@@ -82,18 +82,17 @@ class SweepDefinition(Options):
             check_own_space(self.sampler, arm.search, f"arms.{name}.search")
         check_space(self.sampler, self.search, self.trials)
         self._check_owners()
-        plans = self.plan()
-        names = [plan.name for plan in plans]
+        names = [plan.name for plan in self.studies]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(
                 f"tasks: {twice.split('/')[0]} stands for two of the tasks: tasks of one sweep must differ in kind, "
                 "length or variant, so put one into a sweep of its own"
             )
-        for plan in plans:
+        for plan in self.studies:
             points = [plan.config(point, self.seed) for point in self._probing_points(plan)]
             if self.equal == "parameters":
                 check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
-        configs = (plan.config({}, self.seed) for plan in plans)
+        configs = (plan.config({}, self.seed) for plan in self.studies)
         check_pruner(self.pruner, self.sampler, self.search_seeds, configs)
         return self
 
@@ -117,7 +116,8 @@ class SweepDefinition(Options):
         """Training runs in the search of each study, where no trial is ended early."""
         return self.search_trials * self.search_seeds
 
-    def plan(self) -> list[StudyPlan]:
+    @cached_property
+    def studies(self) -> tuple[StudyPlan, ...]:
         """Every study of the sweep, task by task, the arms in their order."""
         plans = []
         for entry in self.tasks:
@@ -130,7 +130,19 @@ class SweepDefinition(Options):
                     base = Config.parse(shared, f"the base on task {task.get('kind')}")
                     settings = override(settings, {WIDTH: matching_width(config, base)})
                 plans.append(StudyPlan(config.task.label, name, settings, arm.search, self.space(name)))
-        return plans
+        return tuple(plans)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed, unchecked; its studies are worked out anew."""
+        copy = super().model_copy(update=update, deep=deep)
+        vars(copy).pop("studies", None)
+        return copy
+
+    @property
+    def outline(self) -> Outline:
+        """What its progress is counted against."""
+        studies = tuple(plan.key for plan in self.studies)
+        return Outline(self.name, self.hash, studies, self.search_trials, self.search_seeds, self.seeds)
 
     def space(self, arm: str) -> Space:
         """Everything that is searched in an arm: the shared hyperparameters, then its own."""
@@ -163,7 +175,7 @@ class SweepDefinition(Options):
             _refuse_both(f"arms.{name}", arm.overrides, arm.search, f"which arms.{name}.search varies")
         if self.equal == "parameters":
             for where, changes in [*arms, *spaces]:
-                if WIDTH in dict(_leaves(changes)):
+                if WIDTH in dict(flatten(changes)):
                     raise ValueError(
                         f"{where} sets {WIDTH}, which equal = 'parameters' chooses for every arm: drop it there, and "
                         "set the width to be matched in the base"
@@ -171,7 +183,7 @@ class SweepDefinition(Options):
 
     def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
         """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
-        fields = dict(_leaves(plan.config({}, self.seed).model_dump(mode="json")))
+        fields = dict(flatten(plan.config({}, self.seed).model_dump(mode="json")))
         for name in plan.space:
             if name not in fields:
                 why = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
@@ -197,16 +209,25 @@ def load_sweep_definition(path: str | Path, budget: str | None = None) -> SweepD
     """
     data = read_yaml(path)
     definition = SweepDefinition.parse(data, str(path))
-    sized = {
-        name: SweepDefinition.parse(with_budget(data, name), f"{path} --budget {name}")
-        for name in [*definition.budgets, *([budget] if budget is not None else [])]
-    }
-    return definition if budget is None else sized[budget]
+    sized = {name: _sized(data, path, name) for name in definition.budgets}
+    return definition if budget is None else sized.get(budget) or _sized(data, path, budget)
 
 
-def is_name(text: str) -> bool:
-    """Whether a sweep or an arm may have this name."""
-    return _NAME.fullmatch(text) is not None
+def parse_sweep_definition(text: str, where: str) -> SweepDefinition:
+    """Read a sweep that was kept when it was started, and so is known to be right at all of its budgets.
+
+    Args:
+        text: its YAML.
+        where: names it in messages.
+
+    Raises:
+        UserError: if anything in it is wrong all the same.
+    """
+    return SweepDefinition.parse(yaml.safe_load(text), where)
+
+
+def _sized(data: Mapping[str, Any], path: str | Path, budget: str) -> SweepDefinition:
+    return SweepDefinition.parse(with_budget(data, budget), f"{path} --budget {budget}")
 
 
 def _checked_name(name: str) -> str:
@@ -218,10 +239,3 @@ def _checked_name(name: str) -> str:
 def _refuse_both(where: str, changes: Mapping[str, Any], others: Mapping[str, Any], why: str) -> None:
     if both := sorted(set(changes) & set(others)):
         raise ValueError(f"{where} fixes {both[0]}, {why}: drop one of them")
-
-
-def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        yield f"{prefix}{key}", value
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 from rnnlab.common.text import count, listing
+from rnnlab.config.overrides import flatten
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.space import Dimension
 
@@ -106,14 +107,5 @@ def _task(entry: Mapping[str, Any]) -> str:
 
 def _settings(data: Mapping[str, Any], without: Set[str] = frozenset()) -> str:
     """Nested settings as one line of dotted names."""
-    shown = [(name, json.dumps(value).strip('"')) for name, value in _leaves(data) if name not in without]
+    shown = [(name, json.dumps(value).strip('"')) for name, value in flatten(data) if name not in without]
     return ", ".join(f"`{name}` = {value}" for name, value in shown)
-
-
-def _leaves(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Every value that is no mapping, by dotted name."""
-    found: list[tuple[str, Any]] = []
-    for name, value in data.items():
-        inside = isinstance(value, dict) and value
-        found += _leaves(value, f"{prefix}{name}.") if inside else [(f"{prefix}{name}", value)]
-    return found

@@ -1,13 +1,10 @@
 """Which search trials are ended early: the pruners, and what each asks of a sweep."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rnnlab.config.config import Config
 from rnnlab.sweep.plan.samplers import Sampler, objectives
-
-if TYPE_CHECKING:
-    pass
 
 Pruner = Literal["none", "median", "hyperband", "wilcoxon"]
 

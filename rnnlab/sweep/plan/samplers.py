@@ -1,12 +1,9 @@
 """Which points a search tries: the samplers, what each asks of the search space, and the points fixed beforehand."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rnnlab.common.seeding import derive_seed
 from rnnlab.sweep.plan.space import Point, Space, every_point, grid_points, random_point, sobol_points
-
-if TYPE_CHECKING:
-    pass
 
 Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2", "grid", "brute_force"]
 

@@ -1,17 +1,17 @@
-"""One arm on one task of a sweep."""
+"""One arm on one task of a sweep, with everything that is run there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
+from rnnlab.sweep.plan.outline import StudyKey
 from rnnlab.sweep.plan.space import Point, Space
-
-Phase = Literal["search", "final"]
 
 
 @dataclass(frozen=True)
-class StudyPlan:
+class StudyPlan(StudyKey):
     """One arm on one task: what is searched, and then retrained on fresh seeds.
 
     Attributes:
@@ -22,19 +22,14 @@ class StudyPlan:
         space: all that are searched in it, those of every arm first.
     """
 
-    task: str
-    arm: str
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     own: Space
     space: Space
 
     @property
-    def name(self) -> str:
-        return f"{self.task}/{self.arm}"
-
-    def study_name(self, phase: Phase) -> str:
-        """Name of the Optuna study that holds a phase."""
-        return self.name if phase == "search" else f"{self.name}/final"
+    def key(self) -> StudyKey:
+        """Arm and task alone."""
+        return StudyKey(self.task, self.arm)
 
     def config(self, point: Point, seed: int) -> Config:
         """The experiment at one point of the search space.

@@ -1,27 +1,26 @@
-"""Makes the sampler and the pruner that a sweep has chosen."""
+"""Makes the sampler and the pruner that a sweep has chosen; what each asks of a sweep is checked in `plan/`."""
 
 import warnings
 
-import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from rnnlab.common.seeding import derive_seed
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.pruners import REDUCTION, WILCOXON_P
 from rnnlab.sweep.plan.samplers import startup_trials
 from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.search.hyperband import Hyperband
+from rnnlab.sweep.search.samplers import CmaEs, Distinct, Genetic
 
 
-def make_pruner(definition: "SweepDefinition", plan: "StudyPlan") -> "optuna.pruners.BasePruner":
+def make_pruner(definition: SweepDefinition, plan: StudyPlan) -> BasePruner:
     """The pruner of a study's search.
 
     The median rule holds from a quarter of the updates and the start-up trials on. Hyperband has its first rung at the
     first evaluation.
     """
-    from optuna.exceptions import ExperimentalWarning
-    from optuna.pruners import MedianPruner, NopPruner, WilcoxonPruner
-
-    from rnnlab.sweep.search.hyperband import Hyperband
-
     training = plan.config({}, definition.seed).training
     if definition.pruner == "median":
         return MedianPruner(startup_trials(definition.search_trials), n_warmup_steps=training.steps // 4)
@@ -33,15 +32,11 @@ def make_pruner(definition: "SweepDefinition", plan: "StudyPlan") -> "optuna.pru
     return NopPruner()
 
 
-def make_sampler(definition: "SweepDefinition", plan: "StudyPlan", slot: int) -> "optuna.samplers.BaseSampler":
+def make_sampler(definition: SweepDefinition, plan: StudyPlan, slot: int) -> BaseSampler:
     """The sampler that proposes the point of one slot; its seed belongs to arm, task and slot.
 
     Where all points are fixed when slots are planned nobody is ever asked.
     """
-    from optuna.samplers import GPSampler, RandomSampler, TPESampler
-
-    from rnnlab.sweep.search.samplers import CmaEs, Distinct, Genetic
-
     seed = derive_seed(definition.seed, "sampler", plan.name, slot) % 2**32
     startup = startup_trials(definition.search_trials)
     if definition.sampler == "tpe":

@@ -13,6 +13,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.plan.space import Space
+from rnnlab.sweep.store.optuna_private import note
 
 GENERATION = "generation"
 """User attribute of a trial that CMA-ES proposed; unlike a system attribute it stays with the slot."""
@@ -92,7 +93,7 @@ class CmaEs(BaseSampler):
         if not search_space:
             return {}
         search = self._replay(_done(study))
-        study._storage.set_trial_user_attr(trial._trial_id, GENERATION, search.generation)
+        note(study, trial, GENERATION, search.generation)
         shares = zip(self.ranges.items(), search.ask(), strict=True)
         return {name: dimension.at(float(share)) for (name, dimension), share in shares}
 

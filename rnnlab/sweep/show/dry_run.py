@@ -2,40 +2,40 @@
 
 import os
 import textwrap
-import time
+from collections.abc import Iterable
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from rnnlab.common.text import count, duration, number
+from rnnlab.common.text import count, duration
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import factors
-from rnnlab.sweep.show.forecast import Forecast, StudyForecast, forecast
+from rnnlab.sweep.show.forecast import Forecast, forecast, typical
 from rnnlab.training.models import count_parameters
-
-MOMENT_SECONDS = 2.0
-"""Time for an estimate that nobody asked for; what has to be measured is measured, however long it takes."""
 
 
 def print_forecast(definition: SweepDefinition, workers: int | None, console: Console) -> None:
-    """Print what a sweep is going to do, measure, and print how long it may take: a table in a terminal, else lines."""
-    _print_plan(definition, workers or definition.workers, console)
+    """Print what a sweep is going to do, measure, and print how long it may take."""
+    workers = workers or definition.workers
+    _print_plan(definition, workers, console)
     busy = os.getloadavg()[0]
-    expected = forecast(definition, workers, console)
-    if console.is_terminal:
-        console.print(_table(expected))
-    else:
-        for study in expected.studies:
-            cells = zip(_columns(expected), _cells(study, expected), strict=True)
-            _say(console, "measured", f"{study.plan.name}: {', '.join(f'{name} {cell}' for name, cell in cells)}")
-    if not all(study.measured for study in expected.studies):
-        _say(console, "", "A dash was not measured, to save time: worked out from its arm and its task elsewhere.")
+    with console.status("") as spinner:
+        expected = forecast(definition, workers, lambda study: spinner.update(f"measuring {study}"))
+    for arm in definition.arms:
+        _say(console, "measured", _arm(expected, arm))
     _say(console, "estimate", _estimate(expected))
     if busy > 1:
         _say(console, "", f"Other processes keep about {busy:.1f} cores busy: it takes longer while they do.")
     _say(console, "", "Nothing was started, nothing was written.")
+
+
+def say_cost(definition: SweepDefinition, workers: int, console: Console) -> None:
+    """Print in one line what a sweep is going to cost, just before it starts."""
+    try:
+        expected = _estimate(forecast(definition, workers))
+    except Exception as error:  # an arm that cannot be trained fails alone, later
+        expected = f"unknown, as an arm cannot be measured ({type(error).__name__}: {error})"
+    text = f"expected cost: {expected} (more with --dry-run)"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> None:
@@ -55,51 +55,28 @@ def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> 
         _say(console, factor.role, f"{factor.name}: {factor.values}".replace("`", ""))
 
 
-def say_cost(definition: SweepDefinition, workers: int, console: Console) -> None:
-    """Print in one line what a sweep is going to cost, measured in a moment, just before it starts."""
-    began = time.perf_counter()
-    try:
-        expected = _estimate(forecast(definition, workers, seconds=MOMENT_SECONDS))
-    except Exception as error:  # an arm that cannot be trained fails alone, later
-        expected = f"unknown, as an arm cannot be measured ({type(error).__name__}: {error})"
-    took = duration(time.perf_counter() - began)
-    text = f"expected cost: {expected} (estimated in {took}; more with --dry-run)"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _arm(expected: Forecast, arm: str) -> str:
+    """Sizes of an arm over the tasks, and what all of its runs take, one after the other."""
+    configs = [typical(expected.definition, plan) for plan in expected.definition.studies if plan.arm == arm]
+    width = _span(config.cell.hidden_size for config in configs)
+    weights = _span(count_parameters(config) for config in configs)
+    runs = expected.runs * len(configs)
+    return f"{arm}: width {width}, weights {weights}, {count(runs, 'run')} in {duration(expected.arm_seconds(arm))}"
+
+
+def _span(sizes: Iterable[int]) -> str:
+    low, high = (each(values) for values in [list(sizes)] for each in (min, max))
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _estimate(expected: Forecast) -> str:
     """Work and wall time of a whole sweep."""
-    runs = count(expected.runs * len(expected.studies), "run")
+    runs = count(expected.runs * len(expected.run_seconds), "run")
     less = ", or less: runs may end before their budget of updates is spent" if expected.is_upper_bound else ""
     shared = count(expected.workers, "worker")
     return (
         f"{runs}, {expected.updates:,} updates, about {duration(expected.seconds)} with {shared} on this machine{less}"
     )
-
-
-def _table(expected: Forecast) -> Table:
-    """One row an arm, task by task."""
-    tasks = list(dict.fromkeys(study.plan.task for study in expected.studies))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("measured now", no_wrap=True, overflow="ellipsis", max_width=17)
-    for name in _columns(expected):
-        table.add_column(name, justify="right", no_wrap=True)
-    for task in tasks:
-        table.add_row(Text(task, style="bold"))
-        for study in [study for study in expected.studies if study.plan.task == task]:
-            table.add_row(f"  {study.plan.arm}", *_cells(study, expected))
-    return table
-
-
-def _columns(expected: Forecast) -> list[str]:
-    return ["width", "weights", "update", "recorded", "eval", "≈ a run", f"≈ {expected.runs} runs"]
-
-
-def _cells(study: StudyForecast, expected: Forecast) -> list[str]:
-    costs = (study.costs.update, study.costs.recorded, study.costs.evaluation)
-    times = [f"{number(1000 * cost, 2)} ms" if study.measured else "–" for cost in costs]
-    sizes = [str(study.config.cell.hidden_size), f"{count_parameters(study.config):,}"]
-    return [*sizes, *times, duration(study.run_seconds), duration(study.run_seconds * expected.runs)]
 
 
 def _say(console: Console, label: str, text: str) -> None:

@@ -36,7 +36,7 @@ def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
         path.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
         log_file(uri, run_id, path)
     experiment, client = experiment_id(uri, definition.name), connect(uri)
-    plans = definition.plan()
+    plans = definition.studies
     scores = [plan.config({}, definition.seed).task.score_name for plan in plans]
     views = saved_views(
         Contents(

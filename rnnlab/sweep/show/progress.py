@@ -4,17 +4,15 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from rnnlab.common.text import clock
-from rnnlab.sweep.store.state import Counts, StudyState, SweepState, total
+from rnnlab.sweep.show.arms_table import arms_table, score
+from rnnlab.sweep.store.state import SweepState
 
-MOST_SCORE_COLUMNS = 2
-"""Best scores are shown for this many tasks; more would not fit 80 columns."""
 QUIET_SECONDS = 10.0
 """Shortest time between two plain lines about trials; phases are announced at once."""
 
@@ -100,7 +98,7 @@ class LineDisplay:
             word = study.word
             if word not in ("waiting", "searching") and self.words.get(study.plan.name) != word:
                 self.words[study.plan.name] = word
-                self.say(f"{study.plan.name}: {word}, best in search {_score(study.best)}")
+                self.say(f"{study.plan.name}: {word}, best in search {score(study.best)}")
         elapsed, slots = time.monotonic() - self.began, state.all_slots
         settled = slots.planned - slots.open
         if settled != self.settled and (elapsed - self.spoke >= QUIET_SECONDS or not slots.open):
@@ -109,26 +107,6 @@ class LineDisplay:
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def arms_table(state: SweepState) -> Table:
-    """One row an arm: slots over all tasks, the best score of the search on each task, what is going on."""
-    tasks = list(dict.fromkeys(study.plan.task for study in state.studies))
-    scored = tasks if len(tasks) <= MOST_SCORE_COLUMNS else []
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm", no_wrap=True, overflow="ellipsis", max_width=18)
-    for name in ("search", "final", "failed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for task in scored:
-        table.add_column(f"{task}\nbest in search", justify="right", overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    for arm in dict.fromkeys(study.plan.arm for study in state.studies):
-        studies = [study for study in state.studies if study.plan.arm == arm]
-        search, final = (total(study.search for study in studies), total(study.final for study in studies))
-        best = {study.plan.task: _score(study.best) for study in studies}
-        failed = str(search.failed + final.failed or "")
-        table.add_row(arm, _counts(search), _counts(final), failed, *(best[task] for task in scored), _word(studies))
-    return table
 
 
 def _summary(state: SweepState, elapsed: float, workers: int) -> RenderableType:
@@ -153,20 +131,3 @@ def _count_line(state: SweepState, elapsed: float, workers: int) -> str:
     if slots.open:
         parts.append("time left unknown" if left is None else f"about {clock(left)} left")
     return ", ".join(parts)
-
-
-def _counts(counts: Counts) -> str:
-    return f"{counts.done}/{counts.planned}"
-
-
-def _word(studies: list[StudyState]) -> str:
-    """One word for an arm on all its tasks: the earliest phase that any of them is in."""
-    words = [study.word for study in studies]
-    order = ("searching", "retraining", "waiting", "all failed", "done")
-    if "waiting" in words and "done" in words:
-        return "searching"
-    return min(words, key=order.index)
-
-
-def _score(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

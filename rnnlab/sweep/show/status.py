@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from rnnlab.common.errors import UserError
 from rnnlab.common.text import clock, count
-from rnnlab.sweep.plan.budgets import budget_arguments
-from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
-from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.plan.outline import Outline
+from rnnlab.sweep.show.arms_table import arms_table, score, study_word
+from rnnlab.sweep.store.home import DEFINITION, OUTBOX, Home, find_home
 from rnnlab.sweep.store.state import StudyState, SweepState, read_state
-from rnnlab.tracking.outbox import UNDELIVERED
+from rnnlab.tracking.undelivered import UNDELIVERED, undelivered
 
 MOST_NAMES = 8
 """Workers that are named; the others are counted."""
@@ -68,10 +65,10 @@ class Status:
     def exit_code(self) -> int:
         return {"complete": 0, "running": 0, "undelivered": UNDELIVERED}.get(self.word, INCOMPLETE)
 
-    def record(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The status as primitives: the state's, with the runs and processes that are alive."""
         return {
-            **self.state.record(),
+            **self.state.as_dict(),
             "state": self.word,
             "running": self.running,
             "workers": list(self.workers),
@@ -91,17 +88,16 @@ def read_status(name: str, root: str | Path = "runs", storage: str | None = None
         UserError: if there is no such sweep, or its state cannot be read.
     """
     home = find_home(root, name, storage)
-    definition = home.definition()
+    outline = home.outline()
     # Processes before slots: in the other order, a sweep that ends in between would look stopped.
     parent, workers = home.is_supervised(), home.workers()
-    opened, undelivered = home.look(), outbox(home.folder).undelivered()
-    state = replace(read_state(definition, opened), undelivered=undelivered)
-    return Status(state, parent, workers, _command(definition, home, opened), home.shared)
+    opened, waiting = home.open_to_read(), undelivered(home.folder / OUTBOX)
+    state = replace(read_state(outline, opened), undelivered=waiting)
+    return Status(state, parent, workers, _command(outline, home, opened), home.shared)
 
 
 def print_status(status: Status, console: Console) -> None:
     """Print a table in a terminal, and plain lines elsewhere."""
-    studies = status.state.studies
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -110,9 +106,9 @@ def print_status(status: Status, console: Console) -> None:
     if status.workers:
         say(_workers(status))
     if console.is_terminal:
-        console.print(_table(status))
+        console.print(arms_table(status.state, status.word == "stopped"))
     else:
-        for study in studies:
+        for study in status.state.studies:
             say(_line(study, status))
     for kind, lost in (("tried again", status.state.retries), ("failed", status.state.failures)):
         for line in _by_reason(lost):
@@ -127,15 +123,14 @@ def _workers(status: Status) -> str:
     return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more})"
 
 
-def _command(definition: SweepDefinition, home: Home, storage: optuna.storages.BaseStorage) -> str:
+def _command(outline: Outline, home: Home, storage: optuna.storages.BaseStorage) -> str:
     """The command that goes on: with the file the user named, or the copy kept if that one is gone or has changed."""
-    arguments = [str(home.folder / "sweep.yaml")]
-    first = definition.plan()[0].study_name("search")
+    arguments = [str(home.folder / DEFINITION)]
+    first = outline.studies[0].study_name("search")
     if first in optuna.get_all_study_names(storage):
-        noted = optuna.load_study(study_name=first, storage=storage).user_attrs
-        with contextlib.suppress(UserError, KeyError):
-            if load_sweep_definition(noted["source"], noted.get("budget")).hash == definition.hash:
-                arguments = budget_arguments(noted["source"], noted.get("budget"))
+        with contextlib.suppress(KeyError):  # its supervisor has not noted any yet
+            origin = Origin.noted(optuna.load_study(study_name=first, storage=storage).user_attrs)
+            arguments = origin.arguments if origin.unchanged else arguments
     return f"{shlex.join(['rnnlab', 'sweep', *arguments])} {home.shown}".rstrip()
 
 
@@ -150,48 +145,14 @@ def _headline(status: Status) -> str:
     return f"{status.state.name}: {status.word}, {', '.join(parts)}"
 
 
-def _table(status: Status) -> Table:
-    """One row an arm, task by task."""
-    tasks = list(dict.fromkeys(study.plan.task for study in status.state.studies))
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("arm" if len(tasks) > 1 else tasks[0], no_wrap=True, overflow="ellipsis", max_width=24)
-    for name in ("search", "final", "running", "failed", "best in\nsearch"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for task in tasks:
-        if len(tasks) > 1:
-            table.add_row(Text(task, style="bold"))
-        for study in [study for study in status.state.studies if study.plan.task == task]:
-            running = study.all_slots.running if status.workers else 0
-            table.add_row(
-                study.plan.arm if len(tasks) == 1 else f"  {study.plan.arm}",
-                f"{study.search.done}/{study.search.planned}",
-                f"{study.final.done}/{study.final.planned}",
-                str(running or ""),
-                str(study.all_slots.failed or ""),
-                _best(study),
-                _word(study, status),
-            )
-    return table
-
-
 def _line(study: StudyState, status: Status) -> str:
-    search, final = study.search, study.final
+    search, final, word = study.search, study.final, study_word(study.word, status.word == "stopped")
     running = study.all_slots.running if status.workers else 0
     return (
-        f"{study.plan.name}: {_word(study, status)}, search {search.done}/{search.planned}, "
+        f"{study.plan.name}: {word}, search {search.done}/{search.planned}, "
         f"final {final.done}/{final.planned}, running {running}, failed {study.all_slots.failed}, "
-        f"best in search {_best(study)}"
+        f"best in search {score(study.best)}"
     )
-
-
-def _word(study: StudyState, status: Status) -> str:
-    """What is going on in a study; where nobody works, it is not searching or retraining but stopped."""
-    return "stopped" if status.word == "stopped" and study.word in ("searching", "retraining") else study.word
-
-
-def _best(study: StudyState) -> str:
-    return "-" if study.best is None else f"{study.best:.4g}"
 
 
 def _by_reason(lost: list[str]) -> list[str]:

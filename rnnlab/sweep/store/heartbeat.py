@@ -14,15 +14,18 @@ from typing import Any, Self
 from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 
+from rnnlab.sweep.store.optuna_private import trial_id
 from rnnlab.sweep.store.postgres import Pulse
 
+LossReason = Callable[[FrozenTrial], str | None]
+"""Says of a running trial why it will never end, or None where it may."""
 BEAT_SECONDS = 15.0
 """Between two signs of life of one trial."""
 SILENT_SECONDS = 60.0
 """A trial whose worker gave none for this long is taken back."""
 
 
-class Heart:
+class Heartbeat:
     """Gives signs of life from a thread, for as long as the block lasts.
 
     Args:
@@ -56,8 +59,8 @@ class Heart:
                 return
 
 
-class Listener:
-    """Hears which running trials have fallen silent.
+class SilenceDetector:
+    """Watches which running trials have fallen silent.
 
     Args:
         pulses: reads the last sign of life of every running trial.
@@ -65,10 +68,10 @@ class Listener:
 
     def __init__(self, pulses: Callable[[], Mapping[int, Pulse]]) -> None:
         self._pulses = pulses
-        self._heard: dict[int, tuple[Any, float]] = {}
+        self._known: dict[int, tuple[Any, float]] = {}  # the last sign of life of a trial, and when it was first seen
         self._looked = -float("inf")
 
-    def listen(self) -> Callable[[FrozenTrial], str | None]:
+    def look(self) -> LossReason:
         """Look once.
 
         Returns:
@@ -76,17 +79,17 @@ class Listener:
         """
         pulses, now = self._pulses(), time.monotonic()
         if now - self._looked > SILENT_SECONDS / 2:  # what happened in the meantime, nobody knows: begin anew
-            self._heard = {}
+            self._known = {}
         self._looked = now
-        known = self._heard
-        self._heard = {
+        known = self._known
+        self._known = {
             trial: known[trial] if trial in known and known[trial][0] == pulse.beat else (pulse.beat, now)
             for trial, pulse in pulses.items()
         }
-        silent = {trial for trial, (_, since) in self._heard.items() if now - since > SILENT_SECONDS}
+        silent = {trial for trial, (_, since) in self._known.items() if now - since > SILENT_SECONDS}
 
         def lost(trial: FrozenTrial) -> str | None:
-            if trial._trial_id not in silent:
+            if trial_id(trial) not in silent:
                 return None
             worker = trial.user_attrs.get("worker", "which claimed it")
             return f"its worker {worker} gave no sign of life for {SILENT_SECONDS:g} s"

@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Protocol
 
 import optuna
-import yaml
-from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.files import lacks_room, write_whole
 from rnnlab.common.locks import FileLock
-from rnnlab.sweep.plan.definition import SweepDefinition, is_name, load_sweep_definition
-from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heart, Listener
+from rnnlab.sweep.plan.outline import Outline, is_name
+from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heartbeat, LossReason, SilenceDetector
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.postgres import Database
 from rnnlab.sweep.store.retrying import is_outage
 from rnnlab.sweep.store.slots import INTERRUPTED, unnamed_too_long
-from rnnlab.tracking.outbox import Outbox
 
-Why = Callable[[FrozenTrial], str | None]
-"""Says of a running trial why it will never end, or None where it may."""
+DEFINITION, OUTLINE = "sweep.yaml", "outline.json"
+"""Names under which a home keeps what it was given."""
+OUTBOX = "outbox"
+"""Folder of the runs that wait for MLflow, inside the sweep's."""
 START = "start one with `rnnlab sweep FILE`"
 
 
@@ -46,12 +45,16 @@ class Home(Protocol):
         """Hold the sweep against a second supervisor; yields a check that it is still held."""
         ...
 
-    def adopt(self, source: str, text: str) -> None:
+    def keep(self, definition: str, outline: Outline, source: str) -> None:
         """Keep the definition, given as YAML from a source, and refuse to go on with a different one."""
         ...
 
-    def definition(self) -> SweepDefinition:
-        """The definition that was kept."""
+    def definition(self) -> str:
+        """The definition that was kept, as YAML."""
+        ...
+
+    def outline(self) -> Outline:
+        """The outline of the definition that was kept."""
         ...
 
     def open(
@@ -60,20 +63,20 @@ class Home(Protocol):
         """Open Optuna's storage; `repair` is for the one that owns it, before any worker."""
         ...
 
-    def look(self) -> optuna.storages.BaseStorage:
+    def open_to_read(self) -> optuna.storages.BaseStorage:
         """Open Optuna's storage for reading alone, where there may be none yet."""
         ...
 
-    def orphans(self, alone: bool) -> Why:
+    def orphans(self, alone: bool) -> LossReason:
         """Which running trials have lost their worker, given whether no worker of this machine is alive."""
         ...
 
-    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
-        """Gives signs of life for a trial, where somebody listens."""
+    def heartbeat(self, trial_id: int) -> AbstractContextManager[Heartbeat | None]:
+        """Gives signs of life for a trial, where somebody looks for them."""
         ...
 
-    def turn(self) -> AbstractContextManager[object]:
-        """Taken by one worker after the other to propose a point, so that each knows what the others will try."""
+    def proposal_lock(self) -> AbstractContextManager[object]:
+        """Held by one worker at a time while it proposes a point, so that each knows what the others will try."""
         ...
 
     def is_supervised(self) -> bool:
@@ -130,40 +133,46 @@ class FolderHome:
         finally:
             lock.release()
 
-    def adopt(self, source: str, text: str) -> None:
-        kept = self.folder / "sweep.yaml"
-        if kept.exists():
-            if load_sweep_definition(kept).hash != _read(text).hash:
+    def keep(self, definition: str, outline: Outline, source: str) -> None:
+        if (self.folder / OUTLINE).exists():
+            if self.outline().hash != outline.hash:
                 raise _changed(source, self.folder.name, f"delete {self.folder}")
             return
         if (self.folder / "journal.log").exists():
             raise UserError(
-                f"{self.folder} holds a journal without its sweep.yaml: delete the folder, or choose another name"
+                f"{self.folder} holds a journal without its {OUTLINE}: delete the folder, or choose another name"
             )
-        write_whole(self.folder / "sweep.yaml", text.encode())
+        write_whole(self.folder / DEFINITION, definition.encode())
+        write_whole(self.folder / OUTLINE, outline.to_json().encode())  # last: it makes the sweep known
 
-    def definition(self) -> SweepDefinition:
+    def definition(self) -> str:
+        return self._read(DEFINITION)
+
+    def outline(self) -> Outline:
+        return Outline.from_json(self._read(OUTLINE))
+
+    def _read(self, name: str) -> str:
         known = _kept(self.folder.parent)
         if self.folder.name not in known:
             raise _unknown(self.folder.name, str(self.folder.parent), known)
-        return load_sweep_definition(self.folder / "sweep.yaml")
+        return (self.folder / name).read_text(encoding="utf-8")
 
     def open(
         self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
     ) -> optuna.storages.BaseStorage:
         return open_storage(self.folder, repair)
 
-    def look(self) -> optuna.storages.BaseStorage:
+    def open_to_read(self) -> optuna.storages.BaseStorage:
         exists = (self.folder / "journal.log").exists()  # opening a journal would make it
         return open_storage(self.folder) if exists else optuna.storages.InMemoryStorage()
 
-    def orphans(self, alone: bool) -> Why:
+    def orphans(self, alone: bool) -> LossReason:
         return lambda trial: INTERRUPTED if alone or unnamed_too_long(trial) else None
 
-    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
+    def heartbeat(self, trial_id: int) -> AbstractContextManager[Heartbeat | None]:
         return contextlib.nullcontext()
 
-    def turn(self) -> AbstractContextManager[object]:
+    def proposal_lock(self) -> AbstractContextManager[object]:
         return FileLock(self.folder / "proposing.lock")
 
     def is_supervised(self) -> bool:
@@ -184,7 +193,7 @@ class DatabaseHome:
         self.folder = folder
         self.database = Database(url, folder.name)
         self.shown = f"--storage {self.database.shown}"
-        self._listener = Listener(self.database.pulses)
+        self._silence = SilenceDetector(self.database.pulses)
 
     @contextlib.contextmanager
     def owned(self) -> Iterator[Callable[[], None]]:
@@ -202,47 +211,51 @@ class DatabaseHome:
             finally:
                 lock.release()
 
-    def adopt(self, source: str, text: str) -> None:
+    def keep(self, definition: str, outline: Outline, source: str) -> None:
         self.database.create()
         storage = self.database.open()
         # A study without trials, under a name that no arm can have, holds what belongs to the whole sweep.
         study = optuna.create_study(study_name=self.folder.name, storage=storage, load_if_exists=True)
-        if "definition" not in study.user_attrs:
-            study.set_user_attr("definition", text)
-        elif self.definition().hash != _read(text).hash:
+        if DEFINITION not in study.user_attrs:
+            study.set_user_attr(OUTLINE, outline.to_json())
+            study.set_user_attr(DEFINITION, definition)
+        elif self.outline().hash != outline.hash:
             raise _changed(source, self.folder.name, f'drop the schema "{self.database.schema}" of the database')
-        write_whole(self.folder / "sweep.yaml", text.encode())
+        write_whole(self.folder / DEFINITION, definition.encode())
 
-    def definition(self) -> SweepDefinition:
-        name, known = self.folder.name, self.database.known()
-        if name not in known:
-            raise _unknown(name, self.database.shown, known)
-        study = optuna.load_study(study_name=name, storage=self.database.open())
-        return _read(study.user_attrs["definition"], f"sweep '{name}'")
+    def definition(self) -> str:
+        return self._read(DEFINITION)
+
+    def outline(self) -> Outline:
+        return Outline.from_json(self._read(OUTLINE))
+
+    def _read(self, name: str) -> str:
+        sweep, known = self.folder.name, self.database.known()
+        if sweep not in known:
+            raise _unknown(sweep, self.database.shown, known)
+        return optuna.load_study(study_name=sweep, storage=self.database.open()).user_attrs[name]
 
     def open(
         self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
     ) -> optuna.storages.BaseStorage:
-        storage = self.database.open()
-        storage.told_to_stop = told_to_stop
-        return storage
+        return self.database.open(told_to_stop)
 
-    def look(self) -> optuna.storages.BaseStorage:
+    def open_to_read(self) -> optuna.storages.BaseStorage:
         return self.database.open()
 
-    def orphans(self, alone: bool) -> Why:
+    def orphans(self, alone: bool) -> LossReason:
         try:
-            return self._listener.listen()
+            return self._silence.look()
         except exc.DBAPIError as error:
             if not is_outage(error):
                 raise
-            return lambda trial: None  # nothing is heard while the database is away
+            return lambda trial: None  # nothing is seen while the database is away
 
-    def heart(self, trial_id: int) -> AbstractContextManager[Heart | None]:
-        return Heart(lambda: self.database.beat(trial_id))
+    def heartbeat(self, trial_id: int) -> AbstractContextManager[Heartbeat | None]:
+        return Heartbeat(lambda: self.database.beat(trial_id))
 
-    def turn(self) -> AbstractContextManager[object]:
-        return self.database.turn()
+    def proposal_lock(self) -> AbstractContextManager[object]:
+        return self.database.proposal_lock()
 
     def is_supervised(self) -> bool:
         return self.database.is_supervised()
@@ -254,11 +267,7 @@ class DatabaseHome:
 
 def _kept(sweeps: Path) -> list[str]:
     """Names of the sweeps of this machine."""
-    return [path.parent.name for path in sweeps.glob("*/sweep.yaml")]
-
-
-def _read(text: str, where: str = "") -> SweepDefinition:
-    return SweepDefinition.parse(yaml.safe_load(text), where)
+    return [path.parent.name for path in sweeps.glob(f"*/{OUTLINE}")]
 
 
 def _is_held(path: Path) -> bool:
@@ -292,8 +301,3 @@ def _changed(source: str, name: str, mend: str) -> UserError:
 def _unknown(name: str, where: str, known: list[str]) -> UserError:
     advice = nearest(Path(name).stem, known) if known else START
     return UserError(f"there is no sweep '{name}' in {where}: {advice}")
-
-
-def outbox(folder: Path) -> Outbox:
-    """The outbox of a sweep's folder; its keys begin with the task's label and the arm's name."""
-    return Outbox(folder / "outbox")

@@ -6,7 +6,7 @@ Optuna's tables and one index of ours, by which the database itself refuses a tr
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from sqlalchemy.pool import NullPool
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.store.database_url import CONNECT_SECONDS, explained, parse_url, shown_url
-from rnnlab.sweep.store.retrying import PatientStorage
+from rnnlab.sweep.store.optuna_private import with_cache
+from rnnlab.sweep.store.retrying import RetryingBackend
 
 PREFIX = "rnnlab_"
 LONGEST_NAME = 63 - len(PREFIX)
@@ -98,8 +99,8 @@ class Database:
             with self.engine.begin() as connection:
                 connection.execute(sa.text(_ONE_TICKET_A_TRY))
 
-    def open(self) -> PatientStorage:
-        """Open Optuna's storage of a sweep that exists.
+    def open(self, told_to_stop: Callable[[], bool] = lambda: False) -> optuna.storages.BaseStorage:
+        """Open Optuna's storage of a sweep that exists; it waits for a server that is away, unless told to stop.
 
         Raises:
             UserError: if the database cannot be reached, or its tables are of another version of Optuna.
@@ -108,7 +109,8 @@ class Database:
         with self._explained():
             # One connection a process; Optuna takes a second one for a moment while it looks at its version.
             options = self._options(pool_size=1, max_overflow=1, pool_pre_ping=True)
-            return PatientStorage(optuna.storages.RDBStorage(self._text, options, skip_table_creation=True))
+            backend = optuna.storages.RDBStorage(self._text, options, skip_table_creation=True)
+            return with_cache(RetryingBackend(backend, told_to_stop))
 
     def known(self) -> list[str]:
         """Names of the sweeps in the database.
@@ -131,8 +133,8 @@ class Database:
             return connection.execute(sa.text(_HELD), {"key": self._key}).first() is not None
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn among all workers, for the length of the block.
+    def proposal_lock(self) -> Iterator[None]:
+        """Held by one worker at a time, for the length of the block.
 
         Whoever loses the connection goes on without: two who propose at once know less, and harm nobody.
         """

@@ -4,11 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.storages._cached_storage import _CachedStorage
 from sqlalchemy import exc
 
 from rnnlab.common.interrupts import Interrupted
@@ -21,25 +20,26 @@ REMIND_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
-class PatientStorage(_CachedStorage):
-    """Optuna's storage with its cache in front, which repeats every operation until the database is back.
+class RetryingBackend:
+    """Optuna's storage over a database, each of whose methods is repeated until the database is back.
 
     An operation may have gone through although its answer was lost. To repeat it does no harm: a value is written
     again; a slot enqueued again is refused by its ticket; a trial told again says that it is finished; and a trial
     claimed again looks like another worker's, gives no sign of life, and is taken back.
 
     Args:
-        backend: Optuna's storage without a cache.
-
-    Attributes:
+        backend: the storage without a cache.
         told_to_stop: asked while waiting; once true, waiting ends.
     """
 
-    def __init__(self, backend: RDBStorage) -> None:
-        super().__init__(cast(RDBStorage, _Repeating(backend, self.patiently)))
-        self.told_to_stop: Callable[[], bool] = lambda: False
+    def __init__(self, backend: RDBStorage, told_to_stop: Callable[[], bool]) -> None:
+        self._backend, self._told_to_stop = backend, told_to_stop
 
-    def patiently(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._backend, name)
+        return partial(self._retry, found) if callable(found) else found
+
+    def _retry(self, call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         """Call until the database answers.
 
         Raises:
@@ -52,23 +52,12 @@ class PatientStorage(_CachedStorage):
             except (StorageInternalError, exc.DBAPIError) as error:
                 if not is_outage(error):
                     raise
-                if self.told_to_stop():
+                if self._told_to_stop():
                     raise Interrupted("stopped while the database did not answer") from None
                 if time.monotonic() - reminded >= REMIND_SECONDS:
                     log.warning("the database does not answer: waiting until it does")
                     reminded = time.monotonic()
                 time.sleep(RETRY_SECONDS)
-
-
-class _Repeating:
-    """Stands in front of a storage and makes each of its methods patient."""
-
-    def __init__(self, backend: RDBStorage, patiently: Callable[..., Any]) -> None:
-        self._wrapped, self._patiently = backend, patiently
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._wrapped, name)
-        return partial(self._patiently, found) if callable(found) else found
 
 
 def is_outage(error: BaseException) -> bool:

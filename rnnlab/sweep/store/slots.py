@@ -18,8 +18,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import exc
 
-from rnnlab.sweep.plan.space import Point
-from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.plan.outline import StudyKey
+from rnnlab.sweep.store.optuna_private import note, running_trial, set_failed, set_running
 
 WAITING = TrialState.WAITING
 INTERRUPTED = "interrupted"
@@ -42,7 +42,7 @@ def worker_name(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{os.getpid() if pid is None else pid}"
 
 
-def slot_name(plan: StudyPlan, trial: Trial | FrozenTrial) -> str:
+def slot_name(plan: StudyKey, trial: Trial | FrozenTrial) -> str:
     """How people call the slot of a trial: task/arm, phase, number."""
     noted = trial.user_attrs
     return f"{plan.name} {noted['phase']} {noted['slot']}"
@@ -58,7 +58,7 @@ def settled(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and not trial.user_attrs.get("retry", False)
 
 
-def fill(study: optuna.Study, points: Sequence[Point], attributes: Sequence[dict[str, Any]]) -> None:
+def fill(study: optuna.Study, points: Sequence[Mapping[str, Any]], attributes: Sequence[Mapping[str, Any]]) -> None:
     """Enqueue every slot that has no trial yet, and again every slot whose trial was cut short.
 
     Calling it twice is calling it once, so a restart needs no memory of how far the last call came.
@@ -99,9 +99,9 @@ def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
     ]
     for *_, study, trial in sorted(waiting, key=lambda item: item[:3]):
         try:
-            if study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING):
-                study._storage.set_trial_user_attr(trial._trial_id, "worker", worker_name())
-                return study, Trial(study, trial._trial_id)
+            if set_running(study, trial):
+                note(study, trial, "worker", worker_name())
+                return study, running_trial(study, trial)
         except UpdateFinishedTrialError:
             continue
     return None
@@ -155,8 +155,8 @@ def fail(
         UpdateFinishedTrialError: if it has come to an end already.
     """
     for key, value in {"reason": reason, "retry": retry, "cost": cost}.items():
-        study._storage.set_trial_user_attr(trial._trial_id, key, value)
-    study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+        note(study, trial, key, value)
+    set_failed(study, trial)
 
 
 def renew(study: optuna.Study, slot: int) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.plan.study import Phase, StudyPlan
+from rnnlab.sweep.plan.outline import Outline, Phase, StudyKey
 from rnnlab.sweep.store.slots import INTERRUPTED, best_trial, latest, settled, slot_name
-from rnnlab.tracking.outbox import UNDELIVERED
+from rnnlab.tracking.undelivered import UNDELIVERED
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -36,7 +35,7 @@ class Counts:
     def open(self) -> int:
         return self.planned - self.done - self.failed
 
-    def record(self) -> dict[str, int]:
+    def as_dict(self) -> dict[str, int]:
         """The numbers by name."""
         return {"planned": self.planned, "done": self.done, "failed": self.failed}
 
@@ -65,7 +64,7 @@ class StudyState:
         search_seeds: runs of each search trial; a final slot has one.
     """
 
-    plan: StudyPlan
+    plan: StudyKey
     search: Counts
     final: Counts
     best: float | None
@@ -148,15 +147,15 @@ class SweepState:
             return 128 + self.stopped_by
         return UNDELIVERED if self.undelivered else 0
 
-    def record(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The state as primitives: counts of the whole and of every study, and what failed."""
         studies = [
             {
                 "task": study.plan.task,
                 "arm": study.plan.arm,
                 "state": study.word,
-                "search": study.search.record(),
-                "final": study.final.record(),
+                "search": study.search.as_dict(),
+                "final": study.final.as_dict(),
                 "best": study.best,
             }
             for study in self.studies
@@ -164,7 +163,7 @@ class SweepState:
         return {
             "name": self.name,
             "state": "complete" if self.complete else "stopped",
-            "runs": self.all_slots.record(),
+            "runs": self.all_slots.as_dict(),
             "undelivered": self.undelivered,
             "studies": studies,
             "failures": self.failures,
@@ -185,39 +184,37 @@ def total(counts: Iterable[Counts]) -> Counts:
     return sum(counts, Counts(0, 0, 0, 0))
 
 
-def read_state(definition: SweepDefinition, storage: optuna.storages.BaseStorage) -> SweepState:
+def read_state(outline: Outline, storage: optuna.storages.BaseStorage) -> SweepState:
     """Count a sweep's slots.
 
     Args:
-        definition: the sweep.
+        outline: the sweep's.
         storage: its journal; studies that do not exist yet count as waiting.
     """
     known = set(optuna.get_all_study_names(storage))
 
-    def study(plan: StudyPlan, phase: Phase) -> optuna.Study | None:
+    def study(plan: StudyKey, phase: Phase) -> optuna.Study | None:
         name = plan.study_name(phase)
         return optuna.load_study(study_name=name, storage=storage) if name in known else None
 
-    studies = [
-        _study_state(definition, plan, study(plan, "search"), study(plan, "final")) for plan in definition.plan()
-    ]
-    return SweepState(definition.name, tuple(studies))
+    studies = [_study_state(outline, plan, study(plan, "search"), study(plan, "final")) for plan in outline.studies]
+    return SweepState(outline.name, tuple(studies))
 
 
 def _study_state(
-    definition: SweepDefinition, plan: StudyPlan, searching: optuna.Study | None, retraining: optuna.Study | None
+    outline: Outline, plan: StudyKey, searching: optuna.Study | None, retraining: optuna.Study | None
 ) -> StudyState:
     search = latest(searching) if searching else {}
     final = latest(retraining) if retraining else {}
     best = best_trial(search.values())
-    searched = _count(definition.search_trials, search)
+    searched = _count(outline.search_trials, search)
     every = [*search.values(), *final.values()]
-    runs = {"search": definition.search_seeds, "final": 1}
+    runs = {"search": outline.search_seeds, "final": 1}
     seconds = [_seconds(trial) / runs[trial.user_attrs["phase"]] for trial in every if trial.state in DONE]
     return StudyState(
         plan=plan,
         search=searched,
-        final=_count(definition.seeds if best or searched.open else 0, final),
+        final=_count(outline.seeds if best or searched.open else 0, final),
         best=best.user_attrs.get("score") if best else None,
         seconds=fmean(seconds) if seconds else None,
         failures=tuple(_lost(plan, trial) for trial in every if trial.state == TrialState.FAIL and settled(trial)),
@@ -229,11 +226,11 @@ def _study_state(
             if not settled(trial) and trial.user_attrs["reason"] != INTERRUPTED
         ),
         closed=searching is not None and searching.user_attrs.get("closed", False),
-        search_seeds=definition.search_seeds,
+        search_seeds=outline.search_seeds,
     )
 
 
-def _lost(plan: StudyPlan, trial: FrozenTrial) -> str:
+def _lost(plan: StudyKey, trial: FrozenTrial) -> str:
     return f"{slot_name(plan, trial)}: {trial.user_attrs['reason']}"
 
 

@@ -11,7 +11,7 @@ from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.worker import Worker, obey_signals
 from rnnlab.tracking.store import tracking_uri
 
-LONELY_SECONDS = 60.0
+ALONE_SECONDS = 60.0
 """A worker leaves where nothing has been waiting for this long and no supervisor is there to enqueue more."""
 LOOK_SECONDS = 5.0
 """Between two looks, of a worker without work, at how the sweep stands."""
@@ -37,18 +37,18 @@ def join_sweep(name: str, storage: str | None, root: str | Path = "runs") -> Swe
         )
     home, uri = find_home(Path(root).absolute(), name, storage), tracking_uri()
     worker = Worker(home, uri, notice=lambda slot: print(slot, flush=True))
-    worker.finished = _Lonely(worker, home)
+    worker.finished = _TimeToLeave(worker, home)
     obey_signals(worker)
     print(f"{worker_name()} works on sweep '{name}', {home.shown}", flush=True)
     check_store(uri, name, worker.known_studies())
     worker.work()
-    state = read_state(worker.definition, worker.storage)
+    state = read_state(worker.definition.outline, worker.storage)
     slots = state.all_slots
     print(f"{worker_name()} leaves: {slots.done} of {slots.planned} runs done", flush=True)
     return state
 
 
-class _Lonely:
+class _TimeToLeave:
     """Says when a worker without work should leave."""
 
     def __init__(self, worker: Worker, home: Home) -> None:
@@ -63,8 +63,8 @@ class _Lonely:
         if now - self.looked < LOOK_SECONDS:
             return False
         self.looked = now
-        if read_state(self.worker.definition, self.worker.storage).complete:
+        if read_state(self.worker.definition.outline, self.worker.storage).complete:
             return True
         if self.home.is_supervised():
             self.company = now
-        return now - self.company > LONELY_SECONDS
+        return now - self.company > ALONE_SECONDS

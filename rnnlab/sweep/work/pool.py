@@ -26,17 +26,17 @@ KILLERS = {"SIGKILL": ", as the kernel does when memory runs out"}
 
 
 @dataclass(frozen=True)
-class Death:
+class EndedWorker:
     """A worker that ended without being told to by its pool.
 
     Attributes:
-        worker: its name, as noted with the trials it claimed.
+        name: its name, as noted with the trials it claimed.
         reason: how it ended, in words.
         crashed: whether it broke; a worker that somebody else asked to stop, or that found no room to write, did not.
         no_room: whether it could not write a file.
     """
 
-    worker: str
+    name: str
     reason: str
     crashed: bool
     no_room: bool = False
@@ -55,7 +55,7 @@ class Pool(Protocol):
         """Start the workers that are missing."""
         ...
 
-    def bury(self) -> list[Death]:
+    def collect_ended(self) -> list[EndedWorker]:
         """Take the workers that have ended out of the pool, and say how they ended."""
         ...
 
@@ -93,18 +93,18 @@ class WorkerPool:
             if index not in self.processes:
                 self.processes[index] = self._spawn(index)
 
-    def bury(self) -> list[Death]:
+    def collect_ended(self) -> list[EndedWorker]:
         """Take the workers that have ended out of the pool, and say how they ended."""
-        deaths = []
+        ended = []
         for index, process in list(self.processes.items()):
             code = process.poll()
             if code is not None:
                 del self.processes[index]
                 reason, no_room = self._explain(index, code), code == NO_ROOM
-                deaths.append(
-                    Death(worker_name(process.pid), reason, crashed=code != 0 and not no_room, no_room=no_room)
+                ended.append(
+                    EndedWorker(worker_name(process.pid), reason, crashed=code != 0 and not no_room, no_room=no_room)
                 )
-        return deaths
+        return ended
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Signal every worker: SIGTERM asks for a checkpoint first, SIGKILL does not ask."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.store.slots import worker_name
-from rnnlab.sweep.work.pool import Death
+from rnnlab.sweep.work.pool import EndedWorker
 
 try:
     import ray
@@ -94,9 +94,9 @@ class RayPool:
                 actor = self._make.options(**self._needs).remote(str(self.folder), self.storage, self.uri)
                 self._members[index] = _Member(actor, actor.name.remote(), actor.work.remote())
 
-    def bury(self) -> list[Death]:
+    def collect_ended(self) -> list[EndedWorker]:
         """Take the workers that have ended out of the pool, and say how they ended."""
-        deaths = []
+        ended = []
         for index, member in list(self._members.items()):
             if not member.signature and _ready(member.name):
                 member.signature = _outcome(member.name)[0] or ""
@@ -105,8 +105,8 @@ class RayPool:
                 _, error = _outcome(member.work)
                 ray.kill(member.actor)  # a call fails as well while a machine is out of reach, and its actor lives on
                 reason = f"its worker on Ray was lost: {_explain(error)}" if error else "its worker was asked to stop"
-                deaths.append(Death(member.signature, reason, crashed=error is not None))
-        return deaths
+                ended.append(EndedWorker(member.signature, reason, crashed=error is not None))
+        return ended
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Tell every worker to leave; one that Ray has not started yet is taken back."""

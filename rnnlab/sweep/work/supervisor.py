@@ -13,19 +13,22 @@ from functools import partial
 
 import optuna
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.show.mlflow_page import check_store, open_overview
 from rnnlab.sweep.show.progress import Display
-from rnnlab.sweep.store.home import Home, Why, outbox
+from rnnlab.sweep.store.heartbeat import LossReason
+from rnnlab.sweep.store.home import DEFINITION, Home
+from rnnlab.sweep.store.optuna_private import running_trial
 from rnnlab.sweep.store.slots import INTERRUPTED, best_trial, fill, latest, recover, renew, settled, slot_name
 from rnnlab.sweep.store.state import SweepState, read_state
-from rnnlab.sweep.work.pool import Death, Pool
-from rnnlab.sweep.work.trial import Job, give_up
+from rnnlab.sweep.work.pool import EndedWorker, Pool
+from rnnlab.sweep.work.trial import Job, give_up, outbox
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.record import Record
 from rnnlab.tracking.writer import log_file, start_parent
@@ -37,41 +40,42 @@ STUDY = "study"
 
 
 class Supervisor:
-    """Sees a sweep through to its end.
+    """Sees a sweep through to its end: `prepare` once, then `run`.
 
     Args:
         definition: the sweep.
         home: its home; no worker that this machine starts may be alive yet.
         storage: opened from there.
         uri: MLflow tracking URI of a prepared store.
-        source: the definition's file, as the user named it.
-        budget: which of the budgets declared there, if any.
+        origin: the definition's file, as the user named it.
     """
 
     def __init__(
-        self,
-        definition: SweepDefinition,
-        home: Home,
-        storage: optuna.storages.BaseStorage,
-        uri: str,
-        source: str,
-        budget: str | None = None,
+        self, definition: SweepDefinition, home: Home, storage: optuna.storages.BaseStorage, uri: str, origin: Origin
     ) -> None:
-        self.definition, self.home, self.storage, self.uri = definition, home, storage, uri
+        self.definition, self.home, self.storage, self.uri, self.origin = definition, home, storage, uri, origin
+        self.outline, self.plans = definition.outline, definition.studies
         self.folder, self.outbox = home.folder, outbox(home.folder)
-        self.plans = definition.plan()
-        searched = objectives(definition.sampler)
+        self.searches: dict[str, optuna.Study] = {}
+        self.finals: dict[str, optuna.Study] = {}
+        self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
+        self.losses_in_a_row = 0
+        self.settled_slots = -1
+
+    def prepare(self) -> None:
+        """Open the studies, take back what an earlier start left running, and give every study its MLflow run.
+
+        Raises:
+            UserError: if the tracking store is not the one that the sweep was started with.
+        """
+        searched = objectives(self.definition.sampler)
         self.searches = {plan.name: self._open(plan.study_name("search"), searched) for plan in self.plans}
         self.finals = {plan.name: self._open(plan.study_name("final")) for plan in self.plans}
-        self.studies = [*self.searches.values(), *self.finals.values()]
-        check_store(uri, definition.name, self.studies)
-        self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
-        self.deaths_in_a_row = 0
-        self.settled_slots = -1
+        check_store(self.uri, self.definition.name, [*self.searches.values(), *self.finals.values()])
         self._recover_orphans(alone=True)
-        open_overview(uri, definition, self.folder / "sweep.yaml")
+        open_overview(self.uri, self.definition, self.folder / DEFINITION)
         for plan in self.plans:
-            self._prepare_parent(plan, {"source": source} | ({"budget": budget} if budget else {}))
+            self._prepare_parent(plan)
 
     def run(
         self, pool: Pool, display: Display, caught: list[int], still_owned: Callable[[], None] = lambda: None
@@ -84,20 +88,12 @@ class Supervisor:
             caught: signals that came.
             still_owned: raises where another supervisor has taken the sweep over.
         """
-        completed = None
-        problem = None
+        completed = problem = None
         with Courier(self.outbox, self.uri) as courier:
             try:
                 while True:
                     still_owned()
-                    for death in pool.bury():
-                        self._mourn(death, display)
-                    self._recover_orphans()
-                    self._renew_lost()
-                    self._plan_slots()
-                    state = self._read_state()
-                    self._note_progress(state, pool)
-                    display.show(state)
+                    state = self._look_after(pool, display)
                     if courier.problem != problem:
                         problem = courier.problem
                         display.say(f"MLflow: {problem or 'answers again'}")
@@ -118,8 +114,20 @@ class Supervisor:
                 return state
         return replace(state, stopped_by=caught[0]) if caught else state
 
+    def _look_after(self, pool: Pool, display: Display) -> SweepState:
+        """Take back what was lost, plan what comes next, and show how far it is."""
+        for ended in pool.collect_ended():
+            self._replace_worker(ended, display)
+        self._recover_orphans()
+        self._renew_lost()
+        self._plan_slots()
+        state = self._read_state()
+        self._note_progress(state, pool)
+        display.show(state)
+        return state
+
     def _read_state(self) -> SweepState:
-        return replace(read_state(self.definition, self.storage), undelivered=self.outbox.undelivered())
+        return replace(read_state(self.outline, self.storage), undelivered=self.outbox.undelivered())
 
     def _open(self, name: str, objectives: int = 1) -> optuna.Study:
         # The parent proposes a point only for a slot that lost its workers before they could.
@@ -132,7 +140,7 @@ class Supervisor:
             load_if_exists=True,
         )
 
-    def _prepare_parent(self, plan: StudyPlan, origin: dict[str, str]) -> None:
+    def _prepare_parent(self, plan: StudyPlan) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
         if search.user_attrs.get("closed"):
@@ -148,10 +156,10 @@ class Supervisor:
         }
         parent = start_parent(self.uri, self.definition.name, plan.name, tags, self.definition.question)
         if final.user_attrs.get("parent_run") != parent:
-            log_file(self.uri, parent, self.folder / "sweep.yaml")
+            log_file(self.uri, parent, self.folder / DEFINITION)
         for study in (search, final):
-            for key, value in {"parent_run": parent, **origin}.items():
-                if study.user_attrs.get(key) != value:
+            for key, value in {"parent_run": parent, **self.origin.as_attributes()}.items():
+                if key not in study.user_attrs or study.user_attrs[key] != value:
                     study.set_user_attr(key, value)
 
     def _plan_slots(self) -> None:
@@ -193,23 +201,23 @@ class Supervisor:
         # Silence of a worker elsewhere counts as a crash: nobody knows what the trial has done to its machine.
         self._recover(self.home.orphans(alone), crashed=self.home.shared)
 
-    def _mourn(self, death: Death, display: Display) -> None:
+    def _replace_worker(self, ended: EndedWorker, display: Display) -> None:
         """Take back the trial of a worker that ended unasked; a slot that costs too many workers is given up on."""
-        self.deaths_in_a_row += 1
+        self.losses_in_a_row += 1
 
         def orphaned(trial: FrozenTrial) -> str | None:
-            return death.reason if trial.user_attrs.get("worker") == death.worker else None
+            return ended.reason if trial.user_attrs.get("worker") == ended.name else None
 
-        lost = self._recover(orphaned, death.crashed)
-        display.say(f"worker lost{' in ' + ', '.join(lost) if lost else ''}: {death.reason}")
-        if death.no_room:
+        lost = self._recover(orphaned, ended.crashed)
+        display.say(f"worker lost{' in ' + ', '.join(lost) if lost else ''}: {ended.reason}")
+        if ended.no_room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _recover(self, orphaned: Why, crashed: bool) -> list[str]:
+    def _recover(self, orphaned: LossReason, crashed: bool) -> list[str]:
         """Take trials back, and name their slots."""
 
         def fail_run(plan: StudyPlan, study: optuna.Study, trial: FrozenTrial, reason: str) -> bool:
-            return give_up(Job(self.definition, plan, study, Trial(study, trial._trial_id), self.folder), reason)
+            return give_up(Job(self.definition, plan, study, running_trial(study, trial), self.folder), reason)
 
         names = []
         for plan in self.plans:
@@ -222,8 +230,8 @@ class Supervisor:
         """Give up where workers die faster than slots are settled: nothing here will mend that."""
         settled_slots = state.all_slots.planned - state.all_slots.open
         if settled_slots != self.settled_slots:
-            self.settled_slots, self.deaths_in_a_row = settled_slots, 0
-        if self.deaths_in_a_row > 2 * pool.size + 1:
+            self.settled_slots, self.losses_in_a_row = settled_slots, 0
+        if self.losses_in_a_row > 2 * pool.size + 1:
             raise UserError(
                 f"the workers of sweep '{self.definition.name}' die without finishing anything: read "
                 f"{pool.log(0)}, mend the cause, and start the sweep again"
@@ -238,7 +246,7 @@ class Supervisor:
             if len(caught) > 1:
                 pool.stop(signal.SIGKILL)
             time.sleep(0.05)
-        ended = {death.worker for death in pool.bury()}
+        ended = {worker.name for worker in pool.collect_ended()}
         self._recover(lambda trial: INTERRUPTED if trial.user_attrs.get("worker") in ended else None, crashed=False)
         self._recover_orphans(alone=True)
         self._plan_slots()

@@ -17,15 +17,17 @@ from optuna.trial import Trial, TrialState
 from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
-from rnnlab.sweep.plan.budgets import budget_arguments
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.plan.outline import Phase
 from rnnlab.sweep.plan.pruners import WITHIN_RUNS
 from rnnlab.sweep.plan.space import suggest
-from rnnlab.sweep.plan.study import Phase, StudyPlan
-from rnnlab.sweep.store.home import outbox
+from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.store.home import OUTBOX
+from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
 from rnnlab.tracking.courier import Courier
-from rnnlab.tracking.outbox import Entry
+from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.record import OBJECTIVE, Record
 from rnnlab.training.loop import run
@@ -37,6 +39,11 @@ ROLES: dict[Phase, str] = {
 }
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
 """How torch's allocators say it, in a RuntimeError."""
+
+
+def outbox(folder: Path) -> Outbox:
+    """The outbox of a sweep's folder; its keys begin with the task's label and the arm's name."""
+    return Outbox(folder / OUTBOX)
 
 
 @dataclass(frozen=True)
@@ -166,9 +173,9 @@ def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Record | Non
     """Train on one seed, and say how it ended; None where the slot has to be tried again."""
     config, entry = _config(job, seed), job.entry(seed)
     entry.open(_record(job, config))
-    watch = _Watch(job, entry, config.training.steps)
+    callback = _EvaluationCallback(job, entry, config.training.steps)
     try:
-        result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=watch, should_stop=should_stop)
+        result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=callback, should_stop=should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
@@ -197,14 +204,9 @@ def _hopeless(job: Job, runs: list[Record]) -> bool:
     if job.definition.pruner != "wilcoxon" or job.phase != "search":
         return False
     done = len(runs) - 1
-    if done not in _reported(job.trial):
+    if done not in reported_values(job.trial):
         job.trial.report(float(runs[-1].tags[OBJECTIVE]), done)
     return len(runs) < len(job.seeds) and job.trial.should_prune()
-
-
-def _reported(trial: Trial) -> dict[int, float]:
-    """What a trial has reported to its pruner, also before it was interrupted."""
-    return trial.storage.get_trial(trial._trial_id).intermediate_values
 
 
 def _tell(job: Job, runs: list[Record]) -> None:
@@ -227,9 +229,8 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     """Where the run stands in its sweep, and the command that repeats this very run."""
     point = {**job.trial.params, "seed": config.seed}
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
-    plan, noted = job.plan, job.study.user_attrs
-    source = budget_arguments(noted["source"], noted.get("budget"))
-    command = shlex.join(["rnnlab", "run", *source, "--task", plan.task, "--arm", plan.arm, *settings])
+    plan, origin = job.plan, Origin.noted(job.study.user_attrs)
+    command = shlex.join(["rnnlab", "run", *origin.arguments, "--task", plan.task, "--arm", plan.arm, *settings])
     return {
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
@@ -239,13 +240,13 @@ def _tags(job: Job, config: Config) -> dict[str, str]:
     }
 
 
-class _Watch:
+class _EvaluationCallback:
     """Follows a run: its curves to the outbox, its validation losses to the pruner."""
 
     def __init__(self, job: Job, entry: Entry, steps: int) -> None:
         self.trial, self.entry, self.steps = job.trial, entry, steps
         self.prunes = job.definition.pruner in WITHIN_RUNS and job.phase == "search"
-        self.reported = set(_reported(job.trial))
+        self.reported = set(reported_values(job.trial))
 
     def __call__(self, step: int, curves: dict[str, Curve]) -> None:
         self.entry.follow(curves)

@@ -17,19 +17,20 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.locks import FileLock
-from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.definition import SweepDefinition, parse_sweep_definition
 from rnnlab.sweep.plan.space import suggest
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.search.make import make_pruner, make_sampler
 from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
-from rnnlab.sweep.store.home import Home, find_home, outbox
+from rnnlab.sweep.store.home import Home, find_home
+from rnnlab.sweep.store.optuna_private import running_trial, storage_of, trial_id
 from rnnlab.sweep.store.slots import INTERRUPTED, claim, recover, refill, slot_name
 from rnnlab.sweep.work.pool import NO_ROOM
-from rnnlab.sweep.work.trial import Job, execute
+from rnnlab.sweep.work.trial import Job, execute, outbox
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.store import tracking_uri
 
-Turn = AbstractContextManager[object]
+ProposalLock = AbstractContextManager[object]
 IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""
 
@@ -57,10 +58,10 @@ class Worker:
         self.courier = Courier(outbox(home.folder), uri) if home.shared else None
         self.orphaned, self.finished, self.notice = orphaned, finished, notice
         self.told_to_stop = False
-        self.definition = home.definition()
+        self.definition = parse_sweep_definition(home.definition(), f"sweep '{home.folder.name}'")
         self.storage = home.open(told_to_stop=self.should_stop)
         self.plans: dict[str, StudyPlan] = {}
-        for plan in self.definition.plan():
+        for plan in self.definition.studies:
             self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
 
     def should_stop(self) -> bool:
@@ -105,11 +106,11 @@ class Worker:
         """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
         plan = self.plans[study.study_name]
         self.notice(slot_name(plan, trial))
-        with self.home.heart(trial._trial_id) as heart:
+        with self.home.heartbeat(trial_id(trial)) as heartbeat:
             try:
-                proposed = propose(self.definition, plan, study, trial, self.home.turn())
+                proposed = propose(self.definition, plan, study, trial, self.home.proposal_lock())
                 job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.courier)
-                execute(job, lambda: self.should_stop() or (heart is not None and heart.lost))
+                execute(job, lambda: self.should_stop() or (heartbeat is not None and heartbeat.lost))
             except UpdateFinishedTrialError:
                 return
             except Interrupted:
@@ -117,12 +118,14 @@ class Worker:
                     self._hand_back(study, trial)
 
     def _hand_back(self, study: optuna.Study, trial: Trial) -> None:
-        recover(study, lambda other: INTERRUPTED if other._trial_id == trial._trial_id else None)
+        recover(study, lambda other: INTERRUPTED if trial_id(other) == trial_id(trial) else None)
         if self.home.shared:  # nobody may be left to enqueue it again; where somebody is, the ticket goes to one
             refill(study)
 
 
-def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, turn: Turn) -> Trial:
+def propose(
+    definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, trial: Trial, lock: ProposalLock
+) -> Trial:
     """Settle the point of a claimed slot.
 
     Args:
@@ -130,16 +133,16 @@ def propose(definition: SweepDefinition, plan: StudyPlan, study: optuna.Study, t
         plan: arm and task of the study.
         study: where the slot was claimed.
         trial: what was claimed.
-        turn: taken by one worker after the other, so that a sampler knows what the others are about to try.
+        lock: held by one worker at a time, so that a sampler knows what the others are about to try.
 
     Returns:
         The trial, with its point, its sampler and its pruner.
     """
     # A study of its own: Optuna's samplers look at trials that a study has remembered from an earlier proposal.
     sampler, pruner = make_sampler(definition, plan, trial.user_attrs["slot"]), make_pruner(definition, plan)
-    fresh = optuna.load_study(study_name=study.study_name, storage=study._storage, sampler=sampler, pruner=pruner)
-    settled = Trial(fresh, trial._trial_id)
-    with turn:
+    fresh = optuna.load_study(study_name=study.study_name, storage=storage_of(study), sampler=sampler, pruner=pruner)
+    settled = running_trial(fresh, trial)
+    with lock:
         suggest(plan.space, settled)
     return settled
 

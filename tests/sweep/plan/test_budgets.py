@@ -20,8 +20,8 @@ def test_a_budget_replaces_fields_and_changes_those_of_the_base(write_sweep: Wri
     assert (full.name, full.search_trials, full.base["training"]["steps"]) == ("tiny", 3, 10)
     assert (smoke.name, smoke.search_trials, smoke.seeds) == ("tiny-smoke", 1, full.seeds)
     assert smoke.base["training"] == full.base["training"] | {"steps": 2}
-    assert [plan.config({}, 0).cell.hidden_size for plan in smoke.plan()] == [2, 2]
-    assert {plan.task for plan in smoke.plan()} == {"delayed_recall-4"}
+    assert [plan.config({}, 0).cell.hidden_size for plan in smoke.studies] == [2, 2]
+    assert {plan.task for plan in smoke.studies} == {"delayed_recall-4"}
     assert smoke.hash != full.hash
 
 
@@ -33,7 +33,7 @@ def test_what_a_budget_came_to_can_be_read_again(write_sweep: WriteSweep, tmp_pa
     again = tmp_path / "again.yaml"
     again.write_text(smoke.to_yaml())
     assert load_sweep_definition(again) == smoke
-    assert load_sweep_definition(again).plan() == smoke.plan()
+    assert load_sweep_definition(again).studies == smoke.studies
 
 
 def test_one_run_of_a_budget_is_found(write_sweep: WriteSweep) -> None:
@@ -74,4 +74,4 @@ def test_a_single_experiment_has_no_budgets(tmp_path: Path) -> None:
 
 
 def test_budgets_are_no_part_of_what_is_run(tiny: dict[str, Any]) -> None:
-    assert SweepDefinition.parse(tiny | {"budgets": {"smoke": SMOKE}}).plan() == SweepDefinition.parse(tiny).plan()
+    assert SweepDefinition.parse(tiny | {"budgets": {"smoke": SMOKE}}).studies == SweepDefinition.parse(tiny).studies

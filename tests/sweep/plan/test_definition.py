@@ -8,6 +8,7 @@ import pytest
 from rnnlab.common.errors import UserError
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.plan.outline import Outline
 
 BIAS = {"search": {"cell.forget_bias": {"low": 0, "high": 5}}}
 BATCH = {"training.batch_size": {"choices": [2, 4]}}
@@ -86,7 +87,7 @@ def test_grid_must_have_as_many_trials_as_cells(tiny: dict[str, Any]) -> None:
 
 def test_plan_is_every_arm_on_every_task(tiny: dict[str, Any]) -> None:
     long = {"kind": "adding", "length": 9, "with": {"training.steps": 99}}
-    plans = SweepDefinition.parse(tiny | {"tasks": [*tiny["tasks"], long]}).plan()
+    plans = SweepDefinition.parse(tiny | {"tasks": [*tiny["tasks"], long]}).studies
     assert [plan.name for plan in plans] == ["adding-5/tanh", "adding-5/lstm", "adding-9/tanh", "adding-9/lstm"]
     config = plans[3].config({"optimizer.lr": 0.005}, seed=7)
     assert (config.cell.kind, config.cell.hidden_size, config.task.steps) == ("lstm", 4, 9)
@@ -97,7 +98,7 @@ def test_plan_is_every_arm_on_every_task(tiny: dict[str, Any]) -> None:
 def test_an_arm_wins_over_its_task(tiny: dict[str, Any]) -> None:
     task = {"kind": "adding", "length": 5, "with": {"cell.hidden_size": 8}}
     arms = {"small": {"cell.hidden_size": 2}, "plain": {}}
-    small, plain = SweepDefinition.parse(tiny | {"tasks": [task], "arms": arms}).plan()
+    small, plain = SweepDefinition.parse(tiny | {"tasks": [task], "arms": arms}).studies
     assert small.config({}, 0).cell.hidden_size == 2
     assert plain.config({}, 0).cell.hidden_size == 8
 
@@ -105,7 +106,7 @@ def test_an_arm_wins_over_its_task(tiny: dict[str, Any]) -> None:
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_every_arm_starts_from_the_same_points(tiny: dict[str, Any], sampler: str) -> None:
     definition = SweepDefinition.parse(tiny | {"sampler": sampler, "trials": 12})
-    tanh, lstm = (definition.planned_points(plan) for plan in definition.plan())
+    tanh, lstm = (definition.planned_points(plan) for plan in definition.studies)
     assert tanh == lstm and len(tanh) == 12
     known = [point["optimizer.lr"] for point in tanh if point]
     assert len(known) == len(set(known)) == (12 if sampler == "random" else 4)
@@ -119,7 +120,7 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
     lstm = {"cell.kind": "lstm"}
     arms = {"plain": lstm, "one": lstm | BIAS, "two": lstm | BIAS}
     definition = SweepDefinition.parse(tiny | {"arms": arms, "trials": 20, "sampler": sampler})
-    every = [definition.planned_points(plan) for plan in definition.plan()]
+    every = [definition.planned_points(plan) for plan in definition.studies]
     assert {len(points) for points in every} == {20}
     plain, one, two = ([point for point in points if point] for points in every)
     rates = [[point["optimizer.lr"] for point in points] for points in (plain, one, two)]
@@ -131,19 +132,19 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
 
 def test_an_arm_wins_over_its_task_with_what_it_searches_too(tiny: dict[str, Any]) -> None:
     task = {"kind": "adding", "length": 5, "with": {"training.batch_size": 8}}
-    plan, *_ = SweepDefinition.parse(tiny | {"tasks": [task], "arms": {"a": {"search": BATCH}}}).plan()
+    plan, *_ = SweepDefinition.parse(tiny | {"tasks": [task], "arms": {"a": {"search": BATCH}}}).studies
     assert plan.config({"training.batch_size": 2}, 0).training.batch_size == 2
 
 
 def test_points_of_a_slot_stay_when_the_budget_grows(tiny: dict[str, Any]) -> None:
     few, many = (SweepDefinition.parse(tiny | {"trials": trials}) for trials in (2, 6))
-    assert many.planned_points(many.plan()[0])[:2] == few.planned_points(few.plan()[0])
+    assert many.planned_points(many.studies[0])[:2] == few.planned_points(few.studies[0])
 
 
 def test_points_differ_between_tasks_and_seeds(tiny: dict[str, Any]) -> None:
     tasks = [{"kind": "adding", "length": 5}, {"kind": "adding", "length": 6}]
     definitions = [SweepDefinition.parse(tiny | {"tasks": tasks, "seed": seed}) for seed in (0, 1)]
-    points = [p["optimizer.lr"] for d in definitions for plan in d.plan()[::2] for p in d.planned_points(plan)]
+    points = [p["optimizer.lr"] for d in definitions for plan in d.studies[::2] for p in d.planned_points(plan)]
     assert len(set(points)) == len(points) == 12
 
 
@@ -168,3 +169,21 @@ def test_quickstart_compares_nine_remedies() -> None:
     definition = load_sweep_definition(QUICKSTART)
     assert {"tanh", "relu", "softsign", "lstm", "gru"} <= set(definition.arms)
     assert len(definition.arms) >= 9
+
+
+def test_the_studies_are_worked_out_once_and_leave_no_trace(tiny: dict[str, Any]) -> None:
+    """Neither in equality, hash, dump nor YAML; a copy with other arms has other studies."""
+    asked, copied = SweepDefinition.parse(tiny), SweepDefinition.parse(tiny).model_copy()
+    assert asked.studies is asked.studies and len(asked.studies) == 2
+    assert "studies" not in vars(copied) and asked == copied and asked.hash == copied.hash
+    assert asked.model_dump() == copied.model_dump() and asked.to_yaml() == copied.to_yaml()
+    fewer = asked.model_copy(update={"arms": {"tanh": asked.arms["tanh"]}})
+    assert [plan.arm for plan in fewer.studies] == ["tanh"] and len(asked.studies) == 2
+
+
+def test_an_outline_is_the_sweep_without_its_configurations(tiny: dict[str, Any]) -> None:
+    definition = SweepDefinition.parse(tiny)
+    outline = Outline.from_json(definition.outline.to_json())
+    assert outline == definition.outline and outline.hash == definition.hash
+    assert [key.name for key in outline.studies] == [plan.name for plan in definition.studies]
+    assert [key.study_name("final") for key in outline.studies] == [p.study_name("final") for p in definition.studies]

@@ -39,7 +39,7 @@ def test_what_is_run_has_the_width_and_nearly_as_many_parameters(tiny: dict[str,
     symbols = {"kind": "copying", "length": 5, "with": {"cell.hidden_size": 50}}
     arms = {"tanh": {}, "lstm": {"cell.kind": "lstm"}, "deep": {"cell.kind": "gru", "model.num_layers": 3}}
     changes = {"equal": "parameters", "arms": arms, "tasks": [TASK, symbols]}
-    plans = SweepDefinition.parse(tiny | changes).plan()
+    plans = SweepDefinition.parse(tiny | changes).studies
     configs = {plan.name: plan.config({"optimizer.lr": 1e-3}, 0) for plan in plans}
     for task, width in (("adding-10", 30), ("copying-5", 50)):  # a task may have a width of its own
         target = built(configs[f"{task}/tanh"])
@@ -51,5 +51,5 @@ def test_what_is_run_has_the_width_and_nearly_as_many_parameters(tiny: dict[str,
 
 def test_at_equal_width_arms_keep_theirs(tiny: dict[str, Any]) -> None:
     arms = {"tanh": {}, "lstm": {"cell.kind": "lstm"}, "wide": {"cell.hidden_size": 7}}
-    plans = SweepDefinition.parse(tiny | {"arms": arms}).plan()
+    plans = SweepDefinition.parse(tiny | {"arms": arms}).studies
     assert [plan.config({}, 0).cell.hidden_size for plan in plans] == [4, 4, 7]

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rnnlab.common.errors import UserError
-from rnnlab.sweep.plan.space import Dimension, grid_points, random_point, suggest
+from rnnlab.sweep.plan.space import Dimension, grid_points, random_point, sobol_points, suggest
 
 LOG = Dimension(low=1e-4, high=1e-1, log=True)
 
@@ -107,3 +107,14 @@ def test_mistakes_are_one_sentence(data: dict[str, Any], message: str) -> None:
         Dimension.parse(data)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_sobol_points_fill_the_space_more_evenly_than_random_ones() -> None:
+    """Of 16 points, each sixteenth of every range holds one; and more points begin with the same ones."""
+    space = {"a": Dimension(low=0, high=16), "b": Dimension(low=1e-4, high=1, log=True), "c": Dimension(choices=[1, 2])}
+    points = sobol_points(space, 16, seed=3)
+    assert sorted(int(point["a"]) for point in points) == list(range(16))
+    assert sorted(int(-4 * math.log10(point["b"])) for point in points) == list(range(16))
+    assert sum(point["c"] == 1 for point in points) == 8
+    assert sobol_points(space, 11, seed=3) == points[:11] == sobol_points(space, 100, seed=3)[:11]
+    assert sobol_points(space, 1, seed=3) == points[:1] != sobol_points(space, 1, seed=4)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from ticking import TRUE, Clock
+from ticking import EVALUATION, UPDATE, Clock
 
 from rnnlab.common.text import duration
 from rnnlab.config.config import Config
@@ -41,9 +41,10 @@ def test_the_plan_is_counted_and_every_factor_named(
         "random sampler, no pruner, 2 workers"
     )
     assert {line.split()[0] for line in lines[2:10]} == {"scientific", "nuisance", "fixed"}
-    assert sum(line.startswith("measured") for line in lines) == 6
-    times = "width 4, weights 37, update 2000 ms, recorded 5000 ms, eval 7000 ms, ≈ a run 42.0 s, ≈ 5 runs 3.5 min"
-    assert f"measured    adding-6/tanh: {times}" in lines
+    each = 10 * UPDATE + 3 * EVALUATION + forecasting.STORE_SECONDS
+    measured = [line for line in lines if line.startswith("measured")]
+    assert measured[0] == f"measured    tanh: width 4, weights 37, 15 runs in {duration(15 * each)}"
+    assert len(measured) == 2 and measured[1].startswith("measured    lstm: width 4, weights 133,")
     assert lines[-1].strip() == "Nothing was started, nothing was written."
 
 
@@ -52,15 +53,11 @@ def test_trials_on_several_seeds_are_counted_as_runs(tiny: dict[str, Any], clock
     assert "2 arms × 1 task × (3 search trials of 4 seeds + 2 final runs) = 28 runs" in lines[1]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_plan_fits_the_terminal(tiny: dict[str, Any], clock: Clock, width: int) -> None:
+def test_the_plan_fits_the_terminal(tiny: dict[str, Any], clock: Clock) -> None:
     arms = {f"an-arm-with-a-rather-long-name-{k}": {"cell.activation": "relu"} for k in range(12)}
-    printed = shown(SweepDefinition.parse(tiny | {"arms": arms}), terminal=True, width=width)
+    printed = shown(SweepDefinition.parse(tiny | {"arms": arms}), terminal=True, width=80)
     lines = [line for line in printed if "\x1b" not in line]
-    assert max(map(len, lines)) <= width
-    rows = [line.split() for line in lines if "42.0 s" in line]
-    assert rows[0][1:] == ["4", "37", "2000", "ms", "5000", "ms", "7000", "ms", "42.0", "s", "3.5", "min"]
-    assert len(rows) == 12
+    assert max(map(len, lines)) <= 80 and sum("measured    " in line for line in printed) == 12
 
 
 def test_the_cost_of_a_sweep_is_one_line(tiny: dict[str, Any], clock: Clock) -> None:
@@ -68,10 +65,9 @@ def test_the_cost_of_a_sweep_is_one_line(tiny: dict[str, Any], clock: Clock) -> 
     say_cost(SweepDefinition.parse(tiny), 1, Console(file=file, width=60))
     (line,) = file.getvalue().splitlines()
     # Five runs of two arms, each of ten updates, two evaluations and a test, and the time to start and to store.
-    each = 10 * TRUE.update + 3 * TRUE.evaluation + forecasting.STORE_SECONDS
+    each = 10 * UPDATE + 3 * EVALUATION + forecasting.STORE_SECONDS
     seconds = forecasting.START_SECONDS + 10 * each
     assert f"expected cost: 10 runs, 100 updates, about {duration(seconds)} with 1 worker" in line
-    assert "estimated in" in line
 
 
 def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_starting(

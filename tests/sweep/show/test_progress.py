@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.show.progress import LineDisplay, LiveDisplay, arms_table, make_display
+from rnnlab.sweep.show.arms_table import arms_table
+from rnnlab.sweep.show.progress import LineDisplay, LiveDisplay, make_display
 from rnnlab.sweep.store.state import Counts, StudyState, SweepState
 
 ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
@@ -22,7 +23,7 @@ def sweep_state(tiny: dict[str, Any], tasks: int, search_done: int, final_done: 
         tiny | {"arms": {arm: {} for arm in ARMS}, "tasks": entries, "trials": 40, "seeds": 10}
     )
     search, final = Counts(40, search_done, failed, 1), Counts(10, final_done, 0, 0)
-    studies = [StudyState(plan, search, final, 0.012345, 6.0, (), (), False) for plan in definition.plan()]
+    studies = [StudyState(plan, search, final, 0.012345, 6.0, (), (), False) for plan in definition.studies]
     return SweepState("tiny", tuple(studies))
 
 
@@ -54,7 +55,7 @@ def test_twelve_arms_fit_a_small_terminal(tiny: dict[str, Any], tasks: int) -> N
 def test_a_long_name_of_a_task_is_whole_where_there_is_room(tiny: dict[str, Any]) -> None:
     definition = SweepDefinition.parse(tiny | {"tasks": [{"kind": "associative_recall", "pairs": 4}]})
     counts = Counts(3, 1, 0, 1)
-    plans = definition.plan()
+    plans = definition.studies
     state = SweepState("tiny", tuple(StudyState(plan, counts, counts, 0.5, 6.0, (), (), False) for plan in plans))
     on = console(terminal=False)
     on.print(arms_table(state))

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
+from survey import FOLDER, PARENT, WriteSweep, keep
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.locks import FileLock
 from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.show.status import Status, print_status, read_status
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.journal import open_storage
@@ -23,7 +25,6 @@ from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.tracking.store import tracking_uri
 from rnnlab.tracking.writer import Writer
 
-FOLDER = Path("runs/sweeps/tiny")
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -33,19 +34,15 @@ for path in map(Path, sys.argv[1:]):
 print("held", flush=True)
 time.sleep(60)
 """
-PARENT = "import sys; from rnnlab.sweep.runner import run_sweep; sys.exit(run_sweep(sys.argv[1]).exit_code)"
-
-WriteSweep = Callable[..., Path]
 
 
 class ByHand(Supervisor):
     """A sweep whose slots are settled by hand."""
 
     def __init__(self, path: Path) -> None:
-        FOLDER.mkdir(parents=True)
-        (FOLDER / "sweep.yaml").write_bytes(path.read_bytes())
-        definition = load_sweep_definition(path)
-        super().__init__(definition, FolderHome(FOLDER), open_storage(FOLDER), tracking_uri(), path.name)
+        definition, home = keep(path), FolderHome(FOLDER)
+        super().__init__(definition, home, open_storage(FOLDER), tracking_uri(), Origin.of(path.name))
+        self.prepare()
         self._plan_slots()
 
     def settle(self, *values: float | None) -> None:
@@ -129,7 +126,7 @@ def test_attempts_that_were_lost_are_told_with_their_reason(by_hand: ByHand) -> 
     fail(study, trial, INTERRUPTED, retry=True)  # as at every stop
     by_hand._plan_slots()
     status = read_status("tiny")
-    assert status.record()["retries"] == ["adding-5/lstm search 0: its worker was killed"]
+    assert status.as_dict()["retries"] == ["adding-5/lstm search 0: its worker was killed"]
     assert "tried again: adding-5/lstm search 0: its worker was killed" in shown(status)
 
 
@@ -196,6 +193,12 @@ def test_the_command_names_the_kept_copy_where_the_file_will_not_do(
     assert load_sweep_definition(command.split()[-1]).hash == by_hand.definition.hash
 
 
+def test_looking_imports_nothing_that_trains() -> None:
+    code = "import sys, rnnlab.sweep.show.status; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "mlflow", "pandas", "xarray", "scipy"} & {*loaded}
+
+
 def test_looking_changes_nothing_and_is_in_nobodys_way(by_hand: ByHand) -> None:
     by_hand.settle(3.0)
     with (FOLDER / "journal.log").open("ab") as journal:
@@ -209,11 +212,10 @@ def test_looking_changes_nothing_and_is_in_nobodys_way(by_hand: ByHand) -> None:
 
 
 def test_before_the_first_line_of_the_journal_everything_waits(workplace: Path, write_sweep: WriteSweep) -> None:
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "sweep.yaml").write_bytes(write_sweep().read_bytes())
+    keep(write_sweep())
     status = read_status("tiny")
     assert (status.word, status.state.all_slots.open) == ("stopped", 10)
-    assert [path.name for path in FOLDER.iterdir()] == ["sweep.yaml"]
+    assert {path.name for path in FOLDER.iterdir()} == {"sweep.yaml", "outline.json"}
 
 
 @pytest.mark.parametrize("name", ["tinny", "../sweeps/tiny", "my/sweeps/tiny.yaml"])
@@ -227,16 +229,10 @@ def test_without_any_sweep_it_says_how_to_start_one(workplace: Path) -> None:
         read_status("tiny")
 
 
-@pytest.mark.parametrize("tasks", [1, 2])
-def test_the_table_fits_a_small_terminal(workplace: Path, write_sweep: WriteSweep, tasks: int) -> None:
-    entries = [{"kind": "temporal_order", "length": 100 * (k + 1)} for k in range(tasks)]
-    arms = {"everything-together-at-once-and-more": {}, "tanh": {}}
-    ByHand(write_sweep(tasks=entries, arms=arms, trials=40, seeds=10)).settle(0.00123456, None)
-    lines = shown(read_status("tiny"), terminal=True)
-    rows = [line for line in lines if "1/40" in line or "0/40" in line]
-    assert len(rows) == 2 * tasks and max(map(len, rows)) <= 80
-    assert rows[0].split()[1:] == ["1/40", "0/10", "0.001235", "stopped"]
-    assert ("temporal_order-200" in map(str.strip, lines)) == (tasks == 2)
+def test_the_table_says_stopped_where_nobody_works(by_hand: ByHand) -> None:
+    by_hand.settle(0.00123456, 2.0)
+    lines = [line.split() for line in shown(read_status("tiny"), terminal=True)]
+    assert ["lstm", "1/3", "0/2", "0.001235", "stopped"] in lines and ["tanh", "1/3", "0/2", "2", "stopped"] in lines
 
 
 def test_a_real_sweep_while_it_runs_and_after_a_kill(workplace: Path, write_sweep: WriteSweep) -> None:
@@ -245,7 +241,7 @@ def test_a_real_sweep_while_it_runs_and_after_a_kill(workplace: Path, write_swee
     parent = subprocess.Popen([sys.executable, "-c", PARENT, path.name], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     try:
-        while not FOLDER.joinpath("sweep.yaml").exists():
+        while not FOLDER.joinpath("outline.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.1)
         seen = [read_status("tiny")]

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from rnnlab.sweep.store import heartbeat
-from rnnlab.sweep.store.heartbeat import Heart, Listener
+from rnnlab.sweep.store.heartbeat import Heartbeat, SilenceDetector
 from rnnlab.sweep.store.postgres import Pulse
 
 
@@ -34,39 +34,39 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def listen(listener: Listener, clock: Clock, trial: Any, times: range) -> list[bool]:
+def looks(detector: SilenceDetector, clock: Clock, trial: Any, times: range) -> list[bool]:
     lost = []
     for now in times:
         clock.now = float(now)
-        lost.append(listener.listen()(trial) is not None)
+        lost.append(detector.look()(trial) is not None)
     return lost
 
 
 def test_silence_is_what_was_watched(clock: Clock, trial: optuna.trial.FrozenTrial) -> None:
     """A beat of long ago, by whatever clock, counts from the first look; a new one starts the count again."""
     beats = {trial._trial_id: Pulse("a", "1970", 1e9)}
-    listener = Listener(lambda: dict(beats))
-    assert listen(listener, clock, trial, range(0, 70, 10)) == [False] * 7
+    detector = SilenceDetector(lambda: dict(beats))
+    assert looks(detector, clock, trial, range(0, 70, 10)) == [False] * 7
     beats[trial._trial_id] = Pulse("a", "1971", 1e9)
-    assert listen(listener, clock, trial, range(70, 150, 10)) == [False] * 7 + [True]
+    assert looks(detector, clock, trial, range(70, 150, 10)) == [False] * 7 + [True]
 
 
 def test_whoever_could_not_look_begins_anew(clock: Clock, trial: optuna.trial.FrozenTrial) -> None:
-    listener = Listener(lambda: {trial._trial_id: Pulse("a", "1970", 1e9)})
-    assert listen(listener, clock, trial, range(0, 50, 10)) == [False] * 5
-    assert listen(listener, clock, trial, range(1000, 1070, 10)) == [False] * 7  # the database was away
-    assert listen(listener, clock, trial, range(1070, 1090, 10)) == [True] * 2
+    detector = SilenceDetector(lambda: {trial._trial_id: Pulse("a", "1970", 1e9)})
+    assert looks(detector, clock, trial, range(0, 50, 10)) == [False] * 5
+    assert looks(detector, clock, trial, range(1000, 1070, 10)) == [False] * 7  # the database was away
+    assert looks(detector, clock, trial, range(1070, 1090, 10)) == [True] * 2
 
 
 def test_a_claim_that_was_never_signed_falls_silent_too(clock: Clock, trial: optuna.trial.FrozenTrial) -> None:
-    listener = Listener(lambda: {trial._trial_id: Pulse(None, None, None)})
-    assert listen(listener, clock, trial, range(0, 80, 10))[-2:] == [False, True]
+    detector = SilenceDetector(lambda: {trial._trial_id: Pulse(None, None, None)})
+    assert looks(detector, clock, trial, range(0, 80, 10))[-2:] == [False, True]
 
 
 def test_a_heart_stops_once_its_trial_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
     answers = [True, True, False]
-    with Heart(lambda: answers.pop(0)) as heart:
+    with Heartbeat(lambda: answers.pop(0)) as heart:
         while not heart.lost:
             time.sleep(0.01)
     assert answers == []

@@ -9,6 +9,7 @@ import pytest
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, latest
@@ -24,8 +25,9 @@ class Parent(Supervisor):
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
         (folder / "sweep.yaml").touch()
         super().__init__(
-            SweepDefinition.parse(data), FolderHome(folder), open_storage(folder), tracking_uri(), "tiny.yaml"
+            SweepDefinition.parse(data), FolderHome(folder), open_storage(folder), tracking_uri(), Origin("tiny.yaml")
         )
+        self.prepare()
         self._plan_slots()
 
     def settle(self, arm: str, values: list[float | None]) -> None:
@@ -80,12 +82,12 @@ def test_finals_wait_for_the_search_and_take_its_best_point(workplace: Path, tin
 def test_an_arm_whose_search_fails_has_no_finals_and_says_so(workplace: Path, tiny: dict[str, Any]) -> None:
     parent = Parent(workplace, tiny)
     parent.settle("tanh", [None, None, None])
-    tanh, lstm = read_state(parent.definition, parent.storage).studies
+    tanh, lstm = read_state(parent.outline, parent.storage).studies
     assert (tanh.word, tanh.final.planned, tanh.search.failed) == ("all failed", 0, 3)
     assert tanh.failures[0] == "adding-5/tanh search 0: it broke"
-    assert lstm.word == "waiting" and not read_state(parent.definition, parent.storage).complete
+    assert lstm.word == "waiting" and not read_state(parent.outline, parent.storage).complete
     parent.settle("lstm", [1.0, 1.0, 1.0, 1.0, None])
-    state = read_state(parent.definition, parent.storage)
+    state = read_state(parent.outline, parent.storage)
     assert state.complete and state.closed and (state.all_slots.done, state.all_slots.failed) == (4, 4)
     assert set(parent.parents().values()) == {"FINISHED"}
 
@@ -104,5 +106,5 @@ def test_a_slot_whose_result_was_damaged_on_disk_is_run_again(workplace: Path, t
     assert (folder / "study" / "ended.json").exists() == parent.searches["adding-5/tanh"].user_attrs["closed"] is False
     parent.settle("tanh", [1.0])
     assert (folder / "study" / "ended.json").exists()
-    state = read_state(parent.definition, parent.storage).studies[0]
+    state = read_state(parent.outline, parent.storage).studies[0]
     assert (state.search.done, state.final.done, state.closed, state.best) == (3, 2, True, None)

@@ -6,14 +6,16 @@ from typing import Any
 import optuna
 import yaml
 
+from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.store import tracking_uri
 
 
 def test_a_worker_stops_without_its_parent(workplace: Path, tiny: dict[str, Any]) -> None:
-    (workplace / "sweep.yaml").write_text(yaml.safe_dump(tiny))
-    worker = Worker(FolderHome(workplace), tracking_uri(), orphaned=lambda: True)
+    home = FolderHome(workplace)
+    home.keep(yaml.safe_dump(tiny), SweepDefinition.parse(tiny).outline, "tiny.yaml")
+    worker = Worker(home, tracking_uri(), orphaned=lambda: True)
     assert worker.should_stop()
     for study in worker.plans:
         optuna.create_study(study_name=study, storage=worker.storage)

@@ -1,0 +1,52 @@
+"""The file that a sweep was started from, as the commands that go on with it or repeat one of its runs name it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from rnnlab.common.files import digest
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file, and one of the budgets in it.
+
+    Attributes:
+        source: the file, as the user named it.
+        budget: which of the budgets declared there, if any.
+        digest: SHA-256 of the file when the sweep was last started.
+    """
+
+    source: str
+    budget: str | None = None
+    digest: str = ""
+
+    @classmethod
+    def of(cls, path: str | Path, budget: str | None = None) -> Self:
+        """The origin that a file is now."""
+        return cls(str(path), budget, digest(Path(path).read_bytes()))
+
+    @classmethod
+    def noted(cls, attributes: Mapping[str, Any]) -> Self:
+        """Read it from the attributes of a study.
+
+        Raises:
+            KeyError: if none was noted there.
+        """
+        return cls(attributes["source"], attributes["budget"], attributes["digest"])
+
+    def as_attributes(self) -> dict[str, str | None]:
+        """What to note with a study."""
+        return asdict(self)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Arguments of a command that name the sweep."""
+        return [self.source, *(["--budget", self.budget] if self.budget else [])]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the file is still what it was when the sweep was last started."""
+        path = Path(self.source)
+        return path.is_file() and digest(path.read_bytes()) == self.digest
