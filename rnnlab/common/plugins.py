@@ -1,15 +1,15 @@
 """Plug-ins: files and installed packages of the user's whose import registers cells, tasks, probes or remedies."""
 
 import functools
-import hashlib
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rnnlab.common.errors import UserError
+from rnnlab.common.files import digest
 
 GROUP = "rnnlab.plugins"
 """Entry points of this group name modules, which are imported before anything is looked up."""
@@ -18,11 +18,11 @@ _files: dict[Path, str] = {}
 _sources: dict[str, str] = {}
 
 
-def import_files(files: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+def import_files(files: Any) -> dict[str, str]:
     """Run Python files for what they register; one that has run in this process is not run again.
 
     Args:
-        files: their paths, or the SHA-256 that each must have by path.
+        files: a list of paths, or by path the SHA-256 that each must have.
 
     Returns:
         The SHA-256 of each by its path.
@@ -30,8 +30,10 @@ def import_files(files: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
     Raises:
         UserError: if one is missing, fails, or is not the one that is asked for.
     """
+    if not isinstance(files, list | tuple | dict):
+        raise UserError(f"imports = {files!r} is not allowed: give a list of Python files, such as [my_cells.py]")
     found = {str(path): _import(str(path)) for path in files}
-    for path, expected in files.items() if isinstance(files, Mapping) else ():
+    for path, expected in files.items() if isinstance(files, dict) else ():
         if found[path] != expected:
             raise UserError(
                 f"{path} has changed since the sweep that imports it was started: put it back as it was, or choose "
@@ -62,7 +64,7 @@ def load_installed() -> None:
                 f"plug-in '{point.name}' ({point.value}) cannot be imported: {_said(error)}; mend or uninstall it"
             ) from error
         file = getattr(module, "__file__", None)
-        _sources[point.value] = _digest(Path(file).read_bytes()) if file else "unknown"
+        _sources[point.value] = digest(Path(file).read_bytes()) if file else "unknown"
 
 
 def _import(path: str) -> str:
@@ -73,7 +75,7 @@ def _import(path: str) -> str:
         except OSError as error:
             raise UserError(f"cannot import {path}: {error.strerror}; name an existing Python file") from None
         _run(path, resolved, text)
-        _files[resolved] = _sources[path] = _digest(text)
+        _files[resolved] = _sources[path] = digest(text)
     return _files[resolved]
 
 
@@ -102,7 +104,3 @@ def _line(error: Exception, path: Path) -> str:
 def _said(error: Exception) -> str:
     said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{type(error).__name__}: {said}"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
