@@ -71,7 +71,7 @@ def loop_shares(kind: str, steps: int) -> dict[str, float]:
         (Adding, "sample", "sampling"),
         (loop._Run, "_score", "evaluation"),
         (loop._Run, "_summarise_profile", "recording"),
-        (loop, "clip_gradients", "gradient norm"),
+        (loop, "change_gradients", "gradient norm"),
     ]
     with ExitStack() as stack:
         for owner, name, part in parts:

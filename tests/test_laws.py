@@ -116,7 +116,7 @@ def test_a_window_of_one_step_leaves_the_outer_product_of_each_steps_own_error()
     )
     task: Task = config.task
     model, batch = SequenceModel(config), task.sample(torch.Generator().manual_seed(0), B)
-    backpropagate(model, task, batch, Truncation(window=1))
+    backpropagate(model, task, batch, [Truncation(window=1)])
     with torch.no_grad():
         h, _ = model.recurrent(torch.nn.functional.one_hot(batch.inputs, task.input_size).double())
         error = (

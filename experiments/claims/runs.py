@@ -10,7 +10,7 @@ import xarray as xr
 import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
-from rnnlab.remedies.clipping import clip_gradients
+from rnnlab.remedies import change_gradients
 from rnnlab.tasks.base import Split
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import SequenceModel
@@ -24,7 +24,8 @@ def configure(task: dict[str, Any], cell: dict[str, Any], seed: int, **sections:
             "task": task,
             "cell": {"hidden_size": 32, **cell},
             "optimizer": {"kind": "adam", "lr": 3e-3},
-            "training": {"batch_size": 32, "clip": {"kind": "norm", "threshold": 1.0}},
+            "training": {"batch_size": 32},
+            "remedies": {"clipping": {"by": "norm", "threshold": 1.0}},
             "seed": seed,
             **sections,
         }
@@ -42,8 +43,8 @@ def train(config: Config, updates: int, until: float = math.inf) -> SequenceMode
                 break
             batch = config.task.sample(generator, config.training.batch_size)
             optimizer.zero_grad()
-            backpropagate(model, config.task, batch, None)
-            clip_gradients(parameters, config.training.clip)
+            backpropagate(model, config.task, batch)
+            change_gradients(parameters, config.remedies)
             optimizer.step()
     return model
 
@@ -52,7 +53,7 @@ def look(model: SequenceModel, config: Config, probes: Iterable[str]) -> xr.Data
     """Measure probes on one fresh batch; forward direction, top layer."""
     batch = config.task.sample(make_generator(config.seed, "claims"), config.training.batch_size)
     with rnnlab.trace(model) as tape:
-        backpropagate(model, config.task, batch, None)
+        backpropagate(model, config.task, batch)
     model.zero_grad()
     return rnnlab.measure(tape.traces, probes).isel(layer=-1).sel(direction="forward")
 

@@ -26,6 +26,7 @@ from rnnlab.training.result import Result
 
 SWEEP = Path(__file__).with_name("sweep.yaml").absolute()
 SEEDS = 8
+CLIPPED = {"clipping": {"by": "norm", "threshold": 1.0}}
 RECALL = Config.parse(
     {
         "task": {"kind": "delayed_recall", "length": 20},
@@ -74,8 +75,8 @@ class Data:
     @cached_property
     def profiles(self) -> dict[str, xr.Dataset]:
         """profiles by name: the tanh network, the same truncated to windows of 25 steps, and the GRU"""
-        window = {**adding({"kind": "vanilla"}).training.model_dump(), "truncation": {"window": 25}}
-        truncated = rnnlab.run(adding({"kind": "vanilla"}, training=window))
+        remedies = {"truncation": {"window": 25}, **CLIPPED}
+        truncated = rnnlab.run(adding({"kind": "vanilla"}, remedies=remedies))
         return {"tanh": present(self.tanh.profile), "truncated": present(truncated.profile), "gru": self.profile}
 
     @cached_property
@@ -107,7 +108,7 @@ class Data:
     def states(self) -> xr.DataArray:
         """`hidden_states(tape.traces[0])` of a GRU that has learned to keep one bit for 20 steps, on 16 examples"""
         with rnnlab.trace(self._keeper) as tape:
-            backpropagate(self._keeper, RECALL.task, self._kept, None)
+            backpropagate(self._keeper, RECALL.task, self._kept)
         return hidden_states(tape.traces[0])
 
     @cached_property
@@ -156,7 +157,8 @@ def adding(cell: dict[str, Any], **sections: Any) -> Config:
         "task": {"kind": "adding", "length": 50},
         "cell": {"hidden_size": 32, **cell},
         "optimizer": {"kind": "adam", "lr": 1e-2},
-        "training": {"steps": 400, "clip": {"kind": "norm", "threshold": 1.0}, "stop_when_solved": False},
+        "training": {"steps": 400, "stop_when_solved": False},
+        "remedies": CLIPPED,
     }
     return Config.parse(basis | sections)
 

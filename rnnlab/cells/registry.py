@@ -1,19 +1,10 @@
-"""Every cell by name: a file in this folder that registers a cell is all it takes to add one."""
-
-from typing import TypeVar
+"""Every cell by name: a file in this folder, or a plug-in, that registers a cell is all it takes to add one."""
 
 from rnnlab.cells.base import Cell
-from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.registry import Registry
 
-CELLS: dict[str, type[Cell]] = {}
-
-C = TypeVar("C", bound=type[Cell])
-
-
-def register(cell: C) -> C:
-    """Make a cell known by its `kind`; used as a class decorator."""
-    CELLS[cell.model_fields["kind"].default] = cell
-    return cell
+CELLS: Registry[type[Cell]] = Registry("cell", "rnnlab.cells")
+register = CELLS.register
 
 
 def make_cell(kind: str, **options: object) -> Cell:
@@ -29,6 +20,4 @@ def make_cell(kind: str, **options: object) -> Cell:
     Raises:
         UserError: if the kind or an option is unknown or impossible.
     """
-    if kind not in CELLS:
-        raise UserError(f"cell.kind = {kind!r} is unknown: {nearest(kind, CELLS)}")
-    return CELLS[kind].parse(options, f"cell '{kind}'")
+    return CELLS.find(kind).parse(options, f"cell '{kind}'")

@@ -19,6 +19,10 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or SQLite file; runs/mlflow.db if left out."),
 ]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", help="Python file of cells, tasks, probes, remedies or optimisers of your own."),
+]
 
 REPORTS = Path("runs/reports")
 NOTEBOOK = Path("analysis/02_mitigations.ipynb")
@@ -38,6 +42,7 @@ def run(
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
     budget: Annotated[str | None, typer.Option(help="Budget that the sweep declares, such as smoke.")] = None,
+    imports: Imports = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -48,8 +53,10 @@ def run(
     """
     from rnnlab.commands import run as experiment
     from rnnlab.common.output import Output
+    from rnnlab.common.plugins import import_files
 
     _for_people(print_config and "--print-config", quiet, json)
+    import_files(imports or [])
     resolved = experiment.resolve(config, overrides or [], task, arm, budget)
     if print_config:
         experiment.print_config(resolved)
@@ -62,6 +69,7 @@ def sweep(
     definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
     workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; the file's number if left out.")] = None,
     budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
+    imports: Imports = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the time it may take only.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -84,7 +92,7 @@ def sweep(
 
         from rnnlab.sweep.show.dry_run import print_forecast
 
-        print_forecast(load_sweep_definition(definition, budget), workers, Console())
+        print_forecast(load_sweep_definition(definition, budget, imports or ()), workers, Console())
         return
     from rnnlab.common.output import Output
     from rnnlab.common.text import count
@@ -96,6 +104,7 @@ def sweep(
     state = run_sweep(
         definition,
         budget=budget,
+        imports=imports or (),
         workers=workers,
         console=output.console(),
         storage=storage,

@@ -104,7 +104,7 @@ class RunDisplay:
             standard = f"(trivial baseline {number(task.baseline.score)}, solved at {_criterion(task)})"
             rows.append(("train loss", number(self.newest["train/loss"])))
             rows.append((f"val {task.score_name}", Text.assemble(score, "   ", (standard, "dim"))))
-        if training.clip is not None and "clip/fraction" in self.newest:
+        if self.config.remedy("clipping") and "clip/fraction" in self.newest:
             rows.append(("clipped", f"{self.newest['clip/fraction']:.0%} of the updates"))
         if self.profile is not None:
             decay = self._decay(self.profile[1])
@@ -124,7 +124,7 @@ class RunDisplay:
         if self.profile is not None:
             decay = self._decay(self.profile[1])
             words += [f"decay rate {decay.slope:+.3g} decades/step", f"half-life {number(decay.half_life)} steps"]
-        if self.config.training.clip is not None:
+        if self.config.remedy("clipping"):
             words.append(f"clipped {self.newest['clip/fraction']:.0%}")
         return words
 

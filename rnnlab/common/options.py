@@ -55,8 +55,8 @@ def _refuse_booleans(cls: type[BaseModel], data: dict[str, Any]) -> None:
 def _sentence(error: ValidationError, data: Any) -> str:
     """Put the first problem of a validation error into one sentence."""
     first = error.errors(include_url=False)[0]
-    # Inside a union, pydantic adds the chosen kind to the path: `task.adding.length` is `task.length`. Such a
-    # part is no key of the data, and neither is the name of a missing field, which stands last.
+    # Inside a union, pydantic adds the type that it tried to the path. Such a part is no key of the data, and neither
+    # is the name of a missing field, which stands last.
     path: list[str] = []
     value = data
     for depth, part in enumerate(first["loc"], start=1):
@@ -67,12 +67,8 @@ def _sentence(error: ValidationError, data: Any) -> str:
         value = value.get(part) if isinstance(value, dict) else value
     where = ".".join(path)
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "union_tag_invalid":
-        context = first.get("ctx", {})
-        kinds = [kind.strip(" '") for kind in str(context.get("expected_tags", "")).split(",")]
-        return f"{where}.kind = {context.get('tag')!r} is unknown: {nearest(str(context.get('tag')), kinds)}"
-    if first["type"] == "union_tag_not_found":
-        return f"{where} needs a field 'kind'"
+    if first["type"] == "unknown_kind":
+        return f"{where} = {first['input']!r} is unknown: {message}"
     if first["type"] == "value_error":
         return f"{where}: {message}" if where else message
     if first["type"] == "missing":

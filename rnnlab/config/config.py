@@ -4,27 +4,20 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from rnnlab.cells import CELLS
 from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.common.options import Options
-from rnnlab.config.optimizers import Adam, AnyOptimizer
+from rnnlab.common.plugins import import_files
+from rnnlab.config.kinds import AnyCell, AnyOptimizer, AnyTask, Remedies
+from rnnlab.config.optimizers import Adam
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
 from rnnlab.layers.initialization import Initialization
 from rnnlab.probes.base import Preset
-from rnnlab.remedies.clipping import Clipping
-from rnnlab.remedies.truncation import Truncation
-from rnnlab.tasks import TASKS
-
-if TYPE_CHECKING:
-    from rnnlab.cells import Cell as AnyCell
-    from rnnlab.tasks import Task as AnyTask
-else:
-    AnyTask = Annotated[Union[tuple(TASKS.values())], Field(discriminator="kind")]  # noqa: UP007
-    AnyCell = Annotated[Union[tuple(CELLS.values())], Field(discriminator="kind")]  # noqa: UP007
+from rnnlab.remedies import Remedy
 
 
 class ModelOptions(Options):
@@ -66,8 +59,6 @@ class TrainingOptions(Options):
     steps: int = Field(default=2000, ge=1)
     """Optimiser updates at most."""
     batch_size: int = Field(default=32, ge=1)
-    truncation: Truncation | None = None
-    clip: Clipping | None = None
     eval_every: int = Field(default=100, ge=1)
     """Updates between two looks at the validation set."""
     eval_examples: int = Field(default=500, ge=1)
@@ -108,6 +99,8 @@ class Config(Options):
     init: Initialization = Initialization()
     model: ModelOptions = ModelOptions()
     optimizer: AnyOptimizer = Adam()
+    remedies: Remedies = ()
+    """What is done against vanishing and exploding gradients, by kind; they act in the order in which they stand."""
     training: TrainingOptions = TrainingOptions()
     recording: Recording = Recording()
     seed: int = Field(default=0, ge=0)
@@ -125,9 +118,13 @@ class Config(Options):
         refuse_impossible(self)
         return self
 
+    def remedy(self, kind: str) -> Remedy | None:
+        """The remedy of a kind, where it is in force."""
+        return next((remedy for remedy in self.remedies if remedy.kind == kind), None)
+
     def canonical_json(self) -> str:
         """Every field with its value, in one fixed spelling."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))  # unsorted: remedies have an order
 
     @property
     def hash(self) -> str:
@@ -139,7 +136,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     """Read one experiment from YAML and change single fields.
 
     Args:
-        path: the YAML file.
+        path: the YAML file; under `imports` it may name Python files that register what it uses.
         overrides: `"section.field=value"` items, later ones winning; values are read as YAML.
 
     Returns:
@@ -148,13 +145,15 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         UserError: if the file or an override is wrong.
     """
-    return Config.parse(override(read_yaml(path), parse_overrides(overrides)), str(path))
+    data = read_yaml(path)
+    import_files(data.pop("imports", None) or ())
+    return Config.parse(override(data, parse_overrides(overrides)), str(path))
 
 
 def refuse_impossible(config: "Config") -> None:
     """Raise ValueError for the first impossible combination."""
     for check in (
-        _check_truncation,
+        _check_remedies,
         _check_bidirectional,
         _check_chrono,
         _check_own_start,
@@ -165,24 +164,23 @@ def refuse_impossible(config: "Config") -> None:
         check(config)
 
 
-def _check_truncation(config: "Config") -> None:
-    truncation = config.training.truncation
-    if truncation is None:
-        return
-    if config.task.answers == "decoder":
+def _check_remedies(config: "Config") -> None:
+    for remedy in config.remedies:
+        remedy.check(config)
+        if remedy.penalises:
+            _check_penalty(config, f"remedies.{remedy.kind}")
+
+
+def _check_penalty(config: "Config", remedy: str) -> None:
+    if config.model.checkpoint_every is not None:
         raise ValueError(
-            "training.truncation cuts a sequence into windows with losses of their own, and all losses of "
-            f"{config.task.kind} are in the decoder: set it to null"
+            f"{remedy} needs every step, which model.checkpoint_every = {config.model.checkpoint_every} does not keep: "
+            "set one of them to null"
         )
-    if truncation.window > config.task.steps:
+    if config.cell.zoneout or getattr(config.cell, "norm", "none").startswith("batch"):
         raise ValueError(
-            f"training.truncation.window = {truncation.window} is longer than the sequence: choose at most "
-            f"{config.task.steps}, the number of steps of {config.task.label}"
-        )
-    if config.model.bidirectional:
-        raise ValueError(
-            "training.truncation cannot be combined with model.bidirectional = true, because the backward "
-            "direction has no past to carry: set one of them to null or false"
+            f"{remedy} takes single steps again, which zoneout and batch norm do not allow: set it to null, or leave "
+            "those out of the cell"
         )
 
 

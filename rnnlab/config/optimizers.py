@@ -1,15 +1,16 @@
-"""Optimisers and their learning-rate schedule, as configuration values."""
+"""Optimisers and their learning-rate schedule, as configuration values; a plug-in may register more."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from rnnlab.common.options import Options
+from rnnlab.common.registry import Registry
 
 
 class Optimizer(Options, ABC):
@@ -44,6 +45,11 @@ class Optimizer(Options, ABC):
         return self.lr * (1 - progress if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress)))
 
 
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
+register = OPTIMIZERS.register
+
+
+@register
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum."""
 
@@ -54,6 +60,7 @@ class SGD(Optimizer):
         return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum)
 
 
+@register
 class RMSprop(Optimizer):
     """Gradient divided by a running root mean square; `decay` is torch's α."""
 
@@ -65,6 +72,7 @@ class RMSprop(Optimizer):
         return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
 
 
+@register
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
 
@@ -76,6 +84,7 @@ class Adam(Optimizer):
         return torch.optim.Adam(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
 
 
+@register
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
@@ -86,7 +95,3 @@ class AdamW(Optimizer):
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
-
-
-AnyOptimizer = Annotated[SGD | RMSprop | Adam | AdamW, Field(discriminator="kind")]
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}

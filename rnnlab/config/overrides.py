@@ -117,5 +117,5 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def _fields_of(section: str, kind: Any) -> set[str]:
     """Fields that the given kind of a section has; empty where the kind is unknown, for validation to refuse."""
-    kinds: dict[str, Any] = {"cell": CELLS, "task": TASKS, "optimizer": OPTIMIZERS}.get(section, {})
+    kinds: Mapping[str, Any] = {"cell": CELLS, "task": TASKS, "optimizer": OPTIMIZERS}.get(section, {})
     return set(kinds[kind].model_fields) if kind in kinds else set()

@@ -1,12 +1,10 @@
 """Probes: what can be measured from a trace, one quantity a file."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
-import rnnlab.probes
 from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.registry import Registry
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,14 +42,14 @@ class Probe(NamedTuple):
     measure: Measure
 
 
-PROBES: dict[str, Probe] = {}
+PROBES: Registry[Probe] = Registry("probe", "rnnlab.probes")
 
 
 def probe(preset: Preset, cost: str) -> Callable[[M], M]:
     """Make a function of a trace known as a probe; used as a decorator."""
 
     def known(measure: M) -> M:
-        PROBES[measure.__name__] = Probe(measure.__name__, preset, cost, measure)
+        PROBES.add(measure.__name__, Probe(measure.__name__, preset, cost, measure), measure)
         return measure
 
     return known
@@ -66,8 +64,6 @@ def select(which: str | Iterable[str]) -> list[Probe]:
     Raises:
         UserError: if a name is unknown.
     """
-    for module in pkgutil.iter_modules(rnnlab.probes.__path__):
-        importlib.import_module(f"rnnlab.probes.{module.name}")
     if isinstance(which, str):
         if which in PROBES:
             raise UserError(f"{which!r} is a probe, not a preset: give a list of names, such as [{which!r}]")

@@ -1,26 +1,29 @@
 """Truncated back-propagation: which passes back a sequence is cut into."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from rnnlab.common.options import Options
+from rnnlab.remedies.base import Remedy, Window
+from rnnlab.remedies.registry import register
 
 
-class Truncation(Options):
+@register
+class Truncation(Remedy):
     """Truncated back-propagation: every `stride` steps, the loss of those steps goes back `window` steps.
 
     Reference: Williams and Peng 1990, "An Efficient Gradient-Based Algorithm for On-Line Training", BPTT(h; h').
     """
 
+    kind: Literal["truncation"] = "truncation"
     window: int = Field(ge=1)
     """k₂: how far back each loss reaches."""
     stride: int | None = Field(default=None, ge=1)
     """k₁: steps between two passes back; none is `window`."""
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_stride(self) -> Self:
         if self.stride is not None and self.stride > self.window:
             raise ValueError(
                 f"stride = {self.stride} is longer than window = {self.window}, which would leave losses "
@@ -28,29 +31,26 @@ class Truncation(Options):
             )
         return self
 
+    def check(self, config: Any) -> None:
+        task = config.task
+        if task.answers == "decoder":
+            raise ValueError(
+                "remedies.truncation cuts a sequence into windows with losses of their own, and all losses of "
+                f"{task.kind} are in the decoder: set it to null"
+            )
+        if self.window > task.steps:
+            raise ValueError(
+                f"remedies.truncation.window = {self.window} is longer than the sequence: choose at most "
+                f"{task.steps}, the number of steps of {task.label}"
+            )
+        if config.model.bidirectional:
+            raise ValueError(
+                "remedies.truncation cannot be combined with model.bidirectional = true, because the backward "
+                "direction has no past to carry: set one of them to null or false"
+            )
 
-class Window(NamedTuple):
-    """One pass back: the graph reaches from `start`, the loss covers [`loss_start`, `stop`)."""
-
-    start: int
-    loss_start: int
-    stop: int
-
-
-def windows(steps: int, truncation: Truncation | None) -> Iterator[Window]:
-    """Cut a sequence into passes back.
-
-    Args:
-        steps: T.
-        truncation: window k₂ and stride k₁; none is one pass over everything.
-
-    Returns:
-        Windows whose loss ranges tile [0, T) in order, each reaching at most k₂ steps back from its end.
-    """
-    if truncation is None:
-        yield Window(0, 0, steps)
-        return
-    stride = truncation.stride or truncation.window
-    for loss_start in range(0, steps, stride):
-        stop = min(loss_start + stride, steps)
-        yield Window(max(0, stop - truncation.window), loss_start, stop)
+    def cut(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """Windows that each reach at most k₂ steps back from their end, k₁ steps of loss each."""
+        steps, stride = windows[-1].stop, self.stride or self.window
+        ends = [(first, min(first + stride, steps)) for first in range(0, steps, stride)]
+        return [Window(max(0, stop - self.window), first, stop) for first, stop in ends]

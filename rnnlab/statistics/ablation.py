@@ -24,7 +24,7 @@ def task_of(run: pd.Series) -> Task:
     prefix = "param.task."
     logged = {str(name): value for name, value in run.items() if str(name).startswith(prefix)}
     fields = {name.removeprefix(prefix): value for name, value in logged.items() if not pd.isna(value)}
-    return TASKS[fields["kind"]].parse(fields, f"run {run['run_id']}")
+    return TASKS.find(fields["kind"]).parse(fields, f"run {run['run_id']}")
 
 
 def scored(runs: pd.DataFrame, task: Task) -> pd.Series:

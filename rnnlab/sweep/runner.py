@@ -3,7 +3,7 @@
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -34,6 +34,7 @@ def run_sweep(
     path: str | Path,
     *,
     budget: str | None = None,
+    imports: Sequence[str] = (),
     workers: int | None = None,
     root: str | Path = "runs",
     console: Console | None = None,
@@ -47,6 +48,7 @@ def run_sweep(
     Args:
         path: its YAML definition.
         budget: one of the budgets it declares; its own fields as they are if none.
+        imports: Python files that register what it uses, besides those that it names.
         workers: number of worker processes; the definition's by default, and none where only those work that join.
         root: folder that holds `sweeps/<name>`, the state from which a sweep goes on.
         console: where progress is shown; standard output by default.
@@ -62,7 +64,7 @@ def run_sweep(
         UserError: if the definition is wrong or differs from that of the sweep in progress, another process runs
             the sweep, the journal is unreadable, the tracking store cannot be used, or the disk is full.
     """
-    definition, origin = load_sweep_definition(path, budget), Origin.of(path, budget)
+    definition, origin = load_sweep_definition(path, budget, imports), Origin.of(path, budget, imports)
     for plan in definition.studies:  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
     _check_engine(workers, storage, engine, address, gpus_per_worker)
@@ -71,8 +73,9 @@ def run_sweep(
     again = shlex.join(["rnnlab", "sweep", *origin.arguments])
     command = " ".join(filter(None, [again, home.shown, option(tracking_uri())]))
     with room_needed(home.folder, command), home.owned() as still_owned:
-        # The file as it was written, with its comments; at a budget, what came of it.
-        text = Path(path).read_text(encoding="utf-8") if budget is None else definition.to_yaml()
+        # The file as it was written, with its comments; at a budget or with imports, what came of it.
+        written = budget is None and not definition.imports
+        text = Path(path).read_text(encoding="utf-8") if written else definition.to_yaml()
         home.keep(text, definition.outline, origin.source)
         end_leftover_workers(home.folder)
         with _signals() as caught:

@@ -10,17 +10,20 @@ from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
+from rnnlab.common.plugins import plugins
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import flatten
 
 CONFIG = "rnnlab.config"
 """Tag with the whole configuration, as JSON."""
+IMPORTS = "rnnlab.imports"
+"""Tag with the SHA-256 of every plug-in, by its file or entry point, as JSON; only where there are any."""
 LISTED = {"task": "rnnlab.task", "arm": "rnnlab.arm", "T": "rnnlab.length"}
 """Parameters that repeat a tag, with that tag: the dashboard's charts and comparisons offer no tags."""
 
 
 def code_tags() -> dict[str, str]:
-    """Tags that name the code and the machine: commit, versions of Python and of what does the numbers, processor."""
+    """Tags that name code and machine: commit, versions of Python and of what does the numbers, plug-ins, processor."""
     packages = {f"rnnlab.{name}": version(name) for name in ("torch", "numpy", "optuna", "mlflow")}
     return {
         "rnnlab.git_commit": git_commit(),
@@ -28,6 +31,7 @@ def code_tags() -> dict[str, str]:
         "rnnlab.python": platform.python_version(),
         "rnnlab.cpu": cpu(),
         **packages,
+        **({IMPORTS: json.dumps(plugins())} if plugins() else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Training: the loop, back-propagation through time whole or truncated, clipping, checkpoints."""
+"""Training: the loop, back-propagation through time whole or truncated, checkpoints."""
 
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.training.loop import run

@@ -1,23 +1,29 @@
-"""Back-propagation through time, whole or truncated."""
+"""Back-propagation through time, whole or truncated, with what remedies add to the loss."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rnnlab.remedies.truncation import Truncation, windows
+from rnnlab.probes.tape import trace
+from rnnlab.remedies import Remedy, cut_into_windows
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.models import EncoderDecoder, SequenceModel
+from rnnlab.training.penalties import penalise
 
 
 def backpropagate(
     model: SequenceModel | EncoderDecoder,
     task: Task,
     batch: Batch,
-    truncation: Truncation | None,
+    remedies: Sequence[Remedy] = (),
     states: Any = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Accumulate the gradient of the batch's mean loss in the weights.
+    """Accumulate the gradient of the batch's mean loss, and of penalties, in the weights.
 
     Windows of one sequence add their gradients up and share one optimiser step, so that every arm of a comparison
     makes the same number of updates. State is carried from window to window and cut out of the graph there.
@@ -26,35 +32,51 @@ def backpropagate(
         model: the network; its `.grad` fields are added to.
         task: gives the loss.
         batch: one batch of whole sequences.
-        truncation: how far gradients go back; none is all the way, the only way for a decoder.
+        remedies: those that act on the graph say how far gradients go back, which is all the way without them and for a
+            decoder; those that act on the loss add to it in every window.
         states: those before the first step; zeros if none.
+        generator: the remedies' source of randomness.
 
     Returns:
-        The mean loss over all answers, detached.
+        The mean loss over all answers, without penalties, detached.
     """
+    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
+
+    @contextmanager
+    def one_pass() -> Iterator[None]:
+        """A forward and a backward pass, and the penalties on it."""
+        if not penalties:
+            yield
+            return
+        with trace(model) as tape:
+            yield
+        penalise(tape, penalties)
+
     if isinstance(model, EncoderDecoder):
-        outputs, _ = model(batch.inputs, batch.targets, states)
-        loss = task.losses(outputs, batch.targets).sum() / batch.answers
-        loss.backward()
+        with one_pass():
+            outputs, _ = model(batch.inputs, batch.targets, states)
+            loss = task.losses(outputs, batch.targets).sum() / batch.answers
+            loss.backward()
         return loss.detach().double()
-    passes = list(windows(task.steps, truncation))
+    windows = cut_into_windows(task.steps, remedies)
     if task.answers == "last":
-        passes = passes[-1:]  # no other loss exists
+        windows = windows[-1:]  # no other loss exists
     answers = batch.answers
     total = torch.zeros((), dtype=torch.float64)
     reached = 0  # `states` are those before this step
-    for window, following in zip(passes, [*passes[1:], None], strict=True):
+    for window, following in zip(windows, [*windows[1:], None], strict=True):
         if window.start > reached:
             with torch.no_grad():
                 _, states = model(batch.inputs[reached : window.start], states, reached)
             reached = window.start
-        outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
-        targets = batch.targets
-        if task.answers == "every":
-            outputs = outputs[window.loss_start - window.start :]
-            targets = targets[window.loss_start : window.stop]
-        loss = task.losses(outputs, targets).sum() / answers
-        loss.backward()
+        with one_pass():
+            outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
+            targets = batch.targets
+            if task.answers == "every":
+                outputs = outputs[window.loss_start - window.start :]
+                targets = targets[window.loss_start : window.stop]
+            loss = task.losses(outputs, targets).sum() / answers
+            loss.backward()
         total += loss.detach().double()
         if following is not None and following.start == window.stop:
             states, reached = _detach(after), window.stop

@@ -1,13 +1,13 @@
-"""Bias of the gradient: what truncation and clipping change about it."""
+"""Bias of the gradient: what remedies such as truncation and clipping change about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.remedies.clipping import Clipping, clip_gradients
+from rnnlab.remedies import Remedy, change_gradients
 from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.backpropagation import backpropagate
@@ -29,23 +29,25 @@ def gradient_bias(
     model: SequenceModel | EncoderDecoder,
     task: Task,
     batch: Batch,
-    truncation: Truncation | None = None,
-    clip: Clipping | None = None,
+    remedies: Sequence[Remedy] = (),
     states: Any = None,
+    step: int = 0,
+    generator: torch.Generator | None = None,
 ) -> "xr.Dataset":
-    """Compare the truncated, then clipped gradient ĝ of one batch with the full one g.
+    """Compare the gradient ĝ that remedies leave of one batch with the full one g.
 
     Gradients, running statistics and random streams of the model are as before afterwards, and both gradients are
     taken with the same noise; but where a stack of several layers draws noise inside its steps, windows draw it in
-    another order. Costs a full and a truncated pass, forward and back.
+    another order. Costs a full pass and one with the remedies, forward and back.
 
     Args:
         model: the network, in the phase that it is in.
         task: gives the loss.
         batch: one batch of whole sequences.
-        truncation: window and stride; none is all the way back.
-        clip: by norm or by value; none leaves the gradient as it is.
+        remedies: in order.
         states: those before the first step; zeros if none.
+        step: updates done.
+        generator: the remedies' source of randomness, which is left as it is.
 
     Returns:
         `gradient_cosine`, ⟨ĝ, g⟩ / (‖ĝ‖ ‖g‖), `gradient_ratio`, ‖ĝ‖ / ‖g‖, and `gradient_bias`, ‖ĝ - g‖ / ‖g‖: each
@@ -55,8 +57,20 @@ def gradient_bias(
     """
     import xarray as xr
 
-    full = _gradients(model, task, batch, None, None, states)
-    used = _gradients(model, task, batch, truncation, clip, states)
+    def gradients(remedies: Sequence[Remedy]) -> dict[str, Tensor]:
+        """By parameter, flat and in float64, and all of them as one."""
+        chance = generator and generator.clone_state()
+        with aside(model):
+            backpropagate(model, task, batch, remedies, states, chance)
+            change_gradients(model.parameters(), remedies, step, chance)
+            found = {
+                name: (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
+                for name, p in model.named_parameters()
+                if p.requires_grad
+            }
+        return found | {EVERYTHING: torch.cat(list(found.values()))}
+
+    full, used = gradients(()), gradients(remedies)
     rows = [_compare(used[name], full[name]) for name in full]
     coords = {"parameter": list(full)}
     return xr.Dataset(
@@ -83,28 +97,8 @@ def bias_by_window(
     import xarray as xr
 
     kept = list(windows)
-    each = [gradient_bias(model, task, batch, Truncation(window=window)) for window in kept]
+    each = [gradient_bias(model, task, batch, [Truncation(window=window)]) for window in kept]
     return xr.concat(each, pd.Index(kept, name="window"))
-
-
-def _gradients(
-    model: SequenceModel | EncoderDecoder,
-    task: Task,
-    batch: Batch,
-    truncation: Truncation | None,
-    clip: Clipping | None,
-    states: Any,
-) -> dict[str, Tensor]:
-    """Gradient by parameter, flat and in float64, and all of them as one."""
-    with aside(model):
-        backpropagate(model, task, batch, truncation, states)
-        clip_gradients(model.parameters(), clip)
-        found = {
-            name: (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
-            for name, p in model.named_parameters()
-            if p.requires_grad
-        }
-    return found | {EVERYTHING: torch.cat(list(found.values()))}
 
 
 def _compare(used: Tensor, full: Tensor) -> tuple[float, float, float]:

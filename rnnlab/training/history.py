@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from rnnlab.remedies.clipping import Clipped
+from rnnlab.remedies import Changed
 from rnnlab.training.result import Curve
 
 
@@ -28,22 +28,22 @@ class History:
         curve.steps.append(step)
         curve.values.append(value if math.isfinite(value) else math.nan)
 
-    def add_update(self, loss: float, clipped: Clipped) -> None:
+    def add_update(self, loss: float, gradient: Changed) -> None:
         """Note one optimiser update."""
-        self._interval.append([loss, clipped.before, clipped.after, clipped.coefficient])
+        self._interval.append([loss, gradient.before, gradient.after, gradient.coefficient, gradient.clipped])
 
     def close_interval(self, step: int) -> None:
         """Average the updates since the last call into one point of each curve."""
         if not self._interval:
             return
-        losses, before, after, coefficients = zip(*self._interval, strict=True)
+        losses, before, after, coefficients, clipped = zip(*self._interval, strict=True)
         count = len(self._interval)
         self._interval = []
         self.add(step, "train/loss", sum(losses) / count)
         self.add(step, "grad/norm", sum(before) / count)
         self.add(step, "clip/norm_after", sum(after) / count)
         self.add(step, "clip/coefficient", sum(coefficients) / count)
-        self.add(step, "clip/fraction", sum(coefficient < 1 for coefficient in coefficients) / count)
+        self.add(step, "clip/fraction", sum(clipped) / count)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything as lists and numbers."""

@@ -18,12 +18,14 @@ from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.profile import top
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
-from rnnlab.remedies.clipping import clip_gradients
+from rnnlab.probes.tape import trace
+from rnnlab.remedies import Penalty, change_gradients, cut_into_windows
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.history import History
 from rnnlab.training.models import build_model
+from rnnlab.training.penalties import penalise
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.torch_settings import runtime
@@ -85,7 +87,8 @@ class _Run:
         for layer in recurrent_layers(self.model)[0]:
             layer.noise = self.noise
         self.recorder = Recorder(loss_reduction_scale=float(config.training.batch_size))
-        self.prober = Prober(config, self.model, self.noise)
+        self.chance = make_generator(config.seed, "remedies")
+        self.prober = Prober(config, self.model, self.noise, self.chance)
         self.history = History(config.task.score_name)
         self.step = 0
         self.steps_to_solve: int | None = None
@@ -95,6 +98,8 @@ class _Run:
         self.validation = self._examples("validation", config.training.eval_examples)
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
+        else:
+            self._prepare()
 
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
@@ -126,16 +131,16 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.prober.take(self.step, batch)
         if self.step in self.recorded_steps:
-            windows = config.training.truncation is not None
-            with self.recorder.one_step(self.model, self.step, task.total_steps, overlapping=windows):
+            overlapping = len(cut_into_windows(task.steps, config.remedies)) > 1
+            with self.recorder.one_step(self.model, self.step, task.total_steps, overlapping):
                 loss = self._backpropagate(batch)
             self._summarise_profile()
         else:
             loss = self._backpropagate(batch)
-        clipped = clip_gradients(self.parameters, config.training.clip)
-        self.history.add_update(loss, clipped)
+        changed = change_gradients(self.parameters, config.remedies, self.step, self.chance)
+        self.history.add_update(loss, changed)
         self.step += 1
-        if not (math.isfinite(loss) and math.isfinite(clipped.before)):
+        if not (math.isfinite(loss) and math.isfinite(changed.before)):
             self.diverged = True
             return
         for group in self.optimizer.param_groups:
@@ -144,7 +149,22 @@ class _Run:
 
     def _backpropagate(self, batch: Batch) -> float:
         states = self.model.noisy_states(self.config.training.batch_size, self.noise)
-        return float(backpropagate(self.model, self.config.task, batch, self.config.training.truncation, states))
+        return float(backpropagate(self.model, self.config.task, batch, self.config.remedies, states, self.chance))
+
+    def _prepare(self) -> None:
+        """Let remedies act on the new network, on data and noise of their own."""
+        config = self.config
+
+        def penalise_fresh(penalty: Penalty) -> None:
+            batch = config.task.sample(self.chance, config.training.batch_size)
+            with trace(self.model) as tape:
+                backpropagate(self.model, config.task, batch)
+            self.model.zero_grad()
+            penalise(tape, [penalty])
+
+        for remedy in config.remedies:
+            remedy.prepare(self.model, penalise_fresh, self.chance)
+        self.model.zero_grad()
 
     def _evaluate(self) -> None:
         """Look at the validation set and note whether the task is solved."""
@@ -217,6 +237,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "noise": self.noise.get_state(),
+            "chance": self.chance.get_state(),
             "recorder": self.recorder.state_dict(),
             "prober": self.prober.state_dict(),
             "history": self.history.state_dict(),
@@ -234,6 +255,7 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.noise.set_state(state["noise"])
+        self.chance.set_state(state["chance"])
         self.recorder.load_state_dict(state["recorder"])
         self.prober.load_state_dict(state["prober"])
         self.history.load_state_dict(state["history"])

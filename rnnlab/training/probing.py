@@ -31,10 +31,13 @@ class Prober:
         config: the experiment.
         model: its network.
         noise: the source of the states before the first step and, in the layers, of noise inside the steps.
+        chance: the source of what remedies draw.
     """
 
-    def __init__(self, config: Config, model: SequenceModel | EncoderDecoder, noise: torch.Generator) -> None:
-        self.config, self.model, self.noise = config, model, noise
+    def __init__(
+        self, config: Config, model: SequenceModel | EncoderDecoder, noise: torch.Generator, chance: torch.Generator
+    ) -> None:
+        self.config, self.model, self.noise, self.chance = config, model, noise, chance
         self.steps = probed_steps(config.recording, config.training.steps)
         self.measured: list[dict[str, Any]] = []
 
@@ -49,18 +52,18 @@ class Prober:
             return
         with aside(self.model):
             states = self.model.noisy_states(self.config.training.batch_size, self.noise)
-            bias = self._bias(batch, states)
+            bias = self._bias(step, batch, states)
             with trace(self.model) as tape:
-                backpropagate(self.model, self.config.task, batch, None, states)
+                backpropagate(self.model, self.config.task, batch, states=states)
             dataset = measure(tape.traces, self.config.recording.probes).assign(bias)
         self.measured.append({"train_step": step, "data": dataset.to_dict()})
 
-    def _bias(self, batch: Batch, states: Any) -> "Mapping[Any, xr.DataArray]":
-        """What truncation and clipping, where configured, change about the gradient."""
-        training = self.config.training
-        if training.truncation is None and training.clip is None:
+    def _bias(self, step: int, batch: Batch, states: Any) -> "Mapping[Any, xr.DataArray]":
+        """What the remedies, where there are any, change about the gradient."""
+        task, remedies = self.config.task, self.config.remedies
+        if not remedies:
             return {}
-        return gradient_bias(self.model, self.config.task, batch, training.truncation, training.clip, states).data_vars
+        return gradient_bias(self.model, task, batch, remedies, states, step, self.chance).data_vars
 
     def dataset(self) -> "xr.Dataset | None":
         """Everything measured so far, with a leading `step` and the coordinate `train_step`; none if nothing was.

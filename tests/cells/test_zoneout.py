@@ -123,7 +123,7 @@ BASE = {
 CHANGES = [
     {},
     {"task": {"kind": "reversal", "length": 4}},
-    {"task": {"kind": "copying", "length": 3}, "training.truncation": {"window": 6, "stride": 3}},
+    {"task": {"kind": "copying", "length": 3}, "remedies.truncation": {"window": 6, "stride": 3}},
 ]
 
 

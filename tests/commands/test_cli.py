@@ -195,8 +195,8 @@ def test_the_doctor_fails_on_a_problem_alone(workplace):
     [
         (["run", "none.yaml"], "none.yaml"),
         (["run", "small.yaml", "cell.hiden_size=3"], "did you mean 'hidden_size'"),
-        (["run", "small.yaml", "training.truncation.window=9"], "longer than the sequence"),
-        (["run", "small.yaml", "training.clip.threshold=0"], "greater than 0"),
+        (["run", "small.yaml", "remedies.truncation.window=9"], "longer than the sequence"),
+        (["run", "small.yaml", "remedies.clipping.threshold=0"], "greater than 0"),
         (["run", "small.yaml", "init.bias=chrono"], "needs gates"),
         (["run", "small.yaml", "--arm", "lstm"], "single experiment"),
         (["run", "small.yaml", "--print-config", "--json"], "leave out --json"),

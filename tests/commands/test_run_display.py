@@ -16,7 +16,8 @@ from rnnlab.training.result import Curve
 SMALL = {
     "task": {"kind": "adding", "length": 30},
     "cell": {"kind": "vanilla", "hidden_size": 4},
-    "training": {"steps": 20, "eval_every": 10, "eval_examples": 20, "test_examples": 20, "clip": {"kind": "norm"}},
+    "training": {"steps": 20, "eval_every": 10, "eval_examples": 20, "test_examples": 20},
+    "remedies": {"clipping": {}},
     "recording": {"points": 4},
 }
 

@@ -26,10 +26,13 @@ MISTAKES = [
     ({"optimizer__lr": 0}, "optimizer.lr = 0 is not allowed: input should be greater than 0"),
     ({"optimizer__lr": float("nan")}, "optimizer.lr = nan"),
     ({"task__length": 10001}, "task.length = 10001 .*less than or equal to 10000"),
-    ({"training__clip__threshold": 0}, "training.clip.threshold = 0 .*greater than 0"),
-    ({"training__truncation__window": 21}, r"window = 21 is longer than the sequence: choose at most 20"),
-    ({"training__truncation": {"window": 3, "stride": 4}}, r"stride = 4 is longer than window = 3"),
-    ({"training__truncation__window": 5, "model__bidirectional": True}, "bidirectional"),
+    ({"remedies__clipping__threshold": 0}, "remedies.clipping.threshold = 0 .*greater than 0"),
+    ({"remedies__cliping__threshold": 1}, "remedies: there is no remedy 'cliping': did you mean 'clipping'"),
+    ({"remedies__clipping__treshold": 1}, "remedies.clipping: there is no field 'treshold' .*did you mean 'threshold'"),
+    ({"remedies__clipping__kind": "norm"}, "remedies: clipping.kind = 'norm' is not allowed: .* drop it"),
+    ({"remedies__truncation__window": 21}, r"window = 21 is longer than the sequence: choose at most 20"),
+    ({"remedies__truncation": {"window": 3, "stride": 4}}, r"stride = 4 is longer than window = 3"),
+    ({"remedies__truncation__window": 5, "model__bidirectional": True}, "bidirectional"),
     (
         {"init__bias": "chrono"},
         r"init.bias = 'chrono' needs gates .*cell.kind = 'vanilla'.*choose a cell of gru, .*lstm, mgu",
@@ -48,7 +51,7 @@ MISTAKES = [
     ({"cell__norm": "batch", "training__batch_size": 1}, "batch_size of at least 2"),
     ({"cell__norm_noise": 0.1}, "norm_noise = 0.1 is for"),
     ({"optimizer__lr": True}, "lr = true is not allowed"),
-    ({"training__truncation": 5}, "truncation = 5 is not allowed: give it a section"),
+    ({"remedies__truncation": 5}, "remedies.truncation = 5 is not allowed: give it a section"),
     ({"optimizer__lr": 1e38}, "less than or equal to 10000"),
     ({"seed": -1}, "seed = -1"),
     ({"cell__hidden_size": None}, "cell.hidden_size = None"),
@@ -89,7 +92,7 @@ def test_overrides_reach_every_field_and_changing_a_kind_keeps_what_fits():
 def test_files_are_read_safely_and_problems_named(tmp_path):
     path = tmp_path / "one.yaml"
     path.write_text("task: {kind: adding, length: 20}\ncell: {kind: vanilla}\n")
-    assert load_config(path, ["optimizer.lr=3e-3", "training.clip=null"]).optimizer.lr == 3e-3
+    assert load_config(path, ["optimizer.lr=3e-3", "remedies.clipping=null"]).optimizer.lr == 3e-3
     for text, message in (
         ("task: [", "not valid YAML"),
         ("", "is empty"),

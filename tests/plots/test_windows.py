@@ -20,7 +20,7 @@ def test_every_window_has_its_point_and_the_whole_one_no_bias():
     ax = plots.bias_by_window(bias)
     for name, label in LABELS.items():
         line = lines(ax)[label]
-        each = [gradient_bias(model, config.task, batch, Truncation(window=w))[name] for w in (1, 4, 12)]
+        each = [gradient_bias(model, config.task, batch, [Truncation(window=w)])[name] for w in (1, 4, 12)]
         np.testing.assert_allclose(ys(line), [float(values.sel(parameter="all")) for values in each], rtol=1e-6)
         assert xs(line) == [1, 4, 12]
     ends = [ys(lines(ax)[label])[-1] for label in LABELS.values()]

@@ -64,10 +64,10 @@ def test_trials_without_score_and_the_order_of_trials_do_not_matter():
 
 def test_a_choice_of_nothing_is_a_choice():
     search, _, sizes = trials()
-    search["param.training.truncation.window"] = np.where(sizes == 8, math.nan, sizes)
-    space = {"optimizer.lr": SPACE["optimizer.lr"], "training.truncation.window": Dimension(choices=[None, 16, 32])}
+    search["param.remedies.truncation.window"] = np.where(sizes == 8, math.nan, sizes)
+    space = {"optimizer.lr": SPACE["optimizer.lr"], "remedies.truncation.window": Dimension(choices=[None, 16, 32])}
     found = importance(search, pd.Series(sizes), space)
-    assert found is not None and found.shares["training.truncation.window"] > 0.8
+    assert found is not None and found.shares["remedies.truncation.window"] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ CONFIG = Config.parse(
         "task": {"kind": "copying", "length": 7},
         "cell": {"kind": "vanilla", "activation": "relu"},
         "optimizer": {"kind": "sgd", "lr": 1e-5},
-        "training": {"clip": {"kind": "norm", "threshold": 0.25}},
+        "remedies": {"clipping": {"by": "norm", "threshold": 0.25}},
         "seed": 3,
     }
 )
@@ -73,8 +73,8 @@ def test_parameters_are_the_fields_that_were_set_and_the_tag_gives_the_configura
         "cell.activation": "relu",
         "optimizer.kind": "sgd",
         "optimizer.lr": "1e-05",
-        "training.clip.kind": "norm",
-        "training.clip.threshold": "0.25",
+        "remedies.clipping.by": "norm",
+        "remedies.clipping.threshold": "0.25",
         "seed": "3",
     }
     assert Config.parse(json.loads(config_tags(CONFIG)["rnnlab.config"])) == CONFIG

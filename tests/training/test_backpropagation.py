@@ -8,7 +8,8 @@ from torch import Tensor
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.gradients.recorder import Recorder
-from rnnlab.remedies.truncation import Truncation, windows
+from rnnlab.remedies import Remedy, cut_into_windows
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import IGNORED, Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import EncoderDecoder, SequenceModel
@@ -52,10 +53,10 @@ def unrolled_loss(model: SequenceModel, config: Config, batch: Batch, cut: set[i
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
 def test_a_full_window_is_full_back_propagation(kind, task):
     config, model, batch = experiment(kind, task)
-    full = backpropagate(model, config.task, batch, None)
+    full = backpropagate(model, config.task, batch)
     expected = gradients(model)
     model.zero_grad()
-    truncated = backpropagate(model, config.task, batch, Truncation(window=config.task.steps))
+    truncated = backpropagate(model, config.task, batch, [Truncation(window=config.task.steps)])
     assert float(full) == pytest.approx(float(truncated), abs=1e-15)
     for a, b in zip(gradients(model), expected, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-14)
@@ -65,7 +66,7 @@ def test_a_full_window_is_full_back_propagation(kind, task):
 @pytest.mark.parametrize("kind", ["vanilla", "lstm"])
 def test_windows_without_overlap_equal_a_loop_with_detached_states(kind, window):
     config, model, batch = experiment(kind, EVERY)
-    loss = backpropagate(model, config.task, batch, Truncation(window=window))
+    loss = backpropagate(model, config.task, batch, [Truncation(window=window)])
     measured = gradients(model)
     model.zero_grad()
     reference = unrolled_loss(model, config, batch, cut=set(range(0, config.task.steps, window)))
@@ -79,7 +80,7 @@ def test_windows_without_overlap_equal_a_loop_with_detached_states(kind, window)
 def test_overlapping_windows_equal_one_cut_for_every_stride(window, stride):
     config, model, batch = experiment("gru", EVERY)
     steps = config.task.steps
-    backpropagate(model, config.task, batch, Truncation(window=window, stride=stride))
+    backpropagate(model, config.task, batch, [Truncation(window=window, stride=stride)])
     measured = gradients(model)
     model.zero_grad()
     for first in range(0, steps, stride):  # each loss alone, cut `window` steps before the end of its stride
@@ -101,7 +102,7 @@ def test_last_step_loss_reaches_back_one_window_and_the_rest_is_not_measured():
     config, model, batch = experiment("lstm", LAST)
     recorder = Recorder()
     with recorder.one_step(model, 0, T, overlapping=True):
-        backpropagate(model, config.task, batch, Truncation(window=5))
+        backpropagate(model, config.task, batch, [Truncation(window=5)])
     measured = gradients(model)
     for quantity in recorder.dataset().isel(step=0).values():  # not measured is NaN, and no zero either
         assert np.isnan(quantity.isel(time=slice(0, T - 5))).all()
@@ -115,10 +116,10 @@ def test_last_step_loss_reaches_back_one_window_and_the_rest_is_not_measured():
 def test_the_profile_of_overlapping_windows_that_cover_everything_is_the_full_one():
     config, model, batch = experiment("lstm", EVERY)
     profiles = []
-    for truncation in (None, Truncation(window=config.task.steps, stride=4)):
+    for remedies in ([], [Truncation(window=config.task.steps, stride=4)]):
         recorder = Recorder()
         with recorder.one_step(model, 0, config.task.steps, overlapping=True):
-            backpropagate(model, config.task, batch, truncation)
+            backpropagate(model, config.task, batch, remedies)
         profiles.append(recorder.dataset()["log10_grad_norm"].values)
     np.testing.assert_allclose(profiles[0], profiles[1], atol=1e-10)
 
@@ -140,14 +141,14 @@ def test_scalar_linear_bias_matches_the_closed_form(K):
             parameter.fill_(lam if "weight_hh" in name else 1.0)
     batch = Batch(torch.ones(steps, 1, 2, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64))
 
-    def input_gradient(truncation: Truncation | None) -> float:
+    def input_gradient(*remedies: Remedy) -> float:
         model.zero_grad()
-        backpropagate(model, config.task, batch, truncation)
+        backpropagate(model, config.task, batch, remedies)
         gradient = model.recurrent.weight_ih_l0.grad
         assert isinstance(gradient, Tensor)
         return float(gradient.sum())
 
-    bias = 1 - input_gradient(Truncation(window=K)) / input_gradient(None)
+    bias = 1 - input_gradient(Truncation(window=K)) / input_gradient()
     assert bias == pytest.approx((lam**K - lam**steps) / (1 - lam**steps), abs=1e-12)
 
 
@@ -161,7 +162,7 @@ def test_a_decoders_losses_count_once_each_and_those_not_due_never():
     )
     model = EncoderDecoder(config)
     batch = config.task.sample(torch.Generator().manual_seed(0), B)
-    loss = backpropagate(model, config.task, batch, None)
+    loss = backpropagate(model, config.task, batch)
     measured = gradients(model)
     model.zero_grad()
     outputs, _ = model(batch.inputs, batch.targets)
@@ -179,7 +180,7 @@ def test_a_decoders_losses_count_once_each_and_those_not_due_never():
 
 
 def test_a_decoder_is_not_truncated():
-    data = {"task": {"kind": "reversal"}, "cell": {"kind": "gru"}, "training": {"truncation": {"window": 3}}}
+    data = {"task": {"kind": "reversal"}, "cell": {"kind": "gru"}, "remedies": {"truncation": {"window": 3}}}
     with pytest.raises(UserError, match=r"all losses of reversal are in the decoder: set it to null"):
         Config.parse(data)
 
@@ -188,7 +189,7 @@ def test_windows_tile_the_sequence():
     for steps in (1, 7, 12):
         for window in range(1, steps + 1):
             for stride in range(1, window + 1):
-                found = list(windows(steps, Truncation(window=window, stride=stride)))
+                found = cut_into_windows(steps, [Truncation(window=window, stride=stride)])
                 covered = [t for w in found for t in range(w.loss_start, w.stop)]
                 assert covered == list(range(steps))
                 assert all(w.stop - w.start == min(window, w.stop) and w.start <= w.loss_start for w in found)

@@ -65,11 +65,11 @@ def bits(value: Any) -> Any:
 )
 def test_probes_change_no_bit_of_a_run(tmp_path, task, kind, options):
     cell = {"kind": kind, "hidden_size": 5, **options}
-    clip = {"threshold": 0.01} if kind == "gru" else None
+    clipping = {"threshold": 0.01} if kind == "gru" else None
     states = []
     for probes in ("light", "full"):
         torch.manual_seed(0)
-        cfg = config(task=task, cell=cell, training__clip=clip, recording__probes=probes)
+        cfg = config(task=task, cell=cell, remedies__clipping=clipping, recording__probes=probes)
         states.append(final_state(cfg, tmp_path / probes))
         states[-1]["global"] = torch.get_rng_state()
     assert bits(states[0]) == bits(states[1])
@@ -78,7 +78,10 @@ def test_probes_change_no_bit_of_a_run(tmp_path, task, kind, options):
 @pytest.mark.parametrize("stop_after", [1, 6, 8, 49])
 def test_an_interrupted_run_measures_the_same_bits(tmp_path, stop_after):
     cfg = config(
-        recording__probes="full", cell__zoneout=0.2, training__truncation={"window": 3}, training__clip={"threshold": 1}
+        recording__probes="full",
+        cell__zoneout=0.2,
+        remedies__truncation={"window": 3},
+        remedies__clipping={"threshold": 1},
     )
     updates, checkpoint = 0, tmp_path / "checkpoint.pt"
 
@@ -124,7 +127,7 @@ def test_the_profile_and_the_probes_agree_but_for_the_scale_of_the_loss():
 
 def test_truncation_and_clipping_are_compared_with_the_full_gradient():
     plain = run(config(recording__probes="standard")).probes
-    cut = run(config(recording__probes="standard", training__truncation={"window": 2})).probes
+    cut = run(config(recording__probes="standard", remedies__truncation={"window": 2})).probes
     assert plain is not None and cut is not None
     assert set(cut.data_vars) - set(plain.data_vars) == {"gradient_cosine", "gradient_ratio", "gradient_bias"}
     bias = cut["gradient_bias"].sel(parameter="recurrent.weight_hh_l0")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.options import Options
+from rnnlab.common.plugins import import_files
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import flatten, override, read_yaml
 from rnnlab.sweep.plan.arm import Arm
@@ -63,6 +64,13 @@ class SweepDefinition(Options):
     """Worker processes; says how fast, never what, and so is no part of the hash."""
     budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By name, other values of these fields, `base.` in front of those of the base; see `rnnlab.sweep.plan.budgets`."""
+    imports: dict[str, str] = Field(default_factory=dict)
+    """Python files that register what the sweep uses, with the SHA-256 of each; written as a list of files."""
+
+    @field_validator("imports", mode="before")
+    @classmethod
+    def _import(cls, files: Any) -> dict[str, str]:
+        return import_files(files)
 
     @field_validator("name")
     @classmethod
@@ -100,7 +108,9 @@ class SweepDefinition(Options):
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which decides what is run."""
         data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
+        data["imports"] = sorted(self.imports.values())
+        # Unsorted: remedies act, and points are drawn, in the order in which they are written.
+        return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         """Write what was set, so that reading it again gives the same sweep."""
@@ -142,7 +152,7 @@ class SweepDefinition(Options):
     def outline(self) -> Outline:
         """What its progress is counted against."""
         studies = tuple(plan.key for plan in self.studies)
-        return Outline(self.name, self.hash, studies, self.search_trials, self.search_seeds, self.seeds)
+        return Outline(self.name, self.hash, studies, self.search_trials, self.search_seeds, self.seeds, self.imports)
 
     def space(self, arm: str) -> Space:
         """Everything that is searched in an arm: the shared hyperparameters, then its own."""
@@ -197,17 +207,22 @@ class SweepDefinition(Options):
                 yield {**first, name: value}
 
 
-def load_sweep_definition(path: str | Path, budget: str | None = None) -> SweepDefinition:
+def load_sweep_definition(
+    path: str | Path, budget: str | None = None, imports: Iterable[str] = ()
+) -> SweepDefinition:
     """Read a sweep and check every configuration it leads to, at all of its budgets.
 
     Args:
         path: its YAML file.
         budget: one of the budgets it declares; its own fields as they are if none.
+        imports: files to import besides those that it names.
 
     Raises:
         UserError: if anything in it is wrong; names the arm where it is an arm's.
     """
     data = read_yaml(path)
+    if more := import_files(list(imports)):
+        data["imports"] = import_files(data.get("imports") or []) | more
     definition = SweepDefinition.parse(data, str(path))
     sized = {name: _sized(data, path, name) for name in definition.budgets}
     return definition if budget is None else sized.get(budget) or _sized(data, path, budget)

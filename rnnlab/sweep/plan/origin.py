@@ -1,6 +1,6 @@
 """The file that a sweep was started from, as the commands that go on with it or repeat one of its runs name it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,16 +16,18 @@ class Origin:
         source: the file, as the user named it.
         budget: which of the budgets declared there, if any.
         digest: SHA-256 of the file when the sweep was last started.
+        imports: files that the command imports besides those that the file names.
     """
 
     source: str
     budget: str | None = None
     digest: str = ""
+    imports: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, path: str | Path, budget: str | None = None) -> Self:
+    def of(cls, path: str | Path, budget: str | None = None, imports: Iterable[str] = ()) -> Self:
         """The origin that a file is now."""
-        return cls(str(path), budget, digest(Path(path).read_bytes()))
+        return cls(str(path), budget, digest(Path(path).read_bytes()), tuple(imports))
 
     @classmethod
     def noted(cls, attributes: Mapping[str, Any]) -> Self:
@@ -34,16 +36,17 @@ class Origin:
         Raises:
             KeyError: if none was noted there.
         """
-        return cls(attributes["source"], attributes["budget"], attributes["digest"])
+        return cls(*(attributes[name] for name in ("source", "budget", "digest")), tuple(attributes["imports"]))
 
-    def as_attributes(self) -> dict[str, str | None]:
+    def as_attributes(self) -> dict[str, Any]:
         """What to note with a study."""
         return asdict(self)
 
     @property
     def arguments(self) -> list[str]:
         """Arguments of a command that name the sweep."""
-        return [self.source, *(["--budget", self.budget] if self.budget else [])]
+        imports = [word for path in self.imports for word in ("--import", path)]
+        return [self.source, *(["--budget", self.budget] if self.budget else []), *imports]
 
     @property
     def unchanged(self) -> bool:

@@ -5,7 +5,7 @@ It holds no configuration, so that whoever only looks at a sweep imports nothing
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, Self
 
 Phase = Literal["search", "final"]
@@ -50,6 +50,7 @@ class Outline:
         search_trials: search trials of each study.
         search_seeds: runs of each search trial; a final slot has one.
         seeds: final slots of each study.
+        imports: SHA-256 of the files that it imports, by path.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Outline:
     search_trials: int
     search_seeds: int
     seeds: int
+    imports: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write it down."""

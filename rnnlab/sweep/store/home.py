@@ -133,8 +133,7 @@ class FolderHome:
 
     def keep(self, definition: str, outline: Outline, source: str) -> None:
         if (self.folder / OUTLINE).exists():
-            if self.outline().hash != outline.hash:
-                raise _changed(source, self.folder.name, f"delete {self.folder}")
+            _refuse_another(self.outline(), outline, source, f"delete {self.folder}")
             return
         if (self.folder / "journal.log").exists():
             raise UserError(
@@ -217,8 +216,9 @@ class DatabaseHome:
         if DEFINITION not in study.user_attrs:
             study.set_user_attr(OUTLINE, outline.to_json())
             study.set_user_attr(DEFINITION, definition)
-        elif self.outline().hash != outline.hash:
-            raise _changed(source, self.folder.name, f'drop the schema "{self.database.schema}" of the database')
+        else:
+            mend = f'drop the schema "{self.database.schema}" of the database'
+            _refuse_another(self.outline(), outline, source, mend)
         write_whole(self.folder / DEFINITION, definition.encode())
 
     def definition(self) -> str:
@@ -272,9 +272,14 @@ def _taken(name: str) -> UserError:
     return UserError(f"sweep '{name}' is being run by another process: wait for it, or stop it first")
 
 
-def _changed(source: str, name: str, mend: str) -> UserError:
-    return UserError(
-        f"{source} has changed since sweep '{name}' was started: choose another name for it, or {mend} to start anew"
+def _refuse_another(kept: Outline, given: Outline, source: str, mend: str) -> None:
+    """Refuse to go on with another sweep than the one that was kept, and name the file that has changed."""
+    if kept.hash == given.hash:
+        return
+    changed = [path for path, digest in given.imports.items() if kept.imports.get(path, digest) != digest]
+    raise UserError(
+        f"{[*changed, source][0]} has changed since sweep '{given.name}' was started: choose another name for it, or "
+        f"{mend} to start anew"
     )
 
 

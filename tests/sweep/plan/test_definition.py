@@ -32,7 +32,10 @@ QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
         ({"search": {"optimizer.rl": {"low": 1, "high": 2}}}, "did you mean 'optimizer.lr'?"),
         ({"search": {"optimizer.lr": {"low": -1, "high": 2}}}, "arm 'tanh' on adding-5: optimizer.lr = -1.0"),
         ({"search": {"cell.activation": {"choices": ["tanh"]}}}, "arms.tanh fixes cell.activation"),
-        ({"search": {"training.clip.threshold": {"low": 1, "high": 2}}}, "arm 'tanh' on adding-5 has no such field"),
+        (
+            {"search": {"remedies.clipping.threshold": {"low": 1, "high": 2}}},
+            "arm 'tanh' on adding-5 has no such field",
+        ),
         ({"search": {"optimizer.beta1": {"choices": [0.5, 1.5]}}}, "optimizer.beta1 = 1.5 is not allowed"),
         ({"search": {}}, "search = {} is not allowed"),
         ({"tasks": [{"kind": "adding", "length": 5}] * 2}, "adding-5 stands for two of the tasks"),

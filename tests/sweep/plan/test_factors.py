@@ -13,7 +13,7 @@ DEFINITION = {
         {"kind": "adding", "length": 30, "with": {"training.steps": 500}},
         {"kind": "delayed_recall", "length": 9},
     ],
-    "arms": {"tanh": {}, "clip": {"training.clip.kind": "norm", "training.clip.threshold": 1.0}},
+    "arms": {"tanh": {}, "clip": {"remedies.clipping.by": "norm", "remedies.clipping.threshold": 1.0}},
     "search": {
         "optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True},
         "training.batch_size": {"choices": [8, 16]},
@@ -25,7 +25,7 @@ DEFINITION = {
 def test_arms_are_scientific_what_is_searched_is_nuisance_and_the_rest_is_fixed():
     found = {(role, name): values for role, name, values in factors(SweepDefinition.parse(DEFINITION))}
     assert found["scientific", "arm"] == (
-        "tanh (the base as it is); clip (`training.clip.kind` = norm, `training.clip.threshold` = 1.0)"
+        "tanh (the base as it is); clip (`remedies.clipping.by` = norm, `remedies.clipping.threshold` = 1.0)"
     )
     assert (
         found["scientific", "task"] == "adding (`length` = 30, `training.steps` = 500); delayed_recall (`length` = 9)"
