@@ -66,6 +66,7 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
     assert not any(Path("runs/checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_program_reads_one_object_or_one_word(experiment):
     done = rnnlab("run", experiment, "--json")
     assert done.returncode == 0, done.stderr
@@ -79,7 +80,7 @@ def test_a_program_reads_one_object_or_one_word(experiment):
     assert (done.stdout, done.stderr) == (f"{newest}\n", "")
 
 
-def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
+def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace, own_workers):
     path = write_sweep(arms={"tanh": {}}, trials=1, seeds=1, workers=1)
     done = here("sweep", path, "--json", "--quiet")
     assert (done.exit_code, done.stderr) == (0, "")
@@ -92,6 +93,7 @@ def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
     assert found["studies"] == record["studies"] and (found["state"], found["workers"]) == ("complete", [])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
     process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
@@ -109,6 +111,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch):
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
     settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]

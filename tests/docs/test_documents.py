@@ -53,6 +53,7 @@ def assert_printed(printed: str, stated: str):
         assert abs(float(got) - float(said)) <= 1.001 * unit, f"{got} is printed and {said} stated in:\n{stated}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_blocks_run_and_print_what_stands_beneath_them(path, tmp_path, request):
     # A document shows files to be added and then uses them, so registering comes before configuration is built.

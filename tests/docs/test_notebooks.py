@@ -56,6 +56,7 @@ def test_notebooks_are_short_and_kept_without_outputs(path):
     assert all("def " not in cell.source and "class " not in cell.source for cell in cells if cell.cell_type == "code")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_run_and_every_cell_shows_something(path, client, small_sweep):
     cells = execute(client, path, MLFLOW_TRACKING_URI=small_sweep, RNNLAB_SWEEP="small")
@@ -66,6 +67,7 @@ def test_notebooks_run_and_every_cell_shows_something(path, client, small_sweep)
     assert not any(output.get("name") == "stderr" for cell in cells for output in cell.outputs)
 
 
+@pytest.mark.slow
 def test_without_its_sweep_a_notebook_says_what_to_do(client, small_sweep):
     with pytest.raises(CellExecutionError, match=r"holds no sweep 'quickstart'"):
         execute(client, ANALYSIS / "02_mitigations.ipynb", MLFLOW_TRACKING_URI=small_sweep)

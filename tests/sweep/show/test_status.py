@@ -239,6 +239,7 @@ def test_the_table_fits_a_small_terminal(workplace: Path, write_sweep: WriteSwee
     assert ("temporal_order-200" in map(str.strip, lines)) == (tasks == 2)
 
 
+@pytest.mark.slow
 def test_a_real_sweep_while_it_runs_and_after_a_kill(workplace: Path, write_sweep: WriteSweep) -> None:
     long = {"base.training.steps": 100_000, "base.training.eval_every": 1000, "base.training.stop_when_solved": False}
     path = write_sweep(long, arms={"tanh": {}}, trials=2, seeds=1)
