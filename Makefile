@@ -4,60 +4,70 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test chaos lint ui mnist claims figures bench scaling notebooks screenshots docs clean
+.PHONY: help sweep test test-fast chaos lint ui mnist claims figures bench scaling notebooks screenshots docs clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
-# One stamp for the whole environment: it is made again when the pins or the project's metadata change.
-.venv/.installed: pyproject.toml constraints.txt
+# Two stamps, for what runs need and for the rest; each is made again when the pins or the project's metadata change.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch==2.13.0
+
+.venv/.core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11: run make PYTHON=python3.11" >&2; exit 2; }
 	@echo "Setting up .venv (once, a few minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt torch==2.13.0 --editable '.[cluster,dev,notebooks,docs]'
+	@$(INSTALL) --editable .
 	@touch $@
 
-sweep: .venv/.installed  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report
+.venv/.dev: .venv/.core
+	@echo "Adding to .venv what tests, documentation, notebooks and clusters need (once)"
+	@$(INSTALL) --editable '.[cluster,dev,notebooks,docs]'
+	@touch $@
+
+sweep: .venv/.core  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report
 	@$(BIN)/rnnlab sweep $(SWEEP) $(if $(BUDGET),--budget $(BUDGET))
 
-test: .venv/.installed  ## run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: .venv/.dev  ## run the whole test suite
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25
 
-chaos: .venv/.installed  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about 40 minutes)
+test-fast: .venv/.dev  ## run the tests that are not marked slow (less than two minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not slow'
+
+chaos: .venv/.dev  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about 40 minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
-lint: .venv/.installed  ## check style and types
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+lint: .venv/.dev  ## check style, types and which package imports which
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && \
+		$(BIN)/lint-imports --no-cache --no-logo
 
-ui: .venv/.installed  ## open the MLflow dashboard on 127.0.0.1:5000
+ui: .venv/.core  ## open the MLflow dashboard on 127.0.0.1:5000
 	@$(BIN)/rnnlab ui
 
-mnist: .venv/.installed  ## run the sequential MNIST sweep (about 40 minutes) and write docs/results/mnist
+mnist: .venv/.core  ## run the sequential MNIST sweep (about 40 minutes) and write docs/results/mnist
 	@$(BIN)/rnnlab sweep sweeps/mnist.yaml
 	@$(BIN)/rnnlab report mnist --out docs/results/mnist
 
-claims: .venv/.installed  ## examine five claims about recurrent networks and write docs/claims.md
+claims: .venv/.core  ## examine five claims about recurrent networks and write docs/claims.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.claims --out docs/claims.md
 
-figures: .venv/.installed  ## draw every figure from small runs and write docs/gallery (a few minutes)
+figures: .venv/.core  ## draw every figure from small runs and write docs/gallery (a few minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gallery
 
-bench: .venv/.installed  ## measure the speed against torch.nn and write docs/performance.md (keep the machine quiet)
+bench: .venv/.core  ## measure the speed against torch.nn and write docs/performance.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.layers --write
 
-scaling: .venv/.installed  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
+scaling: .venv/.dev  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.scaling --write
 
-screenshots: .venv/.installed  ## take the pictures of docs/dashboard.md (needs Chromium and its driver)
+screenshots: .venv/.dev  ## take the pictures of docs/dashboard.md (needs Chromium and its driver)
 	@$(BIN)/rnnlab sweep sweeps/quickstart.yaml
 	@$(BIN)/python -m experiments.dashboard quickstart --out docs/dashboard
 
-notebooks: .venv/.installed  ## open the notebooks
+notebooks: .venv/.dev  ## open the notebooks
 	@$(BIN)/jupyter lab analysis
 
-docs: .venv/.installed  ## build the documentation into site/
+docs: .venv/.dev  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html. Its search needs a server:"
 	@echo "$(BIN)/python -m http.server --bind 127.0.0.1 --directory site"

@@ -119,8 +119,9 @@ def mlflow_server(folder: Path, database: Path | None = None) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(folder / "artifacts")]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # five processes that nobody needs
     with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, process_group=0)
     try:
         await_answer(f"http://127.0.0.1:{port}/health", process)
         yield f"http://127.0.0.1:{port}"

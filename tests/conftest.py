@@ -1,46 +1,18 @@
-"""The smallest sweep, an empty store, and a store with a small sweep and everything that can happen to a run in it."""
+"""The smallest sweep, an empty store, and a store with a small sweep.
+
+What takes seconds to make is made once for all the processes of a test run. The package is imported by what needs it:
+the process that only hands out tests never waits for torch.
+"""
 
 import copy
-import math
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-
-from rnnlab.config.overrides import override
-from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.plan.outline import Phase
-from rnnlab.sweep.plan.study import StudyPlan
-from rnnlab.sweep.show.mlflow_page import open_overview
-from rnnlab.tracking.outbox import Outbox
-from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.record import Record
-from rnnlab.tracking.store import prepare, tracking_uri
-from rnnlab.tracking.writer import Writer, log_file, start_parent
-from rnnlab.training.loop import run
-
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "question": "Does <b>anything</b> help?",
-    "base": {
-        "cell": {"kind": "vanilla", "hidden_size": 4},
-        "training": {"steps": 8, "eval_every": 4, "batch_size": 4, "eval_examples": 20, "test_examples": 20},
-        "recording": {"points": 3},
-    },
-    "tasks": [
-        {"kind": "adding", "length": 8},
-        {"kind": "delayed_recall", "length": 5, "with": {"recording.points": 0}},
-    ],
-    "arms": {"tanh": {"cell.activation": "tanh"}, "lstm": {"cell.kind": "lstm"}},
-    "search": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}},
-    "trials": 2,
-    "seeds": 2,
-}
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -60,6 +32,7 @@ TINY: dict[str, Any] = {
 
 WriteSweep = Callable[..., Path]
 StoreSweep = Callable[..., None]
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture
@@ -71,6 +44,9 @@ def tiny() -> dict[str, Any]:
 @pytest.fixture
 def write_sweep(tmp_path: Path) -> WriteSweep:
     """Writes the tiny sweep with some fields changed, by dotted name."""
+    import yaml
+
+    from rnnlab.config.overrides import override
 
     def write(changes: dict[str, Any] | None = None, **fields: Any) -> Path:
         path = tmp_path / "tiny.yaml"
@@ -81,22 +57,57 @@ def write_sweep(tmp_path: Path) -> WriteSweep:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Makes a folder by name, unless another process of this test run has made it or is about to."""
+    from rnnlab.common.locks import FileLock
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = shared / name
+        with FileLock(shared / f"{name}.lock"):
+            if not (folder / "made").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed halfway
+                folder.mkdir()
+                fill(folder)
+                (folder / "made").touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_store(make_once: MakeOnce) -> Path:
     """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    prepare(f"sqlite:///{path}")
-    return path
+    from rnnlab.tracking.store import prepare
+
+    return make_once("store", lambda folder: prepare(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory with a store."""
+    from rnnlab.tracking.store import tracking_uri
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "runs").mkdir()
     shutil.copy(empty_store, tmp_path / "runs" / "mlflow.db")
     assert tracking_uri() == f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}"
     return tmp_path
+
+
+@pytest.fixture
+def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps whose workers are threads, where the test is not of workers."""
+    from own_workers import ThreadPool
+
+    from rnnlab.sweep import runner
+    from rnnlab.sweep.work import supervisor
+
+    monkeypatch.setattr(runner, "WorkerPool", ThreadPool)
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -112,79 +123,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def small_sweep(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, store_small_sweep: StoreSweep) -> str:
+def small_sweep(
+    tmp_path_factory: pytest.TempPathFactory, make_once: MakeOnce, empty_store: Path, store_small_sweep: StoreSweep
+) -> str:
     """Tracking URI of a store with the sweep `small`: on adding-8, one search trial of each arm has failed and
     one fresh run of tanh has diverged without a score.
     """
-    folder = tmp_path_factory.mktemp("small")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    shutil.copy(empty_store, folder / "mlflow.db")
-    store_small_sweep(uri, folder, tasks=2)
-    return uri
+
+    def fill(folder: Path) -> None:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        store_small_sweep(f"sqlite:///{folder / 'mlflow.db'}", folder, tasks=2)
+
+    # A copy of the database for each process, since reports are stored there too.
+    return f"sqlite:///{shutil.copy(make_once('small', fill) / 'mlflow.db', tmp_path_factory.mktemp('small'))}"
 
 
 @pytest.fixture(scope="session")
 def store_small_sweep() -> StoreSweep:
     """Runs the sweep `small`, or its first tasks, in this process and stores it as workers would."""
-    return _store_small_sweep
+    from stored_sweep import store_small_sweep
 
-
-def _store_small_sweep(uri: str, folder: Path, tasks: int) -> None:
-    fields = {**SMALL, "tasks": SMALL["tasks"][:tasks]}
-    source = folder / "sweep.yaml"
-    source.write_text(yaml.safe_dump(fields, sort_keys=False))
-    definition = SweepDefinition.parse(fields)
-    open_overview(uri, definition, source)
-    for plan in definition.studies:
-        tags = {"rnnlab.kind": "study", "rnnlab.sweep": "small", "rnnlab.task": plan.task, "rnnlab.arm": plan.arm}
-        parent = start_parent(uri, "small", plan.name, tags, definition.question)
-        log_file(uri, parent, source)
-        for phase, slot, seed in _slots(definition):
-            _write_run(uri, folder, parent, definition, plan, phase, slot, seed)
-
-
-def _slots(definition: SweepDefinition) -> Iterator[tuple[Phase, int, int]]:
-    for slot in range(definition.search_trials):
-        yield "search", slot, definition.seed
-    for slot, seed in enumerate(definition.final_seeds()):
-        yield "final", slot, seed
-
-
-def _write_run(
-    uri: str,
-    folder: Path,
-    parent: str,
-    definition: SweepDefinition,
-    plan: StudyPlan,
-    phase: Phase,
-    slot: int,
-    seed: int,
-) -> None:
-    """Train one slot and store it as a worker does."""
-    points = definition.planned_points(plan)
-    point = points[slot if phase == "search" else 0]
-    config = plan.config(point, seed)
-    settings = " ".join(f"{name}={value}" for name, value in {**point, "seed": seed}.items())
-    identity = {"mlflow.parentRunId": parent, "rnnlab.phase": phase, "rnnlab.trial": str(slot)}
-    tags = {
-        "rnnlab.sweep": definition.name,
-        "rnnlab.arm": plan.arm,
-        "rnnlab.command": f"rnnlab run sweeps/all.yaml --budget small --task {plan.task} --arm {plan.arm} {settings}",
-    }
-    record = Record(
-        "small",
-        f"{plan.task} " * (len(definition.tasks) > 1) + f"{plan.arm} {phase} {slot}",
-        identity,
-        {**config_tags(config), **tags},
-        config_params(config),
-    )
-    entry = Outbox(folder / "outbox").entry(f"{plan.name}/{phase}-{slot}")
-    entry.open(record)
-    if (plan.task, phase, slot) == ("adding-8", "search", 1):
-        entry.fail("out of memory")
-    else:
-        result = run(config)
-        if (plan.name, phase, slot) == ("adding-8/tanh", "final", 1):
-            result = replace(result, outcome="diverged", test_loss=math.nan, test_score=math.nan)
-        entry.finish(result)
-    Writer(uri).deliver(entry)
+    return store_small_sweep

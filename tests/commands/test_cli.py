@@ -1,12 +1,12 @@
-"""The command line as a user meets it: real processes, real files."""
+"""The command line as a user meets it: real files, and real processes where one is signalled or another one listens."""
 
-import contextlib
 import json
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config, load_config
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.store.home import FolderHome
+from rnnlab.tracking import courier
 from rnnlab.tracking.reader import load_profile
 from rnnlab.tracking.store import connect, tracking_uri
 
@@ -55,8 +56,8 @@ def experiment(workplace: Path) -> Path:
 
 
 def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
-    done = rnnlab("run", experiment, "cell.kind=lstm", "optimizer.lr=3e-3")
-    assert done.returncode == 0, done.stderr
+    done = here("run", experiment, "cell.kind=lstm", "optimizer.lr=3e-3")
+    assert done.exit_code == 0, done.stderr
     assert "test mse" in done.stdout and "step 20/20" in done.stdout
     (run,) = stored_runs()
     config = load_config(experiment, ["cell.kind=lstm", "optimizer.lr=3e-3"])
@@ -67,6 +68,7 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
     assert not any(Path("runs/checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_a_program_reads_one_object_or_one_word(experiment):
     done = rnnlab("run", experiment, "--json")
     assert done.returncode == 0, done.stderr
@@ -80,10 +82,10 @@ def test_a_program_reads_one_object_or_one_word(experiment):
     assert (done.stdout, done.stderr) == (f"{newest}\n", "")
 
 
-def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
+def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace, own_workers):
     path = write_sweep(arms={"tanh": {}}, trials=1, seeds=1, workers=1)
-    done = rnnlab("sweep", path, "--json", "--quiet")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = here("sweep", path, "--json", "--quiet")
+    assert (done.exit_code, done.stderr) == (0, "")
     record = json.loads(done.stdout)
     assert (record["state"], record["runs"]) == ("complete", {"planned": 2, "done": 2, "failed": 0})
     assert record["failures"] == [] and Path(record["report"]).is_file()
@@ -93,6 +95,7 @@ def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace):
     assert found["studies"] == record["studies"] and (found["state"], found["workers"]) == ("complete", [])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
     process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
@@ -110,16 +113,23 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     assert run.info.status == "FINISHED"
 
 
-def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment):
-    settings = ["training.steps=2000", "training.eval_every=1000", "recording.points=0"]
-    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
-    while not stored_runs():
-        assert process.poll() is None
-        time.sleep(0.05)
-    with contextlib.closing(sqlite3.connect("runs/mlflow.db", isolation_level=None)) as locked:
+@pytest.mark.slow
+def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch):
+    monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
+    settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]
+    locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
+
+    def lock() -> None:
+        while not stored_runs():
+            time.sleep(0.05)
         locked.execute("BEGIN EXCLUSIVE")
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 4 and "deliver it with: rnnlab run" in output and "is locked" in output, output
+
+    locker = threading.Thread(target=lock, daemon=True)
+    locker.start()
+    done = here("run", experiment, *settings)
+    locker.join()
+    locked.close()
+    assert done.exit_code == 4 and "deliver it with: rnnlab run" in done.output and "is locked" in done.output
     done = here("run", experiment, *settings)
     (run,) = stored_runs()
     assert done.exit_code == 0 and f"delivered to MLflow as run {run.info.run_id}" in done.stdout
@@ -127,7 +137,7 @@ def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment):
 
 
 def test_print_config_shows_every_field_and_reads_back(experiment):
-    done = rnnlab("run", experiment, "--print-config", "cell.kind=gru")
+    done = here("run", experiment, "--print-config", "cell.kind=gru")
     config = Config.parse(yaml.safe_load(done.stdout))
     assert config == load_config(experiment, ["cell.kind=gru"])
     assert config.hash in done.stdout and "momentum" not in done.stdout and "beta1: 0.9" in done.stdout
@@ -159,8 +169,8 @@ def test_a_dry_run_plans_measures_and_writes_nothing(workplace):
              "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
     Path("sweep.yaml").write_text(yaml.safe_dump(sweep))
     before = {path: path.stat().st_mtime_ns for path in workplace.rglob("*")}
-    done = rnnlab("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
-    assert done.returncode == 0, done.stderr
+    done = here("sweep", "sweep.yaml", "--dry-run", "--workers", "3")
+    assert done.exit_code == 0, done.stderr
     assert "2 arms × 1 task × (2 search trials + 1 final run) = 6 runs" in done.stdout
     assert "gru: width " in done.stdout and "with 3 workers" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in workplace.rglob("*")} == before
@@ -171,14 +181,14 @@ def test_status_tells_a_stopped_sweep_by_its_exit_code(workplace):
              "search": {"optimizer.lr": {"low": 1e-3, "high": 1e-2}}, "trials": 2, "seeds": 1}  # fmt: skip
     outline = SweepDefinition.parse(sweep).outline
     FolderHome(Path("runs/sweeps/stopped")).keep(yaml.safe_dump(sweep), outline, "stopped.yaml")
-    done = rnnlab("status", "stopped")
-    assert done.returncode == 3
+    done = here("status", "stopped")
+    assert done.exit_code == 3
     assert "0 of 3 runs done" in done.stdout and "rnnlab sweep runs/sweeps/stopped/sweep.yaml" in done.stdout
 
 
 def test_the_doctor_fails_on_a_problem_alone(workplace):
-    done = rnnlab("doctor")
-    assert done.returncode == 0, done.stdout
+    done = here("doctor")
+    assert done.exit_code == 0, done.stdout
     assert "problem" not in done.stdout and "tracking" in done.stdout
     Path("runs/mlflow.db").write_text("no database at all")
     done = here("doctor")
@@ -227,9 +237,8 @@ def test_a_busy_port_is_named(workplace):
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
-        refused = rnnlab("ui", "--port", port)
-    assert refused.returncode == 2
-    assert f"port {port} is taken" in refused.stderr
+        with pytest.raises(UserError, match=f"port {port} is taken"):
+            here("ui", "--port", str(port))
 
 
 def test_help_imports_nothing_heavy():

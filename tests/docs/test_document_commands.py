@@ -64,8 +64,9 @@ def test_a_command_exists(command):
         assert not command.is_run, f"'{' '.join(command.words)}' is not ours: say {NOT_RUN} in its comment"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if commands(p)], ids=lambda p: p.name)
-def test_commands_run_one_after_the_other(path, workplace):
+def test_commands_run_one_after_the_other(path, workplace, own_workers):
     for folder in ("experiments", "sweeps"):
         shutil.copytree(ROOT / folder, workplace / folder)
     ours = [words[1:] for words, is_run in commands(path) if words[0] == "rnnlab" and is_run]
@@ -81,7 +82,7 @@ def test_commands_run_one_after_the_other(path, workplace):
 
 
 def test_targets_named_in_the_text_exist():
-    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for path in DOCUMENTS:
-        named = set(re.findall(r"`make ([a-z]+)`", path.read_text(encoding="utf-8")))
+        named = set(re.findall(r"`make ([a-z-]+)`", path.read_text(encoding="utf-8")))
         assert named <= known, path.name

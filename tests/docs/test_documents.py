@@ -1,19 +1,17 @@
 """What README and docs say is so: Python blocks run, links lead somewhere, tables agree with the code.
 
-Blocks of one file run in order in one process; for commands see `test_document_commands.py`.
+Blocks of one page run in order in one process; for commands see `test_document_commands.py`.
 """
 
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import yaml
+from pages import run_script
 
 from rnnlab.cells import CELLS
 from rnnlab.cells.activations import ACTIVATIONS
@@ -55,20 +53,19 @@ def assert_printed(printed: str, stated: str):
         assert abs(float(got) - float(said)) <= 1.001 * unit, f"{got} is printed and {said} stated in:\n{stated}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "python")], ids=lambda p: p.name)
 def test_python_blocks_run_and_print_what_stands_beneath_them(path, tmp_path, request):
     # A document shows files to be added and then uses them, so registering comes before configuration is built.
     mark, pairs = "-- end of a block --", paired(path)
-    whole, environment = "".join(f"{code}\nprint({mark!r})\n" for code, _ in pairs), dict(os.environ)
+    whole, environment = "".join(f"{code}\nprint({mark!r})\n" for code, _ in pairs), {}
     if "load_sweep(" in whole:  # what it shows of the quick start holds for any sweep
         whole = whole.replace("quickstart", "small").replace("adding-50", "adding-8")
         environment["MLFLOW_TRACKING_URI"] = request.getfixturevalue("small_sweep")
     script = tmp_path / "document.py"
     script.write_text(whole, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_script(script, environment)
+    assert done.code == 0, done.stderr
     assert done.stdout.replace(mark, "").strip()
     for (_, stated), printed in zip(pairs, done.stdout.split(f"{mark}\n")[:-1], strict=True):
         if stated is not None:

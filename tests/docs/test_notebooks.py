@@ -1,9 +1,12 @@
 """Notebooks run from the first cell to the last, on a small sweep where they need one, and are kept without outputs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -17,11 +20,22 @@ def code_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def execute(path: Path) -> list[nbformat.NotebookNode]:
-    """Run a notebook where it lies, as Jupyter does; returns its code cells."""
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ANALYSIS)}}).execute()
-    return code_of(notebook)
+@pytest.fixture(scope="module")
+def client() -> Iterator[NotebookClient]:
+    """One process for every notebook: to import torch and MLflow takes longer than the cells."""
+    manager, resources = AsyncKernelManager(), {"metadata": {"path": str(ANALYSIS)}}
+    yield NotebookClient(nbformat.v4.new_notebook(), km=manager, timeout=120, resources=resources)
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
+def execute(client: NotebookClient, path: Path, **environment: str) -> list[nbformat.NotebookNode]:
+    """Run a notebook where it lies, as Jupyter does, with no name of an earlier one; returns its code cells."""
+    client.nb = nbformat.read(path, as_version=4)
+    names = ("MLFLOW_TRACKING_URI", "RNNLAB_SWEEP")
+    code = f"import os\nfor name in {names}: os.environ.pop(name, None)\nos.environ.update({environment})\n%reset -f"
+    client.nb.cells.insert(0, nbformat.v4.new_code_cell(code))
+    client.execute()
+    return code_of(client.nb)[1:]
 
 
 def test_the_first_cell_of_a_notebook_and_no_other_chooses_the_sweep_and_its_store():
@@ -42,11 +56,10 @@ def test_notebooks_are_short_and_kept_without_outputs(path):
     assert all("def " not in cell.source and "class " not in cell.source for cell in cells if cell.cell_type == "code")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run_and_every_cell_shows_something(path, small_sweep, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
-    monkeypatch.setenv("RNNLAB_SWEEP", "small")
-    cells = execute(path)
+def test_notebooks_run_and_every_cell_shows_something(path, client, small_sweep):
+    cells = execute(client, path, MLFLOW_TRACKING_URI=small_sweep, RNNLAB_SWEEP="small")
     silent = [cell.source for cell in cells[1:] if not cell.outputs]
     assert not silent, silent
     shown = [kind for cell in cells for output in cell.outputs for kind in output.get("data", {})]
@@ -54,8 +67,7 @@ def test_notebooks_run_and_every_cell_shows_something(path, small_sweep, monkeyp
     assert not any(output.get("name") == "stderr" for cell in cells for output in cell.outputs)
 
 
-def test_without_its_sweep_a_notebook_says_what_to_do(small_sweep, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", small_sweep)
-    monkeypatch.delenv("RNNLAB_SWEEP", raising=False)
+@pytest.mark.slow
+def test_without_its_sweep_a_notebook_says_what_to_do(client, small_sweep):
     with pytest.raises(CellExecutionError, match=r"holds no sweep 'quickstart'"):
-        execute(ANALYSIS / "02_mitigations.ipynb")
+        execute(client, ANALYSIS / "02_mitigations.ipynb", MLFLOW_TRACKING_URI=small_sweep)

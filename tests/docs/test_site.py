@@ -12,6 +12,8 @@ import pytest
 import rnnlab
 from rnnlab import plots, theory
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LOADED = r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"?([^\"\s>]+)|<link\b[^>]*?\bhref=\"?([^\"\s>]+)"
 """What a browser fetches by itself; a link that somebody may follow is none of it."""

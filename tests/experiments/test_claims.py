@@ -47,6 +47,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_claim_can_be_examined(name, monkeypatch):
     claim = importlib.import_module(f"experiments.claims.{name}")
@@ -64,6 +65,7 @@ def test_scaled_linear_networks_have_their_exact_slope():
     assert claim.slope("identity", 2.0, 0) == pytest.approx(np.log10(2), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_mistakes_are_named():
     for arguments, message in ((["momentum"], "unknown claim 'momentum'"), (["--seeds", "1"], "gives no interval")):
         ended = subprocess.run(

@@ -136,6 +136,7 @@ def test_non_contiguous_inputs_and_gradients(database, name):
         same(gradients(layer, spread, [strided(g) for g in upstream]), expected, 1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize("name", PAIRS)
 def test_first_and_second_derivatives(database, name, check):

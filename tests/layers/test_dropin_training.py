@@ -170,6 +170,7 @@ def batch() -> tuple[Tensor, Tensor]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [1, 2])
 def test_distributed_data_parallel_averages_torchs_gradients(world, tmp_path: Path):
     if world == 1:

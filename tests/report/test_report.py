@@ -22,6 +22,8 @@ from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_t
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.writer import start_parent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def report(small_sweep, tmp_path_factory) -> Path:

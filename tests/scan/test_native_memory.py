@@ -34,6 +34,7 @@ torch.testing.assert_close(y, theirs(x)[0])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit on memory that holds")
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_memory_that_is_not_there_raises(threads):

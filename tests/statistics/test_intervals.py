@@ -20,6 +20,7 @@ def coverage(samples: np.ndarray, mean: float) -> float:
     return float(np.mean([low <= mean <= high for _, low, high in intervals]))
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_covers_the_true_mean_as_often_as_it_says():
     repeats = 300
     # 2.5 standard errors of a fraction of 0.95 over that many repeats: 3.1 points.
@@ -101,6 +102,7 @@ def test_differences_between_strata_add_no_uncertainty():
     assert far.high - far.low == pytest.approx(near.high - near.low, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statistic", [mean, interquartile_mean])
 def test_a_stratified_interval_covers_the_truth_as_often_as_it_says(statistic):
     repeats = 200

@@ -115,6 +115,7 @@ def assert_no_password_below(folder: Path) -> None:
             assert PASSWORD.encode() not in content and QUOTED.encode() not in content, path
 
 
+@pytest.mark.slow
 def test_workers_join_and_are_lost(
     cluster: Database, server: Postgres, mlflow: str, rnnlab: Start, write_sweep: WriteSweep, tmp_path: Path
 ) -> None:

@@ -2,11 +2,8 @@
 
 import contextlib
 import os
-import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,11 +13,9 @@ from optuna.trial import TrialState
 from survey import (
     FOLDER,
     LONG,
-    PARENT,
     WriteSweep,
     alive,
     assert_each_planned_run_was_done_once,
-    assert_points_are_those_planned,
     journal,
     later,
     running,
@@ -38,23 +33,7 @@ from rnnlab.tracking import courier
 from rnnlab.tracking.undelivered import UNDELIVERED
 
 
-def test_parent_killed_again_and_again(workplace: Path, write_sweep: WriteSweep) -> None:
-    path = write_sweep(LONG)
-    rng = random.Random(0)
-    for _ in range(2):
-        with Path("parent.log").open("ab") as log:
-            parent = subprocess.Popen([sys.executable, "-c", PARENT, path.name], stdout=log, stderr=log)
-        wait_for(running)
-        time.sleep(rng.uniform(0.0, 1.5))
-        parent.kill()
-        parent.wait()
-    assert trials(TrialState.COMPLETE) != trials()
-    assert run_sweep(path.name).complete
-    definition = load_sweep_definition(path)
-    assert_each_planned_run_was_done_once(definition)
-    assert_points_are_those_planned(definition)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("allowed", [1, pytest.param(slots.ALLOWED_CRASHES, marks=pytest.mark.long)])
 def test_workers_killed(
     workplace: Path,
@@ -103,6 +82,7 @@ def test_workers_killed(
         assert_each_planned_run_was_done_once(definition)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +103,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     assert_each_planned_run_was_done_once(load_sweep_definition(path))
 
 
+@pytest.mark.slow
 def test_a_store_that_takes_nothing_costs_nothing(
     workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +132,7 @@ def test_a_store_that_takes_nothing_costs_nothing(
     assert read_status("tiny").word == "complete" and not (FOLDER / "outbox").exists()
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on(
     workplace: Path, write_sweep: WriteSweep, small_disk: Path
 ) -> None:

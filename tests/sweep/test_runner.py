@@ -28,6 +28,7 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
 
 
+@pytest.mark.slow
 def test_a_whole_sweep(
     workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +66,9 @@ def test_a_whole_sweep(
     assert (FOLDER / "journal.log").read_bytes() == before
 
 
-def test_a_grid_with_one_worker_visits_every_cell_once(workplace: Path, write_sweep: WriteSweep) -> None:
+def test_a_grid_with_one_worker_visits_every_cell_once(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None
+) -> None:
     search = {
         "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True, "points": 3},
         "cell.hidden_size": {"choices": [2, 3]},
@@ -81,7 +84,9 @@ def test_a_grid_with_one_worker_visits_every_cell_once(workplace: Path, write_sw
     assert len(tried) == len(set(tried)) == 6
 
 
-def test_tpe_and_the_median_pruner_settle_every_slot(workplace: Path, write_sweep: WriteSweep) -> None:
+def test_tpe_and_the_median_pruner_settle_every_slot(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None
+) -> None:
     search = {"optimizer.lr": {"low": 1e-6, "high": 1.0, "log": True}}
     path = write_sweep(sampler="tpe", pruner="median", trials=5, seeds=1, search=search, arms={"tanh": {}})
     state = run_sweep(path, workers=1)
@@ -90,6 +95,7 @@ def test_tpe_and_the_median_pruner_settle_every_slot(workplace: Path, write_swee
     assert len(set(tried)) == 5
 
 
+@pytest.mark.slow
 def test_score_against_cost_on_two_seeds_with_three_workers(workplace: Path, write_sweep: WriteSweep) -> None:
     """Every seed of every trial is one run, the best score on the front is trained again, and the report shows it."""
     search = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "cell.hidden_size": {"choices": [2, 4, 8]}}

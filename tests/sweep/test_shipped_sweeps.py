@@ -30,8 +30,9 @@ def test_every_arm_meets_every_task_with_enough_seeds_to_tell(name: str) -> None
     assert "optimizer.lr" in definition.search
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEVEN)
-def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path) -> None:
+def test_the_smoke_budget_runs_to_its_end(name: str, workplace: Path, own_workers: None) -> None:
     """Every planned run is done, the report has every arm, and what is kept and what is told repeats it exactly."""
     path = SWEEPS / f"{name}.yaml"
     smoke = load_sweep_definition(path, "smoke")

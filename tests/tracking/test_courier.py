@@ -78,6 +78,7 @@ def test_a_run_can_be_followed_and_arrives_whole(uri, box, begin, result):
     assert not box.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_an_outage_like_any_other(uri, box, begin, result):
     begin("first").finish(result)
     with Courier(box, uri) as courier:

@@ -22,6 +22,8 @@ from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer
 from rnnlab.training.loop import run
 
+pytestmark = pytest.mark.slow
+
 OWN = ["run_id", "parent_id", "seconds"]
 """Columns in which the same sweep differs between two stores."""
 

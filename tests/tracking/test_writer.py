@@ -94,6 +94,7 @@ MOMENTS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_path, monkeypatch, moment, late):

@@ -56,6 +56,7 @@ def bits(value: Any) -> Any:
     return value.hex() if isinstance(value, float) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [{"kind": "adding", "length": 6}, {"kind": "copying", "length": 1}], ids=str)
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_probes_change_no_bit_of_a_run(tmp_path, task, kind, options):
     assert bits(states[0]) == bits(states[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [1, 6, 8, 49])
 def test_an_interrupted_run_measures_the_same_bits(tmp_path, stop_after):
     cfg = config(

@@ -235,6 +235,7 @@ def test_the_table_says_stopped_where_nobody_works(by_hand: ByHand) -> None:
     assert ["lstm", "1/3", "0/2", "0.001235", "stopped"] in lines and ["tanh", "1/3", "0/2", "2", "stopped"] in lines
 
 
+@pytest.mark.slow
 def test_a_real_sweep_while_it_runs_and_after_a_kill(workplace: Path, write_sweep: WriteSweep) -> None:
     long = {"base.training.steps": 100_000, "base.training.eval_every": 1000, "base.training.stop_when_solved": False}
     path = write_sweep(long, arms={"tanh": {}}, trials=2, seeds=1)

@@ -51,6 +51,7 @@ def take_back(url: str, begin: float) -> None:
     plan(study)
 
 
+@pytest.mark.slow
 def test_processes_at_once_double_nothing(study: optuna.Study, database: Database) -> None:
     """Enqueued, claimed and recovered by all of them at the same moment, every slot is there once."""
     with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
@@ -81,6 +82,7 @@ def test_a_second_supervisor_is_refused_until_the_first_is_gone(database: Databa
     assert second.acquire() and not first.acquire()
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_lost_its_connection_takes_the_lock_again_or_gives_way(
     database: Database, server: Postgres
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_supervisor_that_lost_its_connection_takes_the_lock_again_or_gives_way
     assert second.acquire() and not first.keep()
 
 
+@pytest.mark.slow
 def test_a_storage_waits_for_its_database(study: optuna.Study, database: Database, server: Postgres) -> None:
     plan(study)
     asked: list[int] = []

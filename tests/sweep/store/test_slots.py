@@ -41,6 +41,7 @@ def claim_until_empty(folder: Path, results: Any, barrier: Any) -> None:
         study.tell(trial, trial.suggest_float("x", 0, PLANNED))
 
 
+@pytest.mark.slow
 def test_processes_at_once_claim_every_slot_once(study: optuna.Study, tmp_path: Path) -> None:
     fill_all(study)
     context = multiprocessing.get_context("spawn")

@@ -1,0 +1,37 @@
+"""Workers of a sweep in threads of this process: real ones, without the seconds in which a process imports torch."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from rnnlab.sweep.store.home import find_home
+from rnnlab.sweep.work.pool import WorkerPool
+from rnnlab.sweep.work.worker import Worker
+
+
+class ThreadPool(WorkerPool):
+    """Starts threads where `WorkerPool` starts processes."""
+
+    def _spawn(self, index: int) -> "ThreadWorker":  # type: ignore[override]
+        return ThreadWorker(self.folder, self.uri, self.storage)
+
+
+class ThreadWorker:
+    """A worker, with what a pool asks of its process."""
+
+    def __init__(self, folder: Path, uri: str, storage: str | None) -> None:
+        self.pid, self._failed = os.getpid(), True
+        self._worker = Worker(find_home(folder.parents[1], folder.name, storage), uri)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        self._worker.work()
+        self._failed = False
+
+    def poll(self) -> int | None:
+        return None if self._thread.is_alive() else int(self._failed)
+
+    def send_signal(self, how: signal.Signals) -> None:
+        self._worker.stop()
