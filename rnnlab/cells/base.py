@@ -58,6 +58,46 @@ class Cell(Options, ABC):
         return max(1, len(self.gates))
 
     @property
+    def has_time_constant(self) -> bool:
+        """Whether a gate acts on the old state, so that chrono biases have something to set."""
+        return next(iter(self.time_gates), None) in self.gates
+
+    @property
+    def sets_forget_bias(self) -> bool:
+        """Whether an option of the cell says how the bias of its forget gate starts."""
+        return False
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether pre-activations are standardised."""
+        return False
+
+    @property
+    def couples_examples(self) -> bool:
+        """Whether a step in training mixes the examples of its batch, by statistics that are its own afterwards."""
+        return False
+
+    @property
+    def couples_inputs(self) -> bool:
+        """Whether `project` in training mixes all examples and steps."""
+        return False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a step that is taken again gives the same and leaves nothing behind."""
+        return not (self.zoneout or self.couples_examples or self.couples_inputs)
+
+    @property
+    def starting_gain(self) -> float:
+        """γ at the start, of what is standardised."""
+        return 1.0
+
+    @property
+    def starting_noise(self) -> float:
+        """Standard deviation of the hidden state before the first step of a training sequence."""
+        return 0.0
+
+    @property
     def state_sizes(self) -> tuple[int, ...]:
         """Number of units of each state, in the order of `states`."""
         return (self.hidden_size,) * len(self.states)
@@ -128,12 +168,12 @@ class Cell(Options, ABC):
             (T, B, G*H), one slice a step.
         """
         del start
-        return F.linear(x, w.weight_ih, w.__dict__.get("bias_ih"))
+        return F.linear(x, w.weight_ih, w.get("bias_ih"))
 
     def recur(self, w: Weights, h: Tensor, t: int) -> Tensor:
         """Map the previous hidden state, (B, H) to (B, G*H)."""
         del t
-        return F.linear(h, w.weight_hh, w.__dict__.get("bias_hh"))
+        return F.linear(h, w.weight_hh, w.get("bias_hh"))
 
     @abstractmethod
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:

@@ -54,7 +54,7 @@ class HighwayCell(Cell):
         z = u + F.linear(s, w.weight_hh)
         s = self._micro_layer(w, 1, z, s)
         for layer in range(2, self.depth + 1):
-            z = F.linear(s, getattr(w, f"weight_hh{layer}"), w.__dict__.get(f"bias_hh{layer}"))
+            z = F.linear(s, w.tensors[f"weight_hh{layer}"], w.get(f"bias_hh{layer}"))
             s = self._micro_layer(w, layer, z, s)
         return (s,)
 

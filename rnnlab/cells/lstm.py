@@ -65,6 +65,10 @@ class LSTMCell(NormalizedCell):
         return self
 
     @property
+    def sets_forget_bias(self) -> bool:
+        return self.forget_bias is not None
+
+    @property
     def gates(self) -> tuple[str, ...]:
         present = {
             "input": self.input_gate and not self.coupled,

@@ -136,8 +136,8 @@ def _batch_norm(w: "Weights", v: Tensor, mean: Tensor, var: Tensor, gain: Tensor
 
 
 def _statistics(w: "Weights", what: str) -> tuple[Tensor, Tensor]:
-    return getattr(w, f"running_mean_{what}"), getattr(w, f"running_var_{what}")
+    return w.tensors[f"running_mean_{what}"], w.tensors[f"running_var_{what}"]
 
 
 def _scale(w: "Weights", what: str) -> tuple[Tensor, Tensor | None]:
-    return getattr(w, f"norm_gain_{what}"), w.__dict__.get(f"norm_shift_{what}")
+    return w.tensors[f"norm_gain_{what}"], w.get(f"norm_shift_{what}")

@@ -1,9 +1,9 @@
 """A cell whose input and recurrent products can be normalised."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rnnlab.cells.base import Cell, Shapes
@@ -37,6 +37,12 @@ class NormalizedCell(Cell):
     and dividing by none makes the gradient explode; the authors of the method start from noise there.
     """
 
+    @model_validator(mode="after")
+    def _refuse_noise_without_batch_norm(self) -> Self:
+        if self.norm_noise and self.norm != "batch":
+            raise ValueError(f"norm_noise = {self.norm_noise} is for norm = 'batch': set it to 0")
+        return self
+
     @property
     def normalized(self) -> Shapes:
         """What can be standardised, and over how many units: the two products, input and recurrent.
@@ -51,8 +57,23 @@ class NormalizedCell(Cell):
         return (self.blocks,)
 
     @property
+    def is_normalized(self) -> bool:
+        return self.norm != "none"
+
+    @property
+    def couples_examples(self) -> bool:
+        return self.norm == "batch"
+
+    @property
+    def couples_inputs(self) -> bool:
+        return self.norm == "batch_input"
+
+    @property
+    def starting_noise(self) -> float:
+        return self.norm_noise
+
+    @property
     def starting_gain(self) -> float:
-        """γ at the start."""
         return self.norm_gain or (0.1 if self.norm == "batch" else 1.0)
 
     @property
@@ -75,7 +96,7 @@ class NormalizedCell(Cell):
     def project(self, w: Weights, x: Tensor, start: int = 0) -> Tensor:
         if self.norm == "none":
             return super().project(w, x, start)
-        v, bias = F.linear(x, w.weight_ih), w.__dict__.get("bias_ih")
+        v, bias = F.linear(x, w.weight_ih), w.get("bias_ih")
         if self.norm == "batch":
             u = normalize_sequence(w, "x", v, start)
         else:
@@ -85,7 +106,7 @@ class NormalizedCell(Cell):
     def recur(self, w: Weights, h: Tensor, t: int) -> Tensor:
         if self.norm == "none":
             return super().recur(w, h, t)
-        v, bias = self.normalize(w, "h", F.linear(h, w.weight_hh), t), w.__dict__.get("bias_hh")
+        v, bias = self.normalize(w, "h", F.linear(h, w.weight_hh), t), w.get("bias_hh")
         return v if bias is None else v + bias
 
     def normalize(self, w: Weights, what: str, v: Tensor, t: int) -> Tensor:

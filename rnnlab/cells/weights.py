@@ -25,7 +25,7 @@ class Weights:
     """The tensors of one layer as its cell reads them, `w.weight_hh`, and the circumstances of the step.
 
     Args:
-        tensors: every weight and buffer of the layer, by name.
+        tensors: every weight and buffer of the layer, by name; `get` reads one that may be absent.
         training: whether the layer is being trained.
         sizes: how many examples are still active at each step, longest first; none when all have the same length.
         generator: source of noise inside the step; torch's global one if none.
@@ -38,7 +38,7 @@ class Weights:
         sizes: list[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        self.__dict__.update(tensors)
+        self.tensors = dict(tensors)
         self.training, self.sizes, self.generator = training, sizes, generator
         self.drawn: list[Tensor] | None = None
         self.replayed: list[Tensor] = []
@@ -46,7 +46,14 @@ class Weights:
         self.activations: dict[str, Note] | None = None
 
     def __getattr__(self, name: str) -> Tensor:
-        raise AttributeError(f"this layer has no weight '{name}'")
+        try:
+            return self.__dict__["tensors"][name]
+        except KeyError:
+            raise AttributeError(f"this layer has no weight '{name}'") from None
+
+    def get(self, name: str) -> Tensor | None:
+        """A tensor that a layer may have or not, such as a bias."""
+        return self.tensors.get(name)
 
     def gate(self, name: str, z: Tensor) -> Tensor:
         """σ(z), seen by the probes as a gate of this name; z is (B, H)."""

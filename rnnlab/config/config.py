@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from rnnlab.cells import CELLS
-from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.common.options import Options
 from rnnlab.common.plugins import import_files
 from rnnlab.config.kinds import AnyCell, AnyOptimizer, AnyTask, Remedies
 from rnnlab.config.optimizers import Adam
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
-from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.checks import check_dilation
+from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.probes.base import Preset
 from rnnlab.remedies import Remedy
+from rnnlab.scan.segments import check_segments
 
 
 class ModelOptions(Options):
@@ -29,7 +29,7 @@ class ModelOptions(Options):
     """Add each layer's input to its output, from the second layer on."""
     dilation: int | tuple[int, ...] = 1
     """How many steps back each layer reads its states: one number for all, or one for each (Chang et al. 2017)."""
-    checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_every: int | None = None
     """Compute segments of so many steps again on the way back, to save memory on long sequences; none keeps all."""
     input: Literal["auto", "raw", "one_hot", "embedding"] = "auto"
     """How inputs enter: auto is raw for features and one-hot for symbols."""
@@ -37,20 +37,10 @@ class ModelOptions(Options):
 
     @field_validator("dilation", mode="before")
     @classmethod
-    def _check_dilation(cls, value: Any) -> Any:
-        each = value if isinstance(value, list | tuple) else [value]
-        if not each or any(type(d) is not int or d < 1 for d in each):
-            raise ValueError(f"{value!r} is not allowed: give one positive number, or a list of one for each layer")
+    def _check_dilation(cls, value: Any, fields: ValidationInfo) -> Any:
+        if "num_layers" in fields.data:
+            check_dilation(value, fields.data["num_layers"])
         return value
-
-    @model_validator(mode="after")
-    def _check_layers(self) -> Self:
-        if isinstance(self.dilation, tuple) and len(self.dilation) != self.num_layers:
-            raise ValueError(
-                f"dilation = {list(self.dilation)} has {len(self.dilation)} numbers for num_layers = "
-                f"{self.num_layers}: give one for each layer, or a single one for all"
-            )
-        return self
 
 
 class TrainingOptions(Options):
@@ -193,18 +183,7 @@ def _check_bidirectional(config: "Config") -> None:
 
 
 def _check_chrono(config: "Config") -> None:
-    cell = config.cell
-    if config.init.bias != "chrono":
-        return
-    if next(iter(cell.time_gates), None) not in cell.gates:
-        gated = [name for name, known in CELLS.items() if known.time_gates]
-        detail = f" without {next(iter(cell.time_gates))} gate" if cell.time_gates else ""
-        raise ValueError(
-            f"init.bias = 'chrono' needs gates that set a time constant, which cell.kind = '{cell.kind}'{detail} "
-            f"has not: choose a cell of {', '.join(gated)}, or init.bias = 'zero'"
-        )
-    if getattr(cell, "forget_bias", None) is not None:
-        raise ValueError("cell.forget_bias and init.bias = 'chrono' both set the forget bias: drop one of them")
+    check_chrono(config.init, config.cell, "cell.")
 
 
 def _check_own_start(config: "Config") -> None:
@@ -234,26 +213,15 @@ def _check_input(config: "Config") -> None:
 
 
 def _check_batch_norm(config: "Config") -> None:
-    cell = config.cell
-    if not isinstance(cell, NormalizedCell):
-        return
-    if cell.norm != "batch" and cell.norm_noise:
-        raise ValueError(f"cell.norm_noise = {cell.norm_noise} is for cell.norm = 'batch': set it to 0")
-    if cell.norm == "batch" and config.training.batch_size < 2:
+    if config.cell.couples_examples and config.training.batch_size < 2:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
 
 
 def _check_segments(config: "Config") -> None:
-    every, cell = config.model.checkpoint_every, config.cell
-    if every is None:
-        return
-    if config.recording.probes != "light":
+    every = config.model.checkpoint_every
+    check_segments(every, config.cell, "model.")
+    if every is not None and config.recording.probes != "light":
         raise ValueError(
             f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
             f"{every} does not keep: set it to null, or recording.probes to 'light'"
-        )
-    if cell.zoneout or getattr(cell, "norm", "none").startswith("batch"):
-        raise ValueError(
-            f"model.checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: set it "
-            "to null, or leave those out of the cell"
         )

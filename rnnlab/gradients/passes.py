@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from rnnlab.gradients.norms import log10_norm
-from rnnlab.scan.observer import Call
+from rnnlab.scan.observer import ScanCall
 
 
-class Piece:
+class ScanGradients:
     """Total gradients of one state in one scan, as they come back."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: ScanCall) -> None:
         self.start, self.order = call.start, call.order
         self.steps, self.batch_size = call.x.shape[:2]
-        self.received: dict[int, Tensor] = {}
+        self.vectors_by_step: dict[int, Tensor] = {}
         self.vectors: Tensor | None = None
         self.norms: Tensor | None = None
 
@@ -27,15 +27,15 @@ class Piece:
         if self.vectors is not None:
             stacked = self.vectors
         else:
-            like = next(iter(self.received.values()))
+            like = next(iter(self.vectors_by_step.values()))
             stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
-        for k, gradient in self.received.items():
+        for k, gradient in self.vectors_by_step.items():
             stacked[k, : len(gradient)] += gradient
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:
         """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
-        if self.norms is None or self.received:
+        if self.norms is None or self.vectors_by_step:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
 

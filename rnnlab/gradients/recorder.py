@@ -12,57 +12,58 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.cells import States
+from rnnlab.common import torch_private
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import Piece, added, laid
+from rnnlab.gradients.passes import ScanGradients, added, laid
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.layers.recurrent import recurrent_layers
-from rnnlab.scan.observer import Call
+from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:
     import xarray as xr
 
 
-class _Follow:
+class _GradientReceiver:
     """Follows one scan and passes on what comes back through it.
 
     In the reference scan it hangs a hook on every state, which autograd calls with the gradient summed over every
     path: that is the total gradient, and for the cell state of an LSTM it includes the path through the same step's
-    output. Pieces are made anew for every backward pass, as a graph may be kept for another one.
+    output. What is received is put aside anew for every backward pass, as a graph may be kept for another one.
     """
 
     every_step = False
 
-    def __init__(self, recorder: "Recorder", call: Call, layer: int, number: int) -> None:
+    def __init__(self, recorder: "Recorder", call: ScanCall, layer: int, number: int) -> None:
         self.recorder, self.call, self.layer, self.number = recorder, call, layer, number
         self.vectors = recorder.overlapping
 
     def step(self, k: int, states: States) -> None:
-        for name, state in zip(self.call.module.cell.states, states, strict=True):
+        for name, state in zip(self.call.cell.states, states, strict=True):
             state.register_hook(partial(self._receive, name, k))
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
         pass
 
     def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
-        piece = self._piece(state)
-        if len(log2) == piece.steps:
-            piece.norms = log2
+        received = self._received(state)
+        if len(log2) == received.steps:
+            received.norms = log2
             return
-        if piece.norms is None:
-            piece.norms = log2.new_full((piece.steps, piece.batch_size), -torch.inf)
-        piece.norms[first : first + len(log2)] = log2
+        if received.norms is None:
+            received.norms = log2.new_full((received.steps, received.batch_size), -torch.inf)
+        received.norms[first : first + len(log2)] = log2
 
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
-        piece, gradients = self._piece(state), torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
-        if piece.vectors is None:
-            piece.vectors = gradients.new_zeros(piece.steps, *gradients.shape[1:])
-        piece.vectors[first : first + len(gradients)] = gradients
+        received, gradients = self._received(state), torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
+        if received.vectors is None:
+            received.vectors = gradients.new_zeros(received.steps, *gradients.shape[1:])
+        received.vectors[first : first + len(gradients)] = gradients
 
     def _receive(self, state: str, k: int, gradient: Tensor) -> None:
-        self._piece(state).received[k] = gradient.detach()
+        self._received(state).vectors_by_step[k] = gradient.detach()
 
-    def _piece(self, state: str) -> Piece:
-        return self.recorder.piece(Key(self.layer, self.call.direction, state), self.number, self.call)
+    def _received(self, state: str) -> ScanGradients:
+        return self.recorder.received(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
 @dataclass(eq=False)
@@ -77,7 +78,7 @@ class Recorder:
     per_example: bool = False
     loss_reduction_scale: float = 1.0
     steps: list[Step] = field(default_factory=list)
-    _pieces: dict[Key, dict[int, Piece]] = field(default_factory=dict)
+    _received: dict[Key, dict[int, ScanGradients]] = field(default_factory=dict)
     _first_layer: dict[int, int] = field(default_factory=dict)
     _calls: int = 0
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
@@ -85,16 +86,16 @@ class Recorder:
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
-        """Listen to every recurrent layer inside `model`; each backward pass becomes one step."""
+        """Observe every recurrent layer inside `model`; each backward pass becomes one step."""
         layers, self._first_layer = recurrent_layers(model)
         try:
             for layer in layers:
-                layer.listeners.append(self)
+                layer.observers.append(self)
             yield
         finally:
             for layer in layers:
-                layer.listeners.remove(self)
-            self._pieces.clear()
+                layer.observers.remove(self)
+            self._received.clear()
 
     @contextmanager
     def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
@@ -103,7 +104,7 @@ class Recorder:
         Pieces of a sequence that is fed piecewise land at their absolute time, and the rest stays NaN.
 
         Args:
-            model: listened to inside the block.
+            model: observed inside the block.
             train_step: updates done so far.
             length: T of the whole sequence.
             overlapping: whether pieces overlap, as windows of truncated back-propagation may; their gradients then
@@ -117,37 +118,37 @@ class Recorder:
         finally:
             self._window, self.overlapping = None, False
 
-    def watch(self, call: Call) -> _Follow:
+    def observe(self, call: ScanCall) -> _GradientReceiver:
         """Follow one scan; see `rnnlab.scan.observer`."""
         self._calls += 1
-        return _Follow(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
+        return _GradientReceiver(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
 
-    def piece(self, key: Key, number: int, call: Call) -> Piece:
+    def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
-        if not self._pieces and self._window is None:
+        if not self._received and self._window is None:
             # Runs when the whole backward pass is over, so that one pass makes one step.
-            torch.autograd.Variable._execution_engine.queue_callback(self._commit)  # type: ignore[attr-defined]
-        pieces = self._pieces.setdefault(key, {})
-        if number not in pieces:
-            pieces[number] = Piece(call)
-        return pieces[number]
+            torch_private.after_backward(self._commit)
+        numbered = self._received.setdefault(key, {})
+        if number not in numbered:
+            numbered[number] = ScanGradients(call)
+        return numbered[number]
 
     def _commit(self) -> None:
-        """Turn the pieces of one backward pass, or of one observed step, into norms."""
+        """Turn what one backward pass, or one observed step, has received into norms."""
         train_step, length = self._window or (None, None)
         norms, per_example = {}, {}
-        for key, numbered in self._pieces.items():
-            pieces = [numbered[number] for number in sorted(numbered)]
+        for key, numbered in self._received.items():
+            scans = [numbered[number] for number in sorted(numbered)]
             if self.overlapping and length is not None:
-                logs = log10_norm(added([(piece.start, piece.gradients().cpu()) for piece in pieces], length))
+                logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
             else:
-                logs = laid([(piece.start, piece.log10_norms()) for piece in pieces], length)
+                logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
             if self.loss_reduction_scale != 1:
                 logs = logs + math.log10(self.loss_reduction_scale)
             norms[key] = over_examples(logs)
             if self.per_example:
                 per_example[key] = logs.numpy()
-        self._pieces.clear()
+        self._received.clear()
         if norms:
             self.steps.append(Step(norms, per_example, train_step))
 
@@ -205,6 +206,7 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
         >>> dict(log.dataset().sizes)["time"]
         20
     """
+    torch_private.check_end_of_backward()
     recorder = Recorder(per_example, loss_reduction_scale)
     with recorder.attached(model):
         yield recorder

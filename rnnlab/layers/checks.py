@@ -1,26 +1,21 @@
 """Checks of what a recurrent layer is called with, in the words of torch.nn where it has some."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, States
+from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
-
-if TYPE_CHECKING:
-    from rnnlab.layers.initialization import Initialization
-    from rnnlab.layers.recurrent import Recurrent
 
 
 class ShapeError(UserError, RuntimeError):
     """A tensor that does not fit a layer; torch.nn raises some as ValueError and some as RuntimeError."""
 
 
-def check_sizes(
-    cell: Cell, input_size: int, num_layers: int, bias: bool, dropout: float, init: "Initialization | None"
-) -> None:
+def check_sizes(input_size: int, num_layers: int, dropout: float) -> None:
     """Refuse what no layer can be made of.
 
     Raises:
@@ -31,18 +26,39 @@ def check_sizes(
             raise UserError(f"{name} = {value} must be at least 1")
     if not 0 <= dropout <= 1:
         raise UserError(f"dropout = {dropout} is a probability: give a number from 0 to 1")
-    chrono = init is not None and init.bias == "chrono"
-    if chrono and next(iter(cell.time_gates), None) not in cell.gates:
-        raise UserError(f"init.bias = 'chrono' needs gates that set a time constant, which cell '{cell.kind}' has not")
-    if not bias and (chrono or getattr(cell, "forget_bias", None) is not None):
-        raise UserError("bias = False leaves nothing that forget_bias or init.bias = 'chrono' could set: drop one")
 
 
-def check_rank(layer: "Recurrent", input: Tensor, hx: States | None) -> None:
+def check_dilation(dilation: object, num_layers: int) -> tuple[int, ...]:
+    """Refuse what is no dilation of a stack.
+
+    Args:
+        dilation: how many steps back the states are read: one number for all layers, or one for each.
+        num_layers: layers of the stack.
+
+    Returns:
+        One number for each layer.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    each: tuple[Any, ...] = tuple(dilation) if isinstance(dilation, list | tuple) else (dilation,) * num_layers
+    if not each or any(type(d) is not int or d < 1 for d in each):
+        raise UserError(
+            f"dilation = {dilation!r} is not allowed: give one positive number, or a list of one for each layer"
+        )
+    if len(each) != num_layers:
+        raise UserError(
+            f"dilation = {list(each)} has {len(each)} numbers for num_layers = {num_layers}: give one for each layer, "
+            "or a single one for all"
+        )
+    return each
+
+
+def check_rank(kind: str, input: Tensor, hx: States | None) -> None:
     """Refuse tensors with the wrong number of dimensions.
 
     Args:
-        layer: what is called.
+        kind: name of the class of the layer that is called.
         input: two dimensions for a single sequence, three for a batch.
         hx: states of as many dimensions; none if they start at zero.
 
@@ -51,12 +67,12 @@ def check_rank(layer: "Recurrent", input: Tensor, hx: States | None) -> None:
     """
     rank = input.dim()
     if rank not in (2, 3):
-        raise ShapeError(f"{type(layer).__name__}: Expected input to be 2D or 3D, got {rank}D instead")
+        raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {rank}D instead")
     if hx is not None and any(state.dim() != rank for state in hx):
-        kind = "batched" if rank == 3 else "unbatched"
+        batched = "batched" if rank == 3 else "unbatched"
         names, found = " and ".join(("hx", "cx")[: len(hx)]), ", ".join(f"{state.dim()}-D" for state in hx)
         tensors = f"{found} tensor" if len(hx) == 1 else f"({found}) tensors"
-        raise ShapeError(f"For {kind} {rank}-D input, {names} should also be {rank}-D but got {tensors}")
+        raise ShapeError(f"For {batched} {rank}-D input, {names} should also be {rank}-D but got {tensors}")
 
 
 def is_autocast(device: str) -> bool:
@@ -64,17 +80,17 @@ def is_autocast(device: str) -> bool:
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
-def check_input(layer: "Recurrent", x: Tensor) -> None:
+def check_input(x: Tensor, input_size: int, weight: torch.dtype) -> None:
     """Refuse inputs of the wrong size or dtype.
 
     Args:
-        layer: what is called.
         x: (T, B, I).
+        input_size: I of the layer.
+        weight: dtype of its weights.
 
     Raises:
         ShapeError: if `x` does not fit the layer.
     """
-    weight = next(layer.parameters()).dtype
     if x.dtype != weight and not is_autocast(x.device.type):
         raise ShapeError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight}). "
@@ -82,8 +98,8 @@ def check_input(layer: "Recurrent", x: Tensor) -> None:
         )
     if x.dim() != 3:
         raise ShapeError(f"packed input must have 2 dimensions, got {x.dim() - 1}: pack sequences of feature vectors")
-    if x.shape[-1] != layer.input_size:
-        raise ShapeError(f"input.size(-1) must be equal to input_size. Expected {layer.input_size}, got {x.shape[-1]}")
+    if x.shape[-1] != input_size:
+        raise ShapeError(f"input.size(-1) must be equal to input_size. Expected {input_size}, got {x.shape[-1]}")
     if len(x) == 0:
         raise ShapeError("input has no time steps: Expected sequence length to be larger than 0 in RNN")
 
@@ -112,13 +128,14 @@ def check_lengths(lengths: Tensor | Sequence[int] | None, x: Tensor) -> Tensor |
     return lengths
 
 
-def split_states(layer: "Recurrent", hx: States | None, x: Tensor) -> list[list[States]]:
+def split_states(cell: Cell, hx: States | None, x: Tensor, counts: Sequence[int]) -> list[list[States]]:
     """Take stacked states apart.
 
     Args:
-        layer: what is called.
+        cell: the equations.
         hx: (num_layers * directions, B, S) each, or `dilation` times as many; zeros if none.
         x: (T, B, I).
+        counts: the dilation of each layer and direction.
 
     Returns:
         For each layer and direction as many states, (B, S) each, as the layer is dilated.
@@ -126,13 +143,12 @@ def split_states(layer: "Recurrent", hx: States | None, x: Tensor) -> list[list[
     Raises:
         ShapeError: if `hx` does not fit the layer.
     """
-    cell, B = layer.cell, x.shape[1]
-    counts = [dilation for dilation in layer.dilation for _ in layer.directions]
+    B = x.shape[1]
     if hx is None:
         return [[cell.initial_states(B, x)] * count for count in counts]
     if len(hx) != len(cell.states):
         raise ShapeError(
-            f"hx has {len(hx)} tensors, but {type(layer).__name__} needs {len(cell.states)} states: "
+            f"hx has {len(hx)} tensors, but cell '{cell.kind}' has {len(cell.states)} states: "
             f"give {' and '.join(cell.states)}"
         )
     for i, (state, size) in enumerate(zip(hx, cell.state_sizes, strict=True)):
@@ -144,13 +160,13 @@ def split_states(layer: "Recurrent", hx: States | None, x: Tensor) -> list[list[
     return [[next(each) for _ in range(count)] for count in counts]
 
 
-def check_listening() -> None:
-    """Refuse to record or trace inside a transform of torch.func, whose tensors cannot be hung a gradient on.
+def refuse_observing_transforms() -> None:
+    """Refuse to record or trace inside a transform of torch.func, on whose tensors no gradient can be seen.
 
     Raises:
         UserError: if vmap, grad or another one is active.
     """
-    if torch._C._are_functorch_transforms_active():
+    if torch_private.is_transforming():
         raise UserError(
             "a layer is recorded inside torch.vmap, torch.func.grad or another transform, where its states' gradients "
             "cannot be seen: leave the record or trace block before the transform, and record members one at a time"

@@ -8,7 +8,7 @@ from torch.nn.utils import parametrize
 
 from rnnlab.common.errors import UserError
 from rnnlab.layers.dropin import GRU, LSTM, RNN, Instrumented
-from rnnlab.layers.recurrent import Listeners
+from rnnlab.layers.recurrent import Observers
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -38,7 +38,7 @@ def convert(module: M) -> M:
         kind = _class_of(layer)
         if kind in TWINS:
             _change_class(layer, TWINS[kind])
-            cast(Instrumented, layer).listeners = Listeners()
+            cast(Instrumented, layer).observers = Observers()
         elif isinstance(layer, nn.RNNBase) and not isinstance(layer, Instrumented):
             warnings.warn(
                 f"{name or 'the module'} is a {kind.__name__}, a class of its own below torch.nn.RNNBase, and stays as "
@@ -66,11 +66,11 @@ def restore(module: M) -> M:
         <class 'torch.nn.modules.rnn.LSTM'>
     """
     layers = [layer for layer in module.modules() if _class_of(layer) in ORIGINALS]
-    if any(layer.listeners for layer in layers):
+    if any(layer.observers for layer in layers):
         raise UserError("a layer of the module is being recorded: restore it after the `with` block")
     for layer in layers:
         _change_class(layer, ORIGINALS[_class_of(layer)])
-        del layer.listeners
+        del layer.observers
     return module
 
 

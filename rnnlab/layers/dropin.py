@@ -9,21 +9,21 @@ from torch import Tensor, nn
 
 from rnnlab.cells import Cell, States, make_cell
 from rnnlab.layers.checks import is_autocast
-from rnnlab.layers.recurrent import Listeners, Recurrent
+from rnnlab.layers.recurrent import Observers, Recurrent
 
 
 class Instrumented(Recurrent):
     """What turns a torch.nn layer into an instrumented one.
 
     Tensors, attributes, checks of the constructor and starting values stay torch's; the scan only reads them. All
-    that an instance has on top is `listeners`, so a layer changes into its twin and back with its class.
+    that an instance has on top is `observers`, so a layer changes into its twin and back with its class.
     """
 
     num_layers: int
 
     def __init__(self) -> None:
         super(Recurrent, self).__init__()  # torch's constructor, which calls this one, makes the tensors
-        self.listeners = Listeners()
+        self.observers = Observers()
 
     @property
     def cell(self) -> Cell:  # type: ignore[override]

@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from rnnlab.cells import Cell
-from rnnlab.cells.normalized import NormalizedCell
+from rnnlab.cells import CELLS, Cell
+from rnnlab.common.errors import UserError
 from rnnlab.common.options import Options
 
 
@@ -44,7 +44,7 @@ class Initialization(Options):
         for name, tensor in tensors.items():
             if name in cell.own_start:
                 continue
-            if isinstance(cell, NormalizedCell) and name.startswith("norm_gain"):
+            if name.startswith("norm_gain"):
                 tensor.fill_(cell.starting_gain)
             elif name.startswith(("norm_shift", "modrelu")):
                 tensor.zero_()
@@ -60,6 +60,30 @@ class Initialization(Options):
         if self.bias == "chrono":
             _fill_chrono(cell, tensors["bias_ih"], self.chrono_max or steps, generator)
         cell.fill(tensors, generator, steps)
+
+
+def check_chrono(init: Initialization, cell: Cell, section: str = "") -> None:
+    """Refuse chrono biases that a cell has no use for.
+
+    Args:
+        init: starting values.
+        cell: the cell they are meant for.
+        section: what stands before the names of the cell's options where the user writes them, such as `cell.`
+
+    Raises:
+        UserError: if the cell has no gate for them, or sets its forget bias itself.
+    """
+    if init.bias != "chrono":
+        return
+    if not cell.has_time_constant:
+        gated = ", ".join(kind for kind, known in CELLS.items() if known.time_gates)
+        detail = f" without {next(iter(cell.time_gates))} gate" if cell.time_gates else ""
+        raise UserError(
+            f"init.bias = 'chrono' needs gates that set a time constant, which {section}kind = '{cell.kind}'{detail} "
+            f"has not: choose a cell of {gated}, or init.bias = 'zero'"
+        )
+    if cell.sets_forget_bias:
+        raise UserError(f"{section}forget_bias and init.bias = 'chrono' both set the forget bias: drop one of them")
 
 
 def _fill_matrix(w: Tensor, scheme: str, bound: float, generator: torch.Generator | None) -> None:

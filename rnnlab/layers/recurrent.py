@@ -12,18 +12,26 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.common.errors import UserError
-from rnnlab.layers.checks import check_input, check_lengths, check_listening, check_rank, check_sizes, split_states
-from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.checks import (
+    check_dilation,
+    check_input,
+    check_lengths,
+    check_rank,
+    check_sizes,
+    refuse_observing_transforms,
+    split_states,
+)
+from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.scan import scan
-from rnnlab.scan.observer import Call, Listener, Watch
+from rnnlab.scan.observer import Observer, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
-from rnnlab.scan.segments import check_segment, scan_in_segments
+from rnnlab.scan.segments import check_segments, scan_in_segments
 
 DIRECTIONS = ("forward", "reverse")
 
 
-class Listeners(list[Listener]):
-    """Those who listen to one layer, and not to its copies."""
+class Observers(list[Observer]):
+    """The observers of one layer, and not of its copies."""
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()
@@ -95,20 +103,20 @@ class Recurrent(nn.Module):
             raise UserError(
                 f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
             )
-        check_sizes(cell, input_size, num_layers, bias, dropout, init)
-        check_segment(checkpoint_every)
+        check_sizes(input_size, num_layers, dropout)
+        check_segments(checkpoint_every, cell)
+        init = init or Initialization()
+        check_chrono(init, cell)
+        if not bias and (init.bias == "chrono" or cell.sets_forget_bias):
+            raise UserError("bias = False leaves nothing that forget_bias or init.bias = 'chrono' could set: drop one")
         self.cell = cell
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
         self.checkpoint_every = checkpoint_every
-        self.dilation = (dilation,) * num_layers if isinstance(dilation, int) else tuple(dilation)
-        if len(self.dilation) != num_layers or min(self.dilation) < 1:
-            raise UserError(
-                f"dilation = {dilation} must be one positive number, or one for each of {num_layers} layers"
-            )
-        self.init = init or Initialization()
-        self.listeners = Listeners()
+        self.dilation = check_dilation(dilation, num_layers)
+        self.init = init
+        self.observers = Observers()
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -180,7 +188,7 @@ class Recurrent(nn.Module):
                 raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")
             y, finals = self._run_packed(input, states, start)
             return y, finals[0] if len(finals) == 1 else finals
-        check_rank(self, input, states)
+        check_rank(type(self).__name__, input, states)
         unbatched = input.dim() == 2
         x = input.unsqueeze(1) if unbatched else input.transpose(0, 1) if self.batch_first else input
         if unbatched and states is not None:
@@ -205,8 +213,9 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        check_input(self, x)
-        lengths, histories = check_lengths(lengths, x), split_states(self, hx, x)
+        check_input(x, self.input_size, next(self.parameters()).dtype)
+        counts = [dilation for dilation in self.dilation for _ in self.directions]
+        lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
         finals: list[States] = []
         for layer in range(self.num_layers):
@@ -225,19 +234,19 @@ class Recurrent(nn.Module):
     def _run(
         self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
     ) -> tuple[Tensor, list[States]]:
-        """Run one direction of one layer, watched by those who listen."""
+        """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
         w.sizes = order.sizes
         history = [tuple(order.read_state(s) for s in states) for states in history]
-        watches: list[Watch] = []
-        if self.listeners and torch.is_grad_enabled():
-            check_listening()
+        observers: list[ScanObserver] = []
+        if self.observers and torch.is_grad_enabled():
+            refuse_observing_transforms()
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
-            call = Call(self, layer, direction, w, x, history, start, order)
-            watches = [listener.watch(call) for listener in self.listeners]
+            call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
+            observers = [observer.observe(call) for observer in self.observers]
         run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
-        y, after = run(self.cell, w, x, history, start, watches)
+        y, after = run(self.cell, w, x, history, start, observers)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:
@@ -267,8 +276,6 @@ def recurrent_layers(model: nn.Module) -> tuple[list["Recurrent"], dict[int, int
     Raises:
         UserError: if there are none.
     """
-    from rnnlab.layers.recurrent import Recurrent
-
     stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
     if not stacks:
         raise UserError(

@@ -90,7 +90,7 @@ def weight_gradients(trace: "Trace", block: Block) -> dict[str, Tensor]:
     """
     names = [name for name in trace.weights if name not in trace.cell.buffer_shapes(0)]
     replay = trace.replay(block)
-    leaves = [getattr(replay.w, name) for name in names]
+    leaves = [replay.w.tensors[name] for name in names]
     *found, delta = torch.autograd.grad(
         replay.after, [*leaves, replay.u], trace.gather(block, trace.adjoints), allow_unused=True
     )
@@ -101,19 +101,19 @@ def weight_gradients(trace: "Trace", block: Block) -> dict[str, Tensor]:
 
 def _through_projection(trace: "Trace", block: Block, names: list[str], delta: Tensor) -> tuple[Tensor | None, ...]:
     """Carry gradients at the projected inputs of a block on to the weights that project them."""
-    if trace.training and getattr(trace.cell, "norm", "none") == "batch_input":
+    if trace.training and trace.cell.couples_inputs:
         return (None,) * len(names)
     kept = trace.cell.buffer_shapes(0)
     w = Weights({name: t.clone() if name in kept else leaf(t) for name, t in trace.weights.items()}, trace.training)
     with torch.enable_grad():
         u = trace.cell.project(w, trace.x[block.steps, block.examples].unsqueeze(0), block.t)  # one step of N rows
-    return torch.autograd.grad(u, [getattr(w, name) for name in names], delta.unsqueeze(0), allow_unused=True)
+    return torch.autograd.grad(u, [w.tensors[name] for name in names], delta.unsqueeze(0), allow_unused=True)
 
 
 def _blocks_by_lag(trace: "Trace") -> list[Block]:
     """The last step of all examples, the last but one, and so on."""
     lengths = trace.lengths
-    if getattr(trace.cell, "norm", "none") == "batch" and lengths.min() < trace.steps:
+    if trace.cell.couples_examples and lengths.min() < trace.steps:
         return []
     blocks = []
     for lag in range(trace.steps):

@@ -12,14 +12,14 @@ from rnnlab.cells import States, Weights
 from rnnlab.common.errors import UserError
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.probes.trace import Trace, leaf
-from rnnlab.scan.observer import Call
+from rnnlab.scan.observer import ScanCall
 
 
 @dataclass(eq=False)
-class _Follow:
+class _ScanTranscript:
     """Takes down one scan and what comes back through it."""
 
-    call: Call
+    call: ScanCall
     layer: int
     u: Tensor
     weights: dict[str, Tensor]
@@ -48,17 +48,17 @@ class _Follow:
                 state.register_hook(lambda g, at=(i, phase): self.left.__setitem__(at, g.detach()))
 
     def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
-        """Not called: this watch sees every step."""
+        """Not called: this observer sees every step."""
 
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
-        """Not called: this watch sees every step."""
+        """Not called: this observer sees every step."""
 
     def _take_outputs(self, gradient: Tensor) -> None:
         self.outputs = gradient.detach()
 
     def trace(self) -> Trace:
         """Everything in one value."""
-        call, cell = self.call, self.call.module.cell
+        call, cell = self.call, self.call.cell
         T, B = call.x.shape[:2]
         stack = [torch.zeros(T, B, size, dtype=s.dtype, device=s.device) for size, s in
                  zip(cell.state_sizes, self.after[0], strict=True)]  # fmt: skip
@@ -69,10 +69,22 @@ class _Follow:
                 if (i, k) in self.total:
                     total[i][k, : len(new[i])] = self.total[i, k]
         trace = Trace(
-            self.layer, call.direction, cell, self.weights, call.w.training, call.start, len(call.history), call.order,
-            _stacked_noise(call.w.drawn or [], T, B), call.x.detach(), self.u,
-            tuple(before), tuple(after), tuple(total), (),
-        )  # fmt: skip
+            layer=self.layer,
+            direction=call.direction,
+            cell=cell,
+            weights=self.weights,
+            training=call.w.training,
+            start=call.start,
+            dilation=len(call.history),
+            order=call.order,
+            noise=_stacked_noise(call.w.drawn or [], T, B),
+            x=call.x.detach(),
+            u=self.u,
+            before=tuple(before),
+            after=tuple(after),
+            total=tuple(total),
+            direct=(),
+        )
         trace.direct = self._direct(trace)
         return trace
 
@@ -107,30 +119,28 @@ def _stacked_noise(drawn: list[Tensor], T: int, B: int) -> list[Tensor]:
 
 
 class Tape:
-    """Listens to the recurrent layers of a model and hands out their traces after `backward`."""
+    """Observes the recurrent layers of a model and hands out their traces after `backward`."""
 
     def __init__(self, model: nn.Module) -> None:
         self.layers, self.first = recurrent_layers(model)
-        self._follows: list[_Follow] = []
+        self._transcripts: list[_ScanTranscript] = []
 
-    def watch(self, call: Call) -> _Follow:
+    def observe(self, call: ScanCall) -> _ScanTranscript:
         """Follow one scan; see `rnnlab.scan.observer`."""
         layer = self.first[id(call.module)] + call.layer
-        if any(f.layer == layer and f.call.direction == call.direction for f in self._follows):
+        if any(t.layer == layer and t.call.direction == call.direction for t in self._transcripts):
             raise UserError(
                 f"layer {layer} runs twice inside one trace, which follows one forward and one backward pass: "
                 "open a trace for each"
             )
         call.w.drawn = []
-        cell = call.module.cell
-        names = [*cell.parameter_shapes(1, call.module.bias), *cell.buffer_shapes(0)]
-        weights = {name: getattr(call.w, name).detach().clone() for name in names}
+        weights = {name: tensor.detach().clone() for name, tensor in call.w.tensors.items()}
         frozen = Weights({name: tensor.clone() for name, tensor in weights.items()}, call.w.training, call.w.sizes)
         with torch.no_grad():
-            u = cell.project(frozen, call.x, call.start)
-        follow = _Follow(call, layer, u, weights)
-        self._follows.append(follow)
-        return follow
+            u = call.cell.project(frozen, call.x, call.start)
+        transcript = _ScanTranscript(call, layer, u, weights)
+        self._transcripts.append(transcript)
+        return transcript
 
     @cached_property
     def traces(self) -> list[Trace]:
@@ -139,9 +149,9 @@ class Tape:
         Raises:
             UserError: if nothing ran, or no gradient came back yet.
         """
-        if not any(follow.total for follow in self._follows):
+        if not any(t.total for t in self._transcripts):
             raise UserError("the trace is empty: call the model and loss.backward() inside `with rnnlab.trace(model)`")
-        return [follow.trace() for follow in sorted(self._follows, key=lambda f: (f.layer, f.call.direction))]
+        return [t.trace() for t in sorted(self._transcripts, key=lambda t: (t.layer, t.call.direction))]
 
 
 @contextmanager
@@ -168,8 +178,8 @@ def trace(model: nn.Module) -> Iterator[Tape]:
     tape = Tape(model)
     try:
         for layer in tape.layers:
-            layer.listeners.append(tape)
+            layer.observers.append(tape)
         yield tape
     finally:
         for layer in tape.layers:
-            layer.listeners.remove(tape)
+            layer.observers.remove(tape)

@@ -114,11 +114,11 @@ class Trace:
     @property
     def couples_examples(self) -> bool:
         """Whether one example's step depends on the others of the batch."""
-        return self.training and getattr(self.cell, "norm", "none") == "batch"
+        return self.training and self.cell.couples_examples
 
     def blocks(self) -> Iterator[Block]:
         """Cut all active steps into blocks: many steps at once, or one by one where statistics are kept per step."""
-        if getattr(self.cell, "norm", "none") == "batch":
+        if self.cell.couples_examples:
             for k, size in enumerate(self.sizes):
                 yield Block(torch.full((size,), k), torch.arange(size), self.start + k)
             return

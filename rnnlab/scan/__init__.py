@@ -6,15 +6,15 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import native, reference
-from rnnlab.scan.observer import Watch
+from rnnlab.scan.observer import ScanObserver
 
 
 def scan(
-    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watches: Sequence[Watch] = ()
+    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, observers: Sequence[ScanObserver] = ()
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence by the fastest way that serves; see `rnnlab.scan.reference.scan` for the arguments."""
-    traced = any(watch.every_step for watch in watches)
+    traced = any(observer.every_step for observer in observers)
     if len(history) == 1 and not traced and native.supports(cell, w, x, history[0]) and native.pays(w, x):
-        outputs, states = native.run(cell, w, x, history[0], watches)
+        outputs, states = native.run(cell, w, x, history[0], observers)
         return outputs, [states]
-    return reference.scan(cell, w, x, history, start, watches)
+    return reference.scan(cell, w, x, history, start, observers)

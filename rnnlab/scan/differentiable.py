@@ -1,16 +1,42 @@
 """A backward pass made of torch's own operations, to be differentiated, followed or mapped: the kernels' cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
+from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.scan import reference
-from rnnlab.scan.observer import Watch
+from rnnlab.scan.observer import ScanObserver
 
-NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+class Operands(NamedTuple):
+    """The tensors that a scan reads, none where absent, or something about each, such as whether it needs a gradient.
+
+    Autograd gets them one after the other, in this order.
+    """
+
+    x: Any
+    weight_ih: Any
+    weight_hh: Any
+    bias_ih: Any
+    bias_hh: Any
+    starts: tuple[Any, ...]
+    """The states before the first step."""
+
+    @classmethod
+    def of(cls, each: Iterable[Any]) -> Self:
+        """From one after the other."""
+        x, weight_ih, weight_hh, bias_ih, bias_hh, *starts = each
+        return cls(x, weight_ih, weight_hh, bias_ih, bias_hh, tuple(starts))
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The weights by name."""
+        return {name: getattr(self, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 
 
 class _Keep:
@@ -40,39 +66,38 @@ def gradients(
     tensors: Sequence[Tensor | None],
     upstream: Sequence[Tensor | None],
     needs: Sequence[bool],
-    watches: Sequence[Watch],
+    observers: Sequence[ScanObserver],
 ) -> list[Tensor | None]:
     """Take the scan again under autograd and go back, with a graph if gradients are enabled.
 
     Args:
         cell: the equations.
         sizes: active examples of every step, if sequences differ in length.
-        tensors: inputs, the four weights (none where absent) and the states before the first step.
+        tensors: those of `Operands`, one after the other.
         upstream: gradients of the outputs and the final states; none is zero.
         needs: which tensors need a gradient.
-        watches: are given the norms of the total gradients, and follow the new graph, if any, from then on.
+        observers: are given the norms of the total gradients, and follow the new graph, if any, from then on.
 
     Returns:
         Gradients of `tensors`, none where not needed.
 
     Raises:
-        UserError: if somebody watches while many gradients are sent at once.
+        UserError: if a layer is observed while many gradients are sent at once.
     """
-    if watches and not all(torch._C._has_storage(g) for g in upstream if g is not None):
+    if observers and not all(torch_private.has_storage(g) for g in upstream if g is not None):
         raise UserError(
             "a layer is recorded while many gradients come back at once (is_grads_batched, vectorize, torch.vmap), "
             "which one profile cannot show: send them one at a time, or leave the record block out"
         )
     differentiate = torch.is_grad_enabled()
-    x, *rest = tensors
-    assert x is not None
-    weights = {name: t for name, t in zip(NAMES, rest[:4], strict=True) if t is not None}
+    operands = Operands.of(tensors)
+    weights = {name: t for name, t in operands.weights.items() if t is not None}
     w, keep = Weights(weights, True, None if sizes is None else list(sizes)), _Keep()
     with torch.enable_grad():
-        y, (finals,) = reference.scan(cell, w, x, [tuple(t for t in rest[4:] if t is not None)], 0, [keep])
+        y, (finals,) = reference.scan(cell, w, operands.x, [operands.starts], 0, [keep])
     pairs = [(out, g) for out, g in zip((y, *finals), upstream, strict=True) if g is not None]
     wanted = [t for t, need in zip(tensors, needs, strict=True) if need and t is not None]
-    states = [s for states in keep.states for s in states] if watches else []
+    states = [s for states in keep.states for s in states] if observers else []
     found = torch.autograd.grad(
         [out for out, _ in pairs],
         [*wanted, *states],
@@ -80,18 +105,20 @@ def gradients(
         create_graph=differentiate,
         allow_unused=True,
     )
-    for watch in watches:
-        _report(watch, cell, keep.states, found[len(wanted) :], x.shape[1])
+    for observer in observers:
+        _report(observer, cell, keep.states, found[len(wanted) :], operands.x.shape[1])
         if not differentiate:
             continue
-        watch.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not
+        observer.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not
         for k, made in enumerate(keep.states):
-            watch.step(k, made)
+            observer.step(k, made)
     each = iter(found)
     return [next(each) if need and t is not None else None for t, need in zip(tensors, needs, strict=True)]
 
 
-def _report(watch: Watch, cell: Cell, states: list[States], found: Sequence[Tensor | None], batch_size: int) -> None:
+def _report(
+    observer: ScanObserver, cell: Cell, states: list[States], found: Sequence[Tensor | None], batch_size: int
+) -> None:
     for i, name in enumerate(cell.states):
         gradient = states[0][i].new_zeros(len(states), batch_size, cell.state_sizes[i])
         for k, g in enumerate(found[i :: len(cell.states)]):
@@ -99,6 +126,6 @@ def _report(watch: Watch, cell: Cell, states: list[States], found: Sequence[Tens
                 gradient[k, : len(g)] = g.detach()
         exponent = torch.frexp(gradient.abs().amax(-1)).exponent
         scaled = torch.ldexp(gradient, -exponent.unsqueeze(-1))
-        watch.norms(name, scaled.double().norm(dim=-1).log2() + exponent)
-        if watch.vectors:
-            watch.gradients(name, scaled, exponent)
+        observer.norms(name, scaled.double().norm(dim=-1).log2() + exponent)
+        if observer.vectors:
+            observer.gradients(name, scaled, exponent)

@@ -1,22 +1,20 @@
-"""What somebody who listens to a layer is told of one scan."""
+"""What an observer of a layer is told of one scan."""
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from rnnlab.cells import States, Weights
+from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan.order import Order
 
-if TYPE_CHECKING:
-    from rnnlab.layers.recurrent import Recurrent
 
-
-class Call(NamedTuple):
+class ScanCall(NamedTuple):
     """One run of one direction of one layer.
 
     Attributes:
-        module: the stack that the layer belongs to.
-        layer: its index there.
+        module: the stack that the layer belongs to, to tell it from others.
+        cell: the equations.
+        layer: its index in the stack.
         direction: forward or reverse.
         w: its weights.
         x: (T, B, I) its inputs, in the order of the scan.
@@ -25,7 +23,8 @@ class Call(NamedTuple):
         order: leads from the scan's order of examples and steps back to the caller's.
     """
 
-    module: "Recurrent"
+    module: nn.Module
+    cell: Cell
     layer: int
     direction: str
     w: Weights
@@ -35,11 +34,11 @@ class Call(NamedTuple):
     order: Order
 
 
-class Watch(Protocol):
+class ScanObserver(Protocol):
     """Follows one scan.
 
-    The reference scan shows every step; compiled kernels hand over norms from their own backward pass instead. A
-    watch that says `every_step` gets the reference scan.
+    The reference scan shows every step; compiled kernels hand over norms from their own backward pass instead. Who
+    says `every_step` gets the reference scan.
     """
 
     every_step: bool
@@ -61,9 +60,9 @@ class Watch(Protocol):
         """Called likewise with total gradients: (K, B, S) mantissas times two to (K, B) exponents."""
 
 
-class Listener(Protocol):
-    """Wants to follow scans; see `Recurrent.listeners`."""
+class Observer(Protocol):
+    """Follows the scans of a layer, each with a `ScanObserver` of its own; see `Recurrent.observers`."""
 
-    def watch(self, call: Call) -> Watch:
+    def observe(self, call: ScanCall) -> ScanObserver:
         """Called when a scan begins."""
         ...

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.normalization import pad_rows
-from rnnlab.scan.observer import Watch
+from rnnlab.scan.observer import ScanObserver
 
 
 def scan(
-    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, watches: Sequence[Watch] = ()
+    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int = 0, observers: Sequence[ScanObserver] = ()
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence.
 
@@ -22,7 +22,7 @@ def scan(
         history: as many states as the layer is dilated, (B, S) each: a step at time t reads the one at t modulo the
             dilation and replaces it.
         start: absolute time of the first step.
-        watches: see the states of every step as part of the graph.
+        observers: see the states of every step as part of the graph.
 
     Returns:
         (T, B, output_size) the outputs, zero for examples that have ended, and the states after the last step.
@@ -38,16 +38,16 @@ def scan(
         else:
             new = cell.advance(w, u[:active], tuple(s[:active] for s in old), start + k)
             history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
-        for watch in watches:
-            watch.step(k, new)
+        for observer in observers:
+            observer.step(k, new)
         firsts.append(pad_rows(new[0], B))
     outputs = cell.emit(w, torch.stack(firsts), x)
     if w.sizes is not None:
         outputs = _without_padding(outputs, w.sizes)
-    if watches:  # a view of its own tells the gradient from outside from that of the scan's own steps
+    if observers:  # a view of its own tells the gradient from outside from that of the scan's own steps
         history = [tuple(s.view_as(s) for s in states) for states in history]
-    for watch in watches:
-        watch.end(outputs, history)
+    for observer in observers:
+        observer.end(outputs, history)
     return outputs, history
 
 

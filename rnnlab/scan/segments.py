@@ -10,38 +10,51 @@ from torch.utils.checkpoint import checkpoint
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.common.errors import UserError
 from rnnlab.scan import scan
-from rnnlab.scan.observer import Watch
+from rnnlab.scan.observer import ScanObserver
 
 
 class _Shifted:
-    """Tells a watch of one segment's steps at their place in the whole."""
+    """Tells an observer of one segment's steps at their place in the whole."""
 
-    def __init__(self, watch: Watch, first: int) -> None:
-        self.watch, self.first = watch, first
-        self.every_step, self.vectors = watch.every_step, watch.vectors
+    def __init__(self, observer: ScanObserver, first: int) -> None:
+        self.observer, self.first = observer, first
+        self.every_step, self.vectors = observer.every_step, observer.vectors
 
     def step(self, k: int, states: States) -> None:
-        self.watch.step(self.first + k, states)
+        self.observer.step(self.first + k, states)
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
         pass
 
     def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
-        self.watch.norms(state, log2, self.first + first)
+        self.observer.norms(state, log2, self.first + first)
 
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
-        self.watch.gradients(state, mantissa, exponent, self.first + first)
+        self.observer.gradients(state, mantissa, exponent, self.first + first)
 
 
-def check_segment(every: object) -> None:
-    """Refuse what is no length of a segment.
+def check_segments(every: object, cell: Cell, section: str = "") -> None:
+    """Refuse a cell's scan in segments that could not be taken again.
+
+    Args:
+        every: steps of a segment; none for a scan that keeps all.
+        cell: the equations.
+        section: what stands before the name of the field where the user writes it, such as `model.`
 
     Raises:
-        UserError: if it is neither a whole number from 1 on nor none.
+        UserError: if `every` is neither a whole number from 1 on nor none, or a step taken again would differ.
     """
-    if every is not None and (not isinstance(every, int) or isinstance(every, bool) or every < 1):
+    if every is None:
+        return
+    if type(every) is not int or every < 1:
         raise UserError(
-            f"checkpoint_every = {every!r} must be a whole number of steps, at least 1, or none to keep all of them"
+            f"{section}checkpoint_every = {every!r} must be a whole number of steps, at least 1, or none to keep "
+            "all of them"
+        )
+    if not cell.is_repeatable:
+        raise UserError(
+            f"{section}checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: "
+            "leave it out, or leave those out of the cell"
         )
 
 
@@ -51,7 +64,7 @@ def scan_in_segments(
     x: Tensor,
     history: Sequence[States],
     start: int = 0,
-    watches: Sequence[Watch] = (),
+    observers: Sequence[ScanObserver] = (),
     *,
     every: int,
 ) -> tuple[Tensor, list[States]]:
@@ -65,7 +78,7 @@ def scan_in_segments(
         x: (T, B, I).
         history: the states before the first step; see `rnnlab.scan.reference.scan`.
         start: absolute time of the first step.
-        watches: follow the scan.
+        observers: follow the scan.
         every: steps of a segment.
 
     Raises:
@@ -73,22 +86,21 @@ def scan_in_segments(
 
     Reference: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost", section 3.
     """
-    check_segment(every)
-    if cell.zoneout or getattr(cell, "norm", "none").startswith("batch"):
-        raise UserError(
-            f"checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: set it to none, "
-            "or leave those out"
-        )
-    if any(watch.every_step for watch in watches):
+    check_segments(every, cell)
+    if any(observer.every_step for observer in observers):
         raise UserError(f"checkpoint_every = {every} does not keep the steps that a trace needs: set it to none")
     width, outputs, flat = len(cell.states), [], [s for states in history for s in states]
     for first in range(0, len(x), every):
         part = copy.copy(w)
         part.sizes = None if w.sizes is None else w.sizes[first : first + every]
-        shifted = [_Shifted(watch, first) for watch in watches]
+        shifted = [_Shifted(observer, first) for observer in observers]
 
         def segment(
-            x: Tensor, *flat: Tensor, part: Weights = part, first: int = first, shifted: Sequence[Watch] = shifted
+            x: Tensor,
+            *flat: Tensor,
+            part: Weights = part,
+            first: int = first,
+            shifted: Sequence[ScanObserver] = shifted,
         ) -> tuple[Tensor, ...]:
             states = [flat[i : i + width] for i in range(0, len(flat), width)]
             y, states = scan(cell, part, x, states, start + first, shifted)

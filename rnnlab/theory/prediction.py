@@ -7,7 +7,6 @@ import numpy as np
 import torch
 
 from rnnlab.cells.activations import ActivationName
-from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
@@ -58,8 +57,7 @@ def predict(config: Config) -> list[Prediction]:
         UserError: if the task's data are needed and missing.
     """
     cell, model = config.cell, build_model(config)
-    normalized = isinstance(cell, NormalizedCell) and cell.norm != "none"
-    if normalized or cell.zoneout or model.recurrent.dilation[-1] != 1:
+    if cell.is_normalized or cell.zoneout or model.recurrent.dilation[-1] != 1:
         return []
     found = _vanilla(config, cell, model) if isinstance(cell, VanillaCell) else []
     exact = any(prediction.kind in ("exact", "asymptote") for prediction in found)

@@ -66,7 +66,7 @@ class Model(nn.Module):
 
     def noisy_states(self, batch_size: int, generator: torch.Generator) -> Any:
         """States before the first step of a training sequence: noise in h where the cell asks for it, else none."""
-        noise = getattr(self.recurrent.cell, "norm_noise", 0.0)
+        noise = self.recurrent.cell.starting_noise
         if not noise:
             return None
         count = sum(self.recurrent.dilation) * len(self.recurrent.directions)

@@ -14,7 +14,7 @@ Step = Callable[[list[float], tuple[list, ...]], tuple[list, ...]]
 
 def weights_of(net: Recurrent) -> Lists:
     """The first layer's weights by the names that its cell uses, as nested lists of numbers."""
-    return {name: value.tolist() for name, value in vars(net.weights()).items() if isinstance(value, Tensor)}
+    return {name: value.tolist() for name, value in net.weights().tensors.items()}
 
 
 def dot(row: list[float], vector: list[float]) -> float:

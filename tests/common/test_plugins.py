@@ -58,7 +58,7 @@ def cell(tmp_path: Path) -> Path:
 
 def test_a_file_is_imported_once_and_what_it_registers_counts_at_once(cell, tmp_path, monkeypatch):
     data = {"task": {"kind": "adding"}, "cell": {"kind": "leaky"}}
-    with pytest.raises(UserError, match="cell.kind = 'leaky' is unknown"):
+    with pytest.raises(UserError, match=r"cell\.kind = 'leaky' is unknown"):
         Config.parse(data)
     digest = hashlib.sha256(CELL.encode()).hexdigest()
     assert import_files([str(cell)]) == {str(cell): digest}

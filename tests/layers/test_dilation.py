@@ -117,9 +117,9 @@ def test_the_configuration_reaches_the_layers():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"dilation": 0}, r"model.dilation: 0 is not allowed: give one positive number"),
-        ({"dilation": "two"}, r"model.dilation: 'two' is not allowed"),
-        ({"dilation": []}, r"model.dilation: \[\] is not allowed"),
+        ({"dilation": 0}, r"model.dilation: dilation = 0 is not allowed: give one positive number"),
+        ({"dilation": "two"}, r"model.dilation: dilation = 'two' is not allowed"),
+        ({"dilation": []}, r"model.dilation: dilation = \[\] is not allowed"),
         ({"dilation": [1, 2]}, r"dilation = \[1, 2\] has 2 numbers for num_layers = 1"),
     ],
 )

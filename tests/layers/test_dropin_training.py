@@ -133,7 +133,7 @@ def test_copies_made_while_recording_are_free_of_it(name):
         file.seek(0)
         copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(file, weights_only=False)]
         for other in copies:
-            assert other.listeners == []
+            assert other.observers == []
             other.zero_grad()
             other(x)[0].sum().backward()
             for p, q in zip(layer.parameters(), other.parameters(), strict=True):

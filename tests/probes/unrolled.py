@@ -35,7 +35,7 @@ class Unrolled(NamedTuple):
 def unroll(net: Recurrent, x: Tensor) -> Unrolled:
     """Run the forward direction of a layer's only stack over (T, B, I), in evaluation or without noise."""
     cell, dilation = net.cell, net.dilation[0]
-    tensors = {name: tensor.detach() for name, tensor in vars(net.weights()).items() if isinstance(tensor, Tensor)}
+    tensors = {name: tensor.detach() for name, tensor in net.weights().tensors.items()}
     kept = cell.buffer_shapes(0)
     made: list[States] = []
     copies: list[dict[str, Tensor]] = []

@@ -16,7 +16,7 @@ import torch
 
 from rnnlab.cells import Weights, make_cell
 from rnnlab.scan.native import build, run, supports
-from rnnlab.scan.native.buffers import SLACK, Pool
+from rnnlab.scan.native.buffers import SLACK, BufferPool
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ print(float(y.detach().sum()), *(float(w.grad.square().sum()) for w in weights.v
 
 
 def test_memory_comes_back_when_nothing_refers_to_it():
-    pool = Pool()
+    pool = BufferPool()
     t = pool.empty(100, 1000, dtype=torch.float64)
     address, view = t.data_ptr(), t[5:7].numpy()
     del t
@@ -173,7 +173,7 @@ def test_memory_comes_back_when_nothing_refers_to_it():
 
 
 def test_a_graph_keeps_its_memory_and_gives_it_back_after_backward():
-    pool = Pool()
+    pool = BufferPool()
     a = torch.ones(200, 200, requires_grad=True)
     b = pool.empty(200, 200, dtype=torch.float32).fill_(3.0)
     product = a * b
@@ -188,7 +188,7 @@ def test_a_graph_keeps_its_memory_and_gives_it_back_after_backward():
 
 
 def test_the_pool_does_not_hoard():
-    pool = Pool()
+    pool = BufferPool()
     for n in range(20, 60):
         t = pool.empty(n, 10_000, dtype=torch.float32)
         del t
@@ -198,7 +198,7 @@ def test_the_pool_does_not_hoard():
 
 
 def test_memory_is_aligned_and_can_be_changed_in_place():
-    pool = Pool()
+    pool = BufferPool()
     t = pool.empty(30, 1001, dtype=torch.float32).zero_()
     w = torch.ones(1001, requires_grad=True)
     t += w  # autograd refuses this on a view that was made behind its back

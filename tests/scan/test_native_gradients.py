@@ -49,7 +49,7 @@ def random_layer(kind: str, inputs: int, hidden: int, dtype: torch.dtype, **opti
 
 
 def in_float64(w: Weights) -> Weights:
-    tensors = {n: t.detach().double().requires_grad_() for n, t in w.__dict__.items() if isinstance(t, Tensor)}
+    tensors = {n: t.detach().double().requires_grad_() for n, t in w.tensors.items()}
     return Weights(tensors, True, w.sizes)
 
 
@@ -65,7 +65,7 @@ def totals_by_autograd(
                 state.retain_grad()
             seen.append(states)
 
-    y, [finals] = scan(cell, w, x, [states], watches=[Oracle()])
+    y, [finals] = scan(cell, w, x, [states], observers=[Oracle()])
     torch.autograd.backward([y, *finals], [dy, *dfinals])
 
     def total(step: States, s: int) -> Tensor:
@@ -110,7 +110,7 @@ def test_a_cell_state_counts_the_path_through_the_output_of_its_own_step():
     x = torch.randn(1, 1, 2, generator=torch.Generator().manual_seed(0)).double()
     y, (_, c) = run(cell, w, x, (torch.zeros(1, 4).double(),) * 2, [log])
     y.sum().backward()
-    tensors = {n: t.detach() for n, t in w.__dict__.items() if isinstance(t, Tensor)}
+    tensors = {n: t.detach() for n, t in w.tensors.items()}
     z = x[0] @ tensors["weight_ih"].T + tensors["bias_ih"] + tensors["bias_hh"]
     direct = torch.sigmoid(z[:, 12:]) * (1 - torch.tanh(c.detach()) ** 2)  # dh/dc
     torch.testing.assert_close(log.log2["c"][0], log2_norm(direct), rtol=0, atol=1e-12)
@@ -242,14 +242,14 @@ def test_a_broken_gradient_is_reported_as_it_is():
     assert log.log2["h"][:, 1].isfinite().all()
 
 
-def test_watching_changes_no_gradient():
+def test_observing_changes_no_gradient():
     cell, w = random_layer("lstm", 2, 12, torch.float32)
     x = torch.randn(30, 5, 2, generator=torch.Generator().manual_seed(0))
 
-    def gradients(*watches: Log) -> tuple[Tensor, ...]:
-        y, _ = run(cell, w, x, (torch.zeros(5, 12),) * 2, watches)
-        return torch.autograd.grad(y[-1].sum(), [t for t in w.__dict__.values() if isinstance(t, Tensor)])
+    def gradients(*observers: Log) -> tuple[Tensor, ...]:
+        y, _ = run(cell, w, x, (torch.zeros(5, 12),) * 2, observers)
+        return torch.autograd.grad(y[-1].sum(), list(w.tensors.values()))
 
-    for watches in ([Log()], [Log(vectors=True)], [Log(), Log(vectors=True)]):
-        assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(*watches), strict=True))
-        assert all(set(watch.log2) == {"h", "c"} for watch in watches)
+    for observers in ([Log()], [Log(vectors=True)], [Log(), Log(vectors=True)]):
+        assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(*observers), strict=True))
+        assert all(set(observer.log2) == {"h", "c"} for observer in observers)

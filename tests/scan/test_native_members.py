@@ -90,8 +90,8 @@ def test_the_report_covers_all_members():
     weights, log = stacked(cell, P), Log()
     x, h = torch.ones(T, B, I).double(), torch.zeros(B, H).double()
 
-    def member(w: dict[str, Tensor], watch: Log) -> Tensor:
-        return run(cell, Weights(w, True), x, (h,), [watch])[0]
+    def member(w: dict[str, Tensor], observer: Log) -> Tensor:
+        return run(cell, Weights(w, True), x, (h,), [observer])[0]
 
     torch.vmap(lambda w: member(w, log))(weights)[:, -1].sum().backward()
     assert log.shapes == [(P, T, B, H), (P, T, B)]

@@ -75,7 +75,7 @@ def test_tensors_it_cannot_read(kind, where):
     assert serves(w, x, (h, c))
     odd = ODD[kind]
     if where == "weight":
-        w.__dict__["weight_hh"] = odd(w.weight_hh)
+        w.tensors["weight_hh"] = odd(w.weight_hh)
     assert not serves(w, odd(x) if where == "x" else x, (h, odd(c) if where == "state" else c))
 
 

@@ -1,5 +1,7 @@
 """Segments that are computed again give the same outputs, gradients and norms in less memory."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -66,11 +68,13 @@ def test_what_is_no_length_of_a_segment_is_refused(every):
 
 def test_what_cannot_be_repeated_is_refused():
     x = torch.randn(T, B, I)
-    for net in (
-        Recurrent("gru", I, H, checkpoint_every=5, zoneout=0.1),
-        Recurrent("gru", I, H, checkpoint_every=5, norm="batch"),
-    ):
-        with pytest.raises(UserError, match="checkpoint_every = 5"):
+    unrepeatable: list[dict[str, Any]] = [{"zoneout": 0.1}, {"norm": "batch"}, {"norm": "batch_input"}]
+    for options in unrepeatable:
+        with pytest.raises(UserError, match=r"^checkpoint_every = 5 takes steps again"):
+            Recurrent("gru", I, H, checkpoint_every=5, **options)
+        net = Recurrent("gru", I, H, **options)
+        net.checkpoint_every = 5
+        with pytest.raises(UserError, match=r"^checkpoint_every = 5 takes steps again"):
             net(x)
     net = Recurrent("gru", I, H, checkpoint_every=5)
     with rnnlab.trace(net), pytest.raises(UserError, match="trace"):

@@ -12,7 +12,7 @@ namespace {
 template <class T, class C> class Backward {
     using Plan = Layout<T, C>;
     static constexpr int L = Plan::L, S = C::STATES;
-    const Call& call;
+    const KernelCall& call;
     const Plan& plan;
     const Slice& slice;
     const Options options;
@@ -243,7 +243,7 @@ template <class T, class C> class Backward {
 // Add the slices' sums up, in their order, and lay them out as torch keeps weights.
 template <class T, class C> void write_weight_gradients(const Layout<T, C>& plan, int member, int panel) {
     using Plan = Layout<T, C>;
-    const Call& c = plan.call;
+    const KernelCall& c = plan.call;
     const int J = plan.J, H = plan.H, I = plan.I, width = plan.width(panel) * Plan::L;
     const size_t each = plan.row_size() * J, weights = size_t(C::X_COUNT) * H * member;
     T* first = (T*)c.sums + member * c.slices * each + size_t(plan.first(panel)) * Plan::L * J;

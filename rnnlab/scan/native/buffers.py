@@ -17,7 +17,7 @@ SLACK = 1.5
 """A step's tensors overlap a little with those of the step before, which are let go when the new ones replace them."""
 
 
-class Pool:
+class BufferPool:
     """Blocks of memory that come back by themselves when torch lets go of the tensor made from them.
 
     A block is free when nothing refers to its storage: no tensor, no view, no saved activation of a graph that is
@@ -70,4 +70,4 @@ class Pool:
             self._free.append(block)
 
 
-pool = Pool()
+pool = BufferPool()

@@ -37,7 +37,7 @@ template <class T, class C> class ForwardWeights {
     static size_t room(const Plan& p) { return Scratch<T>::room(size(p)) + Scratch<T>::room(p.row_size()); }
 
     ForwardWeights(const Plan& p, Scratch<T>& scratch, int member) : plan(p) {
-        const Call& c = p.call;
+        const KernelCall& c = p.call;
         const size_t rows = size_t(C::X_COUNT) * p.H * member;
         packed = scratch.take(size(p)), bias = scratch.take(p.row_size());
         T* out = packed;
@@ -70,7 +70,7 @@ template <class T, class C> class ForwardWeights {
 
 // Rows of x of one step, wherever they are, side by side.
 template <class T>
-void gather_inputs(const Call& c, const Slice& slice, int t, T* out, long row_stride, const T* scale) {
+void gather_inputs(const KernelCall& c, const Slice& slice, int t, T* out, long row_stride, const T* scale) {
     const T* x = (const T*)c.x + slice.member * c.x_strides[0] + t * c.x_strides[1] + slice.from * c.x_strides[2];
     for (int r = 0; r < slice.active(t); r++) {
         const T factor = scale ? scale[r] : T(1);
@@ -79,7 +79,7 @@ void gather_inputs(const Call& c, const Slice& slice, int t, T* out, long row_st
 }
 
 // Where the slice's rows of h at the end of step t begin; step -1 is the start.
-template <class T> const T* hidden_before(const Call& c, const Slice& slice, int t) {
+template <class T> const T* hidden_before(const KernelCall& c, const Slice& slice, int t) {
     const size_t step = size_t(c.batch) * c.hidden;
     const T *y = (const T*)c.y + slice.member * c.steps * step, *start = (const T*)c.start[0] + slice.member * step;
     return (t ? y + (t - 1) * step : start) + size_t(slice.from) * c.hidden;
@@ -88,7 +88,7 @@ template <class T> const T* hidden_before(const Call& c, const Slice& slice, int
 template <class T, class C> class Forward {
     using Plan = Layout<T, C>;
     static constexpr int L = Plan::L;
-    const Call& call;
+    const KernelCall& call;
     const Plan& plan;
     const Slice& slice;
     const Options options;

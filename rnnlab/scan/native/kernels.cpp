@@ -1,6 +1,6 @@
 // Recurrent layers over whole sequences, with the norm of the total gradient at every step. See docs/performance.md.
 //
-// A plain C interface: Python calls it with a `Call`. Each task takes one slice of the batch of one member through
+// A plain C interface: Python calls it with a `KernelCall`. Each task takes one slice of the batch of one member through
 // all of time; tasks share nothing that they write, so threads never wait for each other.
 #include <exception>
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-Options options_of(const Call& c) {
+Options options_of(const KernelCall& c) {
     return {static_cast<Activation>(c.activation), c.residual != 0, c.alpha};
 }
 
@@ -18,7 +18,7 @@ template <class T> Scratch<T>& scratch_of_thread() {
 }
 
 // Runs the tasks in parallel; false if one found no memory, which must not leave a thread as an exception.
-template <class F> bool run_tasks(const Call& call, int tasks, F task) {
+template <class F> bool run_tasks(const KernelCall& call, int tasks, F task) {
     bool fine = true;
 #pragma omp parallel for schedule(static) num_threads(call.threads) reduction(&& : fine) if (call.threads > 1)
     for (int i = 0; i < tasks; i++) {
@@ -31,7 +31,7 @@ template <class F> bool run_tasks(const Call& call, int tasks, F task) {
     return fine;
 }
 
-template <class T, class C> bool run_forward(const Call& call) {
+template <class T, class C> bool run_forward(const KernelCall& call) {
     const Layout<T, C> plan(call);
     const long rows = member_rows(call);
     return run_tasks(call, call.members * call.slices, [&](int task) {
@@ -43,7 +43,7 @@ template <class T, class C> bool run_forward(const Call& call) {
     });
 }
 
-template <class T, class C> bool run_backward(const Call& call) {
+template <class T, class C> bool run_backward(const KernelCall& call) {
     const Layout<T, C> plan(call);
     const long rows = member_rows(call);
     const size_t each = plan.row_size() * plan.J;
@@ -62,11 +62,11 @@ template <class T, class C> bool run_backward(const Call& call) {
     });
 }
 
-template <class T, class C> bool run_either(const Call& call, bool back) {
+template <class T, class C> bool run_either(const KernelCall& call, bool back) {
     return back ? run_backward<T, C>(call) : run_forward<T, C>(call);
 }
 
-template <class T> bool run_cell(int64_t cell, const Call& call, bool back) {
+template <class T> bool run_cell(int64_t cell, const KernelCall& call, bool back) {
     switch (cell) {
         case 0: return run_either<T, Vanilla<T>>(call, back);
         case 1: return run_either<T, Lstm<T, true>>(call, back);
@@ -83,7 +83,7 @@ extern "C" {
 int64_t lanes(int64_t wide) { return wide ? LANES<double> : LANES<float>; }
 
 // One, or zero if there was not enough memory: then what was to be written is arbitrary.
-int64_t run(const Call* call, int64_t cell, int64_t wide, int64_t back) {
+int64_t run(const KernelCall* call, int64_t cell, int64_t wide, int64_t back) {
     return wide ? run_cell<double>(cell, *call, back) : run_cell<float>(cell, *call, back);
 }
 }

@@ -24,7 +24,7 @@ Maybe = Sequence[Tensor | None]
 _address, _int = ctypes.c_void_p, ctypes.c_int64
 
 
-class Call(ctypes.Structure):
+class KernelCall(ctypes.Structure):
     """The C structure of the same name; see layout.h."""
 
     _fields_: ClassVar = [
@@ -195,10 +195,10 @@ def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: T
     )
 
 
-def _call(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor) -> Call:
+def _call(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor) -> KernelCall:
     """What both directions need."""
     *members, T, B, I = x.shape
-    call = Call(members[0] if members else 1, T, B, I, y.shape[-1], plan.slices, plan.threads)
+    call = KernelCall(members[0] if members else 1, T, B, I, y.shape[-1], plan.slices, plan.threads)
     call.x_strides[:] = _strides(x)
     call.activation = ACTIVATIONS.index(plan.activation)
     call.residual, call.alpha = plan.residual is not None, 1.0 if plan.residual is None else plan.residual
@@ -234,7 +234,7 @@ def _padded(count: int, dtype: torch.dtype) -> int:
     return -(-count // _lanes(dtype)) * _lanes(dtype)
 
 
-def _run(plan: Plan, call: Call, dtype: torch.dtype, back: bool) -> None:
+def _run(plan: Plan, call: KernelCall, dtype: torch.dtype, back: bool) -> None:
     library = load()
     assert library is not None
     if not library.run(ctypes.byref(call), CELLS[plan.cell], dtype == torch.float64, back):

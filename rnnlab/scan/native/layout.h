@@ -8,7 +8,7 @@
 #include "gemm.h"
 
 // One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
-struct Call {
+struct KernelCall {
     int64_t members, steps, batch, inputs, hidden, slices, threads;
     int64_t x_strides[3], dy_strides[3];  // member, step, example
     int64_t activation, residual;
@@ -51,10 +51,10 @@ template <class T> class Scratch {
 // without gaps, so that no product spends time on padding. A panel is as many blocks as give up to four vectors.
 template <class T, class C> struct Layout {
     static constexpr int L = LANES<T>, S = C::SLOTS, BLOCKS = MOST_VECTORS / S;  // blocks in a panel
-    const Call& call;
+    const KernelCall& call;
     const int H, I, blocks, vectors, padded, J;
 
-    explicit Layout(const Call& c)
+    explicit Layout(const KernelCall& c)
         : call(c), H(c.hidden), I(c.inputs), blocks((H + L - 1) / L), vectors(H / L * S + (H % L * S + L - 1) / L),
           padded(blocks * L), J(H + 1 + I) {}
 
@@ -110,9 +110,9 @@ struct Slice {
 
 constexpr int CHUNK_ROWS = 64;  // rows that one product handles at once where steps can be put together
 
-inline int active_at(const Call& c, int t) { return c.sizes ? c.sizes[t] : c.batch; }
+inline int active_at(const KernelCall& c, int t) { return c.sizes ? c.sizes[t] : c.batch; }
 
-inline Slice make_slice(const Call& c, int task) {
+inline Slice make_slice(const KernelCall& c, int task) {
     Slice s;
     s.member = task / c.slices;
     const int part = task % c.slices;
@@ -130,7 +130,7 @@ inline Slice make_slice(const Call& c, int task) {
     return s;
 }
 
-inline long member_rows(const Call& c) {
+inline long member_rows(const KernelCall& c) {
     long rows = 0;
     for (int t = 0; t < c.steps; t++) rows += active_at(c, t);
     return rows;

@@ -1,16 +1,17 @@
 """Which calls the compiled kernels can take: their cells, and tensors whose memory lies behind an address."""
 
 import functools
+import warnings
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch._C import _functorch  # type: ignore[attr-defined]
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
+from rnnlab.common import torch_private
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.build import load
 
@@ -35,7 +36,8 @@ def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
         not torch.compiler.is_compiling()  # first: a compiler that follows this function need not look further
         and _is_served(cell)  # type: ignore[arg-type]  # frozen values have a hash
         and w.gates is None
-        and _is_plain((x, *(t for t in w.__dict__.values() if isinstance(t, Tensor)), *states))
+        and _can_tell()
+        and _is_plain((x, *w.tensors.values(), *states))
         and load() is not None
     )
 
@@ -68,27 +70,30 @@ def _is_served(cell: Cell) -> bool:
     )
 
 
-_VMAP = _functorch.TransformType.Vmap
+@functools.cache
+def _can_tell() -> bool:
+    """Whether this torch lets us tell what C code may read; one warning if not."""
+    name = torch_private.missing_for_kernels()
+    if name is not None:
+        warnings.warn(
+            f"recurrent layers run on the slower reference path: torch {torch.__version__} has no {name}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return name is None
 
 
 def _is_plain(tensors: tuple[Tensor, ...]) -> bool:
     """Whether these are tensors that C code may read, in a context that it may be called from."""
-    dtype, levels = tensors[0].dtype, _functorch.get_interpreter_stack() or ()
+    dtype = tensors[0].dtype
     return (
         dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
-        and torch.autograd.forward_ad._current_level < 0
-        and all(level.key() == _VMAP for level in levels)
+        and not torch_private.is_differentiating_forward()
         and all(t.dtype == dtype for t in tensors)
-        and is_readable(tensors if not levels else map(_unwrapped, tensors))
+        and (beneath := torch_private.beneath_maps(tensors)) is not None
+        and is_readable(beneath)
     )
-
-
-def _unwrapped(t: Tensor) -> Tensor:
-    """What lies beneath all levels of `torch.vmap`."""
-    while _functorch.is_batchedtensor(t):
-        t = _functorch.get_unwrapped(t)
-    return t
 
 
 _OWNERS = (Tensor, nn.Parameter)
@@ -101,11 +106,10 @@ def is_readable(tensors: Iterable[Tensor]) -> bool:
     False for batches of gradients and other tensors without storage, lazy negatives and zeros, and inside of modes that
     trace, count or fake operations.
     """
-    return (
-        torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._get_tracing_state() is None
-        and all(
-            type(t) in _OWNERS and t.is_cpu and torch._C._has_storage(t) and not (t.is_neg() or t._is_zerotensor())
-            for t in tensors
-        )
+    return not torch_private.is_followed() and all(
+        type(t) in _OWNERS
+        and t.is_cpu
+        and torch_private.has_storage(t)
+        and not (t.is_neg() or torch_private.is_unwritten_zero(t))
+        for t in tensors
     )

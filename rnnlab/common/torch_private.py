@@ -1,0 +1,103 @@
+"""The private names of torch that rnnlab needs, and what happens where a torch has them no longer.
+
+Nothing is looked up on import. Without these names the compiled kernels stand aside and layers run by the reference
+scan; only `rnnlab.record` cannot do without the last one.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+
+import torch
+from torch import Tensor
+
+from rnnlab.common.errors import UserError
+
+TRANSFORMING = "_C._are_functorch_transforms_active"
+KERNEL_NAMES = (
+    TRANSFORMING,
+    "_C._functorch.TransformType.Vmap",
+    "_C._functorch.get_interpreter_stack",
+    "_C._functorch.is_batchedtensor",
+    "_C._functorch.get_unwrapped",
+    "_C._get_tracing_state",
+    "_C._has_storage",
+    "_C._len_torch_dispatch_stack",
+    "Tensor._is_zerotensor",
+    "autograd.forward_ad._current_level",
+)
+"""What tells a tensor that C code may read, below torch."""
+END_OF_BACKWARD = "autograd.Variable._execution_engine.queue_callback"
+
+
+@functools.cache
+def missing_for_kernels() -> str | None:
+    """The first name that this torch lacks to tell where compiled code may run; none if it has all."""
+    return next((f"torch.{name}" for name in KERNEL_NAMES if not _has(name)), None)
+
+
+def is_transforming() -> bool:
+    """Whether vmap, grad or another transform of torch.func is active."""
+    return _has(TRANSFORMING) and torch._C._are_functorch_transforms_active()
+
+
+def is_differentiating_forward() -> bool:
+    """Whether tangents are computed beside values."""
+    return torch.autograd.forward_ad._current_level >= 0
+
+
+def is_followed() -> bool:
+    """Whether a mode traces, counts or fakes operations."""
+    return torch._C._len_torch_dispatch_stack() > 0 or torch._C._get_tracing_state() is not None
+
+
+def beneath_maps(tensors: Iterable[Tensor]) -> list[Tensor] | None:
+    """What lies beneath all levels of `torch.vmap`; none inside another transform of torch.func."""
+    functorch = torch._C._functorch  # type: ignore[attr-defined]
+    levels = functorch.get_interpreter_stack()
+    if not levels:
+        return list(tensors)
+    if any(level.key() != functorch.TransformType.Vmap for level in levels):
+        return None
+    beneath = []
+    for t in tensors:
+        while functorch.is_batchedtensor(t):
+            t = functorch.get_unwrapped(t)
+        beneath.append(t)
+    return beneath
+
+
+def has_storage(t: Tensor) -> bool:
+    """Whether a tensor has memory of its own: one of a batch of gradients has none."""
+    return torch._C._has_storage(t)
+
+
+def is_unwritten_zero(t: Tensor) -> bool:
+    """Whether a tensor stands for zeros that nobody has written."""
+    return t._is_zerotensor()
+
+
+def check_end_of_backward() -> None:
+    """Refuse a torch that does not tell when a backward pass is over.
+
+    Raises:
+        UserError: if it does not.
+    """
+    if not _has(END_OF_BACKWARD):
+        raise UserError(
+            f"torch {torch.__version__} has no torch.{END_OF_BACKWARD}, by which rnnlab.record knows where a backward "
+            "pass ends: install a version that rnnlab's requirements allow"
+        )
+
+
+def after_backward(function: Callable[[], None]) -> None:
+    """Call a function when the backward pass that is running is over; one of several threads may do so."""
+    attrgetter(END_OF_BACKWARD)(torch)(function)
+
+
+def _has(name: str) -> bool:
+    try:
+        attrgetter(name)(torch)
+    except AttributeError:
+        return False
+    return True
