@@ -54,7 +54,7 @@ def look(model: SequenceModel, config: Config, probes: Iterable[str]) -> xr.Data
     with rnnlab.trace(model) as tape:
         backpropagate(model, config.task, batch, None)
     model.zero_grad()
-    return rnnlab.measure(tape.traces, probes).isel(layer=-1).sel(direction="forward")
+    return rnnlab.top(rnnlab.measure(tape.traces, probes)).sel(direction="forward")
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ def lag_over_seeds(
     profiles: Sequence[xr.Dataset],
     predictions: "Sequence[Prediction]" = (),
     state: str = "h",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     step: int = 0,
     ax: Axes | None = None,
@@ -42,7 +42,7 @@ def lag_over_seeds(
         profiles: gradient profiles of the same configuration with different seeds.
         predictions: from `rnnlab.theory.predict`; those without a number are left out.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         step: index of the recorded training step; theory speaks of the first, 0.
         ax: where to draw.

@@ -15,7 +15,6 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config, Recording
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.gradients.norms import Norms
-from rnnlab.gradients.profile import top
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.remedies.clipping import clip_gradients
@@ -50,8 +49,8 @@ def run(
         config: the experiment; the same one gives the same result on the same machine.
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
         on_evaluation: called after each look at the validation set with the step and all curves so far.
-        on_profile: called after each recorded training step with the step and the norms of the hidden state in the
-            top layer, (T,) each; they were computed anyway.
+        on_profile: called after each recorded training step with the step and the norms of the hidden state at the
+            top of the network, (T,) each; they were computed anyway.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -176,11 +175,10 @@ class _Run:
         return self.config.training.stop_when_solved and self.steps_to_solve is not None
 
     def _summarise_profile(self) -> None:
-        """Add the few numbers of the newest profile that are worth a curve: hidden state, top layer."""
+        """Add the few numbers of the newest profile that are worth a curve."""
         if not self.recorder.steps:
             return
-        norms = self.recorder.steps[-1].norms
-        newest = top([norms[key] for key in sorted(norms) if key.direction == "forward" and key.state == "h"])
+        newest = self.recorder.steps[-1].top()
         lag = np.arange(len(newest.mean))[::-1]
         self.history.add(self.step, "grad/decay_rate", fit_decay(newest.mean, lag).slope)
         zero_fraction = newest.zero_fraction[np.isfinite(newest.zero_fraction)]
@@ -188,7 +186,7 @@ class _Run:
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
         )
         for k in self.config.task.lags:
-            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[len(newest.mean) - 1 - k]))
+            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[-1 - k]))
         if self.on_profile is not None:
             self.on_profile(self.step, newest)
 
