@@ -12,7 +12,7 @@ from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import EncoderDecoder, SequenceModel
-from rnnlab.training.side_pass import aside
+from rnnlab.training.side_pass import side_pass
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,7 +96,7 @@ def _gradients(
     states: Any,
 ) -> dict[str, Tensor]:
     """Gradient by parameter, flat and in float64, and all of them as one."""
-    with aside(model):
+    with side_pass(model):
         backpropagate(model, task, batch, truncation, states)
         clip_gradients(model.parameters(), clip)
         found = {

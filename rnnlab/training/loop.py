@@ -25,7 +25,7 @@ from rnnlab.training.history import History
 from rnnlab.training.models import build_model
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
-from rnnlab.training.torch_settings import runtime
+from rnnlab.training.torch_settings import torch_settings
 
 CHECKPOINT_SECONDS = 10.0
 """Wall time between two checkpoints; it changes what an interruption costs, never the result."""
@@ -67,7 +67,7 @@ def run(
         >>> run(config).steps
         10
     """
-    with runtime(config.threads):
+    with torch_settings(config.threads):
         return _Run(config, checkpoint, on_profile).train(on_evaluation, should_stop)
 
 
