@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rnnlab.config.config import Config, load_config
     from rnnlab.gradients.decay import fit_decay
+    from rnnlab.gradients.profile import top
     from rnnlab.gradients.recorder import record
     from rnnlab.layers.conversion import convert, restore
     from rnnlab.layers.dropin import GRU, LSTM, RNN
@@ -36,6 +37,7 @@ _HOME = {
     "load_sweep": "rnnlab.tracking.reader",
     "restore": "rnnlab.layers.conversion",
     "run": "rnnlab.training.loop",
+    "top": "rnnlab.gradients.profile",
     "trace": "rnnlab.probes.tape",
 }
 
@@ -55,6 +57,7 @@ __all__ = [
     "record",
     "restore",
     "run",
+    "top",
     "trace",
 ]
 

@@ -14,7 +14,7 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.show.mlflow_page import open_overview
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.loop import run
 
@@ -80,7 +80,7 @@ def _write_run(
         "rnnlab.arm": plan.arm,
         "rnnlab.command": f"rnnlab run sweeps/all.yaml --budget small --task {plan.task} --arm {plan.arm} {settings}",
     }
-    record = Record(
+    record = RunState(
         "small",
         f"{plan.task} " * (len(definition.tasks) > 1) + f"{plan.arm} {phase} {slot}",
         identity,

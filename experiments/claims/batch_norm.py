@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from .finding import Estimate, Finding, Part
+from rnnlab.statistics.intervals import student_mean
+
+from .finding import Finding, Part
 from .runs import configure, look, train
 
 CLAIM = "Batch norm keeps pre-activations within [-4, 4]."
@@ -36,7 +38,7 @@ def examine(seeds: int) -> Finding:
         f"batch, γ = {gain:g} at the start": {"norm": "batch", "norm_gain": gain, "norm_noise": 0.1} for gain in GAINS
     }
     found = {
-        (cell, arm): [Estimate.of(v) for v in zip(*(outside(kind, norm, s) for s in range(seeds)), strict=True)]
+        (cell, arm): [student_mean(v) for v in zip(*(outside(kind, norm, s) for s in range(seeds)), strict=True)]
         for cell, kind in CELLS.items()
         for arm, norm in arms.items()
     }

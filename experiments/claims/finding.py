@@ -1,12 +1,9 @@
 """A claim, what was measured about it, and what follows."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 Verdict = Literal["supported", "partly supported", "not supported"]
 
@@ -55,22 +52,3 @@ class Finding:
         table = "\n".join(f"| {line} |" for line in [header, " | ".join("---" for _ in self.table.columns), *rows])
         parts = "\n".join(f"* {'yes' if p.holds else 'no'}: {p.statement} ({p.evidence})" for p in self.parts)
         return f"**Claim.** {self.claim}\n\n{self.setting}\n\n{table}\n\n{parts}\n\n**Verdict: {self.verdict}.**\n"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with its 95% interval (Student's t)."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Estimate":
-        """Estimate the mean of independent values, one a seed."""
-        x = np.asarray(list(values), dtype=np.float64)
-        half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-        return cls(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 import rnnlab
+from rnnlab.statistics.intervals import student_mean
 
-from .finding import Estimate, Finding, Part
+from .finding import Finding, Part
 from .runs import configure, look, train
 
 CLAIM = "The cell state is a highway whose gradient is additive and governed by the forget gate."
@@ -28,7 +29,7 @@ def measure(bias: float, updates: int, seed: int) -> tuple[float, float, float]:
 def examine(seeds: int) -> Finding:
     """Compare the gradient of the cell state with what its forget gates predict, over forget biases and training."""
     runs = {
-        (bias, updates): [Estimate.of(v) for v in zip(*(measure(bias, updates, s) for s in range(seeds)), strict=True)]
+        (bias, updates): [student_mean(v) for v in zip(*(measure(bias, updates, s) for s in range(seeds)), strict=True)]
         for updates in (0, TRAINED)
         for bias in BIASES
     }
@@ -46,7 +47,7 @@ def examine(seeds: int) -> Finding:
     ).rename(columns={"share": "share of the cell path"})
     parts = []
     for updates in (0, TRAINED):
-        slopes, leaks, shares = (np.array([runs[b, updates][i].mean for b in BIASES]) for i in range(3))
+        slopes, leaks, shares = (np.array([runs[b, updates][i].value for b in BIASES]) for i in range(3))
         low = min(runs[b, updates][2].low for b in BIASES if b >= 1)
         correlation, error = float(np.corrcoef(slopes, leaks)[0, 1]), float(np.abs(slopes - leaks).max())
         when = f"after {updates} updates" if updates else "at initialisation"

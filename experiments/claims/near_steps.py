@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from .finding import Estimate, Finding, Part
+from rnnlab.statistics.intervals import student_mean
+
+from .finding import Finding, Part
 from .runs import configure, look, train
 
 CLAIM = "Plain recurrent networks are dominated by near steps."
@@ -26,7 +28,7 @@ def examine(seeds: int) -> Finding:
     shares = {
         name: list(zip(*(near_share(cell, s) for s in range(seeds)), strict=True)) for name, cell in CELLS.items()
     }
-    estimates = {name: [Estimate.of(values) for values in moments] for name, moments in shares.items()}
+    estimates = {name: [student_mean(values) for values in moments] for name, moments in shares.items()}
     columns = ["at initialisation", f"after {MOMENTS[-1]} updates"]
     table = pd.DataFrame(
         [{"cell": name} | dict(zip(columns, map(str, moments), strict=True)) for name, moments in estimates.items()]

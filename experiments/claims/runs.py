@@ -1,6 +1,5 @@
 """Train small networks and look into them."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,11 +9,8 @@ import xarray as xr
 import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
-from rnnlab.remedies import change_gradients
-from rnnlab.tasks.base import Split
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import SequenceModel
-from rnnlab.training.torch_settings import runtime
 
 
 def configure(task: dict[str, Any], cell: dict[str, Any], seed: int, **sections: Any) -> Config:
@@ -32,21 +28,16 @@ def configure(task: dict[str, Any], cell: dict[str, Any], seed: int, **sections:
     )
 
 
-def train(config: Config, updates: int, until: float = math.inf) -> SequenceModel:
-    """Train for a number of updates, or until the skill is reached, and return the network."""
-    model = SequenceModel(config)
-    parameters, generator = list(model.parameters()), make_generator(config.seed, "train")
-    optimizer = config.optimizer.build(parameters)
-    with runtime(1):
-        for step in range(updates):
-            if step % 100 == 0 and until < math.inf and skill(model, config, "validation") >= until:
-                break
-            batch = config.task.sample(generator, config.training.batch_size)
-            optimizer.zero_grad()
-            backpropagate(model, config.task, batch)
-            change_gradients(parameters, config.remedies)
-            optimizer.step()
-    return model
+def train(config: Config, updates: int, until_solved: bool = False) -> SequenceModel:
+    """Train for a number of updates, or until the task is solved, and return the network."""
+    if updates == 0:
+        return SequenceModel(config)
+    often = {"eval_every": 100 if until_solved else updates, "stop_when_solved": until_solved, "test_examples": 1}
+    training = config.training.model_copy(update={"steps": updates, **often})
+    recording = config.recording.model_copy(update={"points": 0})
+    model = rnnlab.run(config.model_copy(update={"training": training, "recording": recording})).model
+    assert isinstance(model, SequenceModel)
+    return model.train()
 
 
 def look(model: SequenceModel, config: Config, probes: Iterable[str]) -> xr.Dataset:
@@ -55,14 +46,14 @@ def look(model: SequenceModel, config: Config, probes: Iterable[str]) -> xr.Data
     with rnnlab.trace(model) as tape:
         backpropagate(model, config.task, batch)
     model.zero_grad()
-    return rnnlab.measure(tape.traces, probes).isel(layer=-1).sel(direction="forward")
+    return rnnlab.top(rnnlab.measure(tape.traces, probes)).sel(direction="forward")
 
 
 @torch.no_grad()
-def skill(model: SequenceModel, config: Config, split: Split = "test") -> float:
+def skill(model: SequenceModel, config: Config) -> float:
     """Score on a thousand fresh examples on a scale from 0, the trivial baseline or worse, to 1, perfect."""
     task = config.task
-    batch = task.evaluation(split, 1000, make_generator(config.seed, split))
+    batch = task.evaluation("test", 1000, make_generator(config.seed, "test"))
     model.eval()
     outputs, _ = model(batch.inputs)
     model.train()

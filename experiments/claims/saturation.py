@@ -7,8 +7,9 @@ import torch
 import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.layers.initialization import Initialization
+from rnnlab.statistics.intervals import student_mean
 
-from .finding import Estimate, Finding, Part
+from .finding import Finding, Part
 
 CLAIM = "Saturating activations make the gradient vanish, and large weights make it explode."
 T, B, I, H = 100, 16, 4, 64
@@ -39,7 +40,7 @@ def slope(activation: str, scale: float, seed: int) -> float:
 def examine(seeds: int) -> Finding:
     """Measure the slope for saturating and other activations under weights of several scales."""
     slopes = {
-        (name, scale): Estimate.of(slope(name, scale, seed) for seed in range(seeds))
+        (name, scale): student_mean(slope(name, scale, seed) for seed in range(seeds))
         for name in (*OTHERS, *SATURATING)
         for scale in SCALES
     }

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from rnnlab.statistics.intervals import Interval, student_mean
 from rnnlab.training.models import SequenceModel
 
-from .finding import Estimate, Finding, Part
+from .finding import Finding, Part
 from .runs import configure, skill, train
 
 CLAIM = "The GRU remembers through its update gate."
-T, H, RATE, UPDATES, LEARNED = 20, 32, 1e-2, 3000, 0.98
+T, H, RATE, UPDATES = 20, 32, 1e-2, 3000
 FORCED = 20.0
 """Added to a gate's bias: far enough for σ to be 0 or 1."""
 GATES = {"reset": 0, "update": 1}
@@ -44,27 +45,27 @@ def examine(seeds: int) -> Finding:
     table = pd.DataFrame([{"remembered": what} | {g: str(e) for g, e in row.items()} for what, row in found.items()])
     parts = tuple(part for what, row in found.items() for part in _parts(what, row))
     setting = (
-        f"GRU of {H} units, delayed recall (one bit) and adding (a number), {T} steps, Adam at {RATE:g} until skill "
-        f"{LEARNED}, {UPDATES} updates at most, {seeds} seeds. Skill on fresh examples (0 the trivial baseline, 1 "
+        f"GRU of {H} units, delayed recall (one bit) and adding (a number), {T} steps, Adam at {RATE:g} until "
+        f"solved, {UPDATES} updates at most, {seeds} seeds. Skill on fresh examples (0 the trivial baseline, 1 "
         "perfect) as trained, and with one gate held at 0 or 1; mean and 95% interval."
     )
     return Finding(CLAIM, setting, table, parts)
 
 
-def _skills(task: dict[str, Any], seeds: int) -> dict[str, Estimate]:
+def _skills(task: dict[str, Any], seeds: int) -> dict[str, Interval]:
     rows: dict[str, list[float]] = {name: [] for name in ("as trained", *(f"{g} = {v}" for g, v in INTERVENTIONS))}
     for seed in range(seeds):
         cell = {"kind": "gru", "hidden_size": H}
         config = configure(task, cell, seed, optimizer={"kind": "adam", "lr": RATE})
-        model = train(config, UPDATES, until=LEARNED)
+        model = train(config, UPDATES, until_solved=True)
         rows["as trained"].append(skill(model, config))
         for gate, value in INTERVENTIONS:
             with forced(model, gate, value):
                 rows[f"{gate} = {value}"].append(skill(model, config))
-    return {name: Estimate.of(values) for name, values in rows.items()}
+    return {name: student_mean(values) for name, values in rows.items()}
 
 
-def _parts(what: str, row: dict[str, Estimate]) -> list[Part]:
+def _parts(what: str, row: dict[str, Interval]) -> list[Part]:
     trained, shut = row["as trained"], row["update = 0"]
     held = [row["reset = 0"], row["reset = 1"]]
     return [
@@ -75,7 +76,7 @@ def _parts(what: str, row: dict[str, Estimate]) -> list[Part]:
         ),
         Part(
             f"{what}: holding the reset gate, open or shut, costs less than half of what holding the update gate costs",
-            all(trained.mean - e.mean < (trained.mean - shut.mean) / 2 for e in held),
+            all(trained.value - e.value < (trained.value - shut.value) / 2 for e in held),
             f"shut {held[0]}, open {held[1]}",
         ),
     ]

@@ -107,7 +107,7 @@ def run_and_store(config: Config, name: str, output: Output) -> Result | None:
         return None
     if output.plain:
         print_result(output.console(), result, run_id)
-    output.finish(_record(result, run_id), word=run_id)
+    output.finish(_facts(result, run_id), word=run_id)
     return result
 
 
@@ -147,11 +147,11 @@ def _train_and_deliver(config: Config, name: str, command: str, uri: str, output
 def _train(config: Config, name: str, command: str, entry: "Entry", console: Console) -> Result:
     """Train, or go on with it, and end the run's entry in the outbox."""
     from rnnlab.tracking.provenance import config_params, config_tags
-    from rnnlab.tracking.record import Record
+    from rnnlab.tracking.run_state import RunState
 
     tags = {**config_tags(config), "rnnlab.command": command}
     # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
-    entry.open(Record(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))
+    entry.open(RunState(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))
     try:
         with RunDisplay(config, console) as display, stop_on_signal() as stopped:
 
@@ -188,7 +188,7 @@ def _locked(lock: "FileLock", experiment: str) -> Iterator[None]:
         lock.release()
 
 
-def _record(result: Result, run_id: str) -> dict[str, Any]:
+def _facts(result: Result, run_id: str) -> dict[str, Any]:
     """What a program wants to know of a run that is over."""
     task = result.config.task
     return {

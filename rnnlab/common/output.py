@@ -30,22 +30,22 @@ class Output:
         """Where progress goes: stdout, stderr where stdout is a program's, nowhere when quiet."""
         return Console(stderr=self.json, quiet=self.quiet)
 
-    def finish(self, record: Mapping[str, Any], word: str | None = None) -> None:
+    def finish(self, facts: Mapping[str, Any], word: str | None = None) -> None:
         """Say what came of it, where that is for a program.
 
         Args:
-            record: everything worth telling, printed as JSON where that was asked for.
+            facts: everything worth telling, printed as JSON where that was asked for.
             word: the one thing that a quiet command prints instead, if there is one.
         """
         if self.json:
-            print(dumps(record), flush=True)
+            print(dumps(facts), flush=True)
         elif self.quiet and word is not None:
             print(word, flush=True)
 
 
-def dumps(record: Any) -> str:
+def dumps(facts: Any) -> str:
     """Write JSON that every parser reads: what is no finite number becomes null."""
-    return json.dumps(_plain(record), allow_nan=False, ensure_ascii=False, indent=2)
+    return json.dumps(_plain(facts), allow_nan=False, ensure_ascii=False, indent=2)
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The gradient profile: every recorded norm in one labelled dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +33,12 @@ class Step:
     norms: dict[Key, Norms]
     per_example: dict[Key, np.ndarray]
     train_step: int | None
+
+    def top(self, state: str = "h", direction: str = "forward") -> Norms:
+        """Norms of one state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
+        layers = [self.norms[key] for key in sorted(self.norms) if (key.state, key.direction) == (state, direction)]
+        known = [~np.isnan(layer.zero_fraction) for layer in layers]
+        return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
 
 
 def build(steps: "Sequence[Step]", loss_reduction_scale: float, per_example: bool) -> xr.Dataset:
@@ -94,18 +100,31 @@ def _order(key: "Key") -> tuple[int, str, bool, str]:
     return key.layer, key.direction, key.state != "h", key.state
 
 
-def top(layers: Sequence[Norms]) -> Norms:
-    """Take at every time step the top layer that was measured there.
+def top(measured: xr.Dataset) -> xr.Dataset:
+    """The top of a network: of every quantity, at every place, the highest layer in which it was measured there.
+
+    In a plain stack that is the last layer. With a decoder it is the encoder while that reads and the decoder from then
+    on, so that one curve follows the gradient all the way back to the first input.
 
     Args:
-        layers: norms over (T,) steps, the lowest layer first.
+        measured: a gradient profile, or what probes measured, with the dim layer, the lowest layer first.
 
     Returns:
-        Those of the last layer in a plain stack. With a decoder, the encoder's while it reads and the decoder's from
-        then on, so that one curve follows the gradient all the way back to the first input.
+        The same without that dim.
     """
-    found = layers[0]
-    for layer in layers[1:]:
-        measured = ~np.isnan(layer.zero_fraction)
-        found = Norms(*(np.where(measured, new, old) for new, old in zip(layer, found, strict=True)))
+    found = measured.isel(layer=0, drop=True)
+    for name in measured.data_vars:
+        # A gradient of exactly zero has no logarithm, and was measured all the same.
+        values, told_by = (measured.variables[each] for each in (name, "zero_fraction" if name in VARIABLES else name))
+        if "layer" in values.dims:
+            known = np.moveaxis(told_by.notnull().values, told_by.get_axis_num("layer"), 0)
+            found[name].values = _highest(np.moveaxis(values.values, values.get_axis_num("layer"), 0), known)
+    return found
+
+
+def _highest(layers: Iterable[np.ndarray], known: Iterable[np.ndarray]) -> np.ndarray:
+    """Of the values in every layer, the lowest first, the last one that is known; those of the first if none is."""
+    found, *higher = layers
+    for values, there in zip(higher, list(known)[1:], strict=True):
+        found = np.where(there, values, found)
     return found

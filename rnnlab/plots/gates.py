@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from rnnlab.common.errors import UserError
-from rnnlab.plots.profiles import train_steps
+from rnnlab.plots.profiles import in_layer, train_steps
 from rnnlab.plots.raster import color_bar, explain, raster
 from rnnlab.plots.style import FAINT, axes, dress
 
@@ -16,7 +16,11 @@ SATURATION = ("saturated_fraction", "outside_fraction", "mean_slope")
 
 
 def gate_map(
-    probes: xr.Dataset, quantity: str = "gate_mean", layer: int = -1, direction: str = "forward", ax: Axes | None = None
+    probes: xr.Dataset,
+    quantity: str = "gate_mean",
+    layer: int | None = None,
+    direction: str = "forward",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw how far every gate is open at every time step, from 0, closed, to 1, open.
 
@@ -25,7 +29,7 @@ def gate_map(
     Args:
         probes: from `rnnlab.measure` or `rnnlab.load_probes`, with the probe `gates`.
         quantity: gate_mean, gate_open_fraction or gate_closed_fraction.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw.
 
@@ -42,7 +46,7 @@ def gate_map(
 def saturation_map(
     probes: xr.Dataset,
     quantity: str = "saturated_fraction",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     ax: Axes | None = None,
 ) -> Axes:
@@ -53,7 +57,7 @@ def saturation_map(
     Args:
         probes: from `rnnlab.measure` or `rnnlab.load_probes`, with the probe `saturation`.
         quantity: saturated_fraction, outside_fraction or mean_slope.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw.
 
@@ -68,14 +72,14 @@ def saturation_map(
 
 
 def _choose(
-    probes: xr.Dataset, quantity: str, known: tuple[str, ...], probe: str, layer: int, direction: str
+    probes: xr.Dataset, quantity: str, known: tuple[str, ...], probe: str, layer: int | None, direction: str
 ) -> xr.DataArray:
     """One quantity of one layer in one direction: dims (step, name, time)."""
     if quantity not in known:
         raise UserError(f"quantity = '{quantity}' has no such map: choose from {', '.join(known)}")
     if quantity not in probes:
         raise UserError(f"'{quantity}' was not measured: the cell has none, or the probe '{probe}' did not run")
-    chosen = probes[quantity].isel(layer=layer).sel(direction=direction)
+    chosen = in_layer(probes[[quantity]].sel(direction=direction), layer)[quantity]
     chosen = chosen if "step" in chosen.dims else chosen.expand_dims("step")
     (name,) = set(chosen.dims) - {"step", "time"}
     return chosen.dropna(name, how="all").transpose("step", name, "time")

@@ -19,7 +19,7 @@ COLUMNS = 3
 def heatmap(
     profile: xr.Dataset,
     state: str = "h",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     ax: Axes | None = None,
     vmin: float | None = None,
@@ -33,7 +33,7 @@ def heatmap(
     Args:
         profile: gradient profile of one run.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw.
         vmin: floor of the colours, log10; if not given the lowest norm, but at most twelve decades below `vmax`.
@@ -69,7 +69,7 @@ def heatmap(
 def heatmaps(
     profiles: Mapping[str, xr.Dataset],
     state: str = "h",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     ax: Sequence[Axes] | np.ndarray | None = None,
 ) -> np.ndarray:
@@ -78,7 +78,7 @@ def heatmaps(
     Args:
         profiles: gradient profile by name of the arm.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw, one axes for each profile.
 

@@ -21,7 +21,7 @@ SMALLEST_ERROR = 1e-6
 
 
 def lag_plot(
-    profile: xr.Dataset, state: str = "h", layer: int = -1, direction: str = "forward", ax: Axes | None = None
+    profile: xr.Dataset, state: str = "h", layer: int | None = None, direction: str = "forward", ax: Axes | None = None
 ) -> Axes:
     """Draw the gradient norm against lag at the first, the middle and the last recorded training step.
 
@@ -31,7 +31,7 @@ def lag_plot(
     Args:
         profile: gradient profile of one run.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw.
 
@@ -61,7 +61,7 @@ def lag_plot(
 def compare_lags(
     profiles: Mapping[str, xr.Dataset],
     state: str = "h",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     step: int = -1,
     ax: Axes | None = None,
@@ -71,7 +71,7 @@ def compare_lags(
     Args:
         profiles: gradient profile by name of the arm.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         step: index of the recorded training step, 0 at initialisation, -1 the last.
         ax: where to draw.

@@ -4,13 +4,14 @@ import numpy as np
 import xarray as xr
 
 from rnnlab.common.errors import UserError
+from rnnlab.gradients.profile import top
 
 DECADES = 12
 """How far below the largest norm a figure reaches, unless told otherwise."""
 
 
-def select(profile: xr.Dataset, state: str, layer: int, direction: str) -> xr.Dataset:
-    """Choose one state of one layer in one direction: dims (step, time).
+def select(profile: xr.Dataset, state: str, layer: int | None, direction: str) -> xr.Dataset:
+    """Choose one state of one layer, or of the top of the network, in one direction: dims (step, time).
 
     Raises:
         UserError: if the profile has no such state, layer or direction, or no recorded step.
@@ -21,10 +22,23 @@ def select(profile: xr.Dataset, state: str, layer: int, direction: str) -> xr.Da
             raise UserError(f"{name} = '{value}' was not recorded: choose from {known}")
     if not profile.sizes["step"]:
         raise UserError("the profile holds no recorded step: record with recording.points above 0")
-    layers = profile.sizes["layer"]
+    return in_layer(profile.sel(state=state, direction=direction), layer)
+
+
+def in_layer(measured: xr.Dataset, layer: int | None) -> xr.Dataset:
+    """The part of a profile, or of what probes measured, in one layer, or at the top of the network.
+
+    Raises:
+        UserError: if there is no such layer.
+    """
+    if layer is None:
+        return top(measured)
+    layers = measured.sizes["layer"]
     if not -layers <= layer < layers:
-        raise UserError(f"layer = {layer} was not recorded: choose from 0 to {layers - 1}, or -1 for the last")
-    return profile.isel(layer=layer).sel(state=state, direction=direction)
+        raise UserError(
+            f"layer = {layer} was not recorded: choose from 0 to {layers - 1}, or leave it out for the network's top"
+        )
+    return measured.isel(layer=layer)
 
 
 def train_steps(profile: xr.Dataset) -> np.ndarray:
@@ -48,12 +62,12 @@ def norm_label(state: str) -> str:
     return rf"$\log_{{10}}\,\|\partial L\,/\,\partial {state}_t\|$"
 
 
-def title(profile: xr.Dataset, layer: int, direction: str, state: str) -> str:
+def title(profile: xr.Dataset, layer: int | None, direction: str, state: str) -> str:
     """What is shown, naming only what the profile has several of."""
     what = {"h": "hidden state", "c": "cell state"}.get(state, state)
     parts = [f"Total gradient norm of the {what}"]
     if profile.sizes["layer"] > 1:
-        parts.append(f"layer {int(profile['layer'].values[layer])}")
+        parts.append("top layer" if layer is None else f"layer {int(profile['layer'].values[layer])}")
     if profile.sizes["direction"] > 1:
         parts.append(direction)
     return ", ".join(parts)

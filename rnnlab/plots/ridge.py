@@ -17,7 +17,7 @@ OVERLAP = 2.2
 
 
 def ridges(
-    profile: xr.Dataset, state: str = "h", layer: int = -1, direction: str = "forward", ax: Axes | None = None
+    profile: xr.Dataset, state: str = "h", layer: int | None = None, direction: str = "forward", ax: Axes | None = None
 ) -> Axes:
     """Draw the gradient norm against lag at up to twelve training steps, one ridge above the other, the first lowest.
 
@@ -27,7 +27,7 @@ def ridges(
     Args:
         profile: gradient profile of one run.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         ax: where to draw.
 

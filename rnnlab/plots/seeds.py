@@ -9,17 +9,16 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy import stats
 
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.plots.lag import LAG
 from rnnlab.plots.profiles import finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import axes, dress, legend_below, looks
+from rnnlab.statistics.intervals import student
 
 if TYPE_CHECKING:
     from rnnlab.theory import Prediction
 
-CONFIDENCE = 0.95
 MARGIN = 0.08
 """Share of the height that stays free above and below what was measured; theory lines are cut there."""
 
@@ -28,7 +27,7 @@ def lag_over_seeds(
     profiles: Sequence[xr.Dataset],
     predictions: "Sequence[Prediction]" = (),
     state: str = "h",
-    layer: int = -1,
+    layer: int | None = None,
     direction: str = "forward",
     step: int = 0,
     ax: Axes | None = None,
@@ -42,7 +41,7 @@ def lag_over_seeds(
         profiles: gradient profiles of the same configuration with different seeds.
         predictions: from `rnnlab.theory.predict`; those without a number are left out.
         state: which state, `h` or `c`.
-        layer: index of the layer, -1 the last.
+        layer: index of the layer; the top of the network if not given.
         direction: `forward` or `reverse`.
         step: index of the recorded training step; theory speaks of the first, 0.
         ax: where to draw.
@@ -56,9 +55,9 @@ def lag_over_seeds(
     chosen = [select(profile, state, layer, direction).isel(step=step) for profile in profiles]
     lag, norms = chosen[0]["lag"].values, np.stack([finite(one) for one in chosen])  # (T,), (N, T)
     ax = ax or axes(7.2, 4.6 + 0.2 * len(predictions))
-    middle, half = _interval(norms)
+    middle, half = student(norms)
     measured, *theories = looks(["measured", *(p.name for p in predictions)]).values()
-    slopes, wide = _interval(np.array([[fit_decay(one, lag).slope] for one in norms]))
+    slopes, wide = student(np.array([[fit_decay(one, lag).slope] for one in norms]))
     label = f"measured, mean of {len(norms)} seeds: {_slope(slopes[0], wide[0])}"
     (line,) = ax.plot(lag, middle, color=measured.color, linewidth=2, label=label)
     ax.fill_between(lag, middle - half, middle + half, color=measured.color, alpha=0.2, linewidth=0)
@@ -88,18 +87,6 @@ def _theory(
             label = f"{prediction.name} ({prediction.kind}): {_slope(prediction.slope, math.nan)}"
             lines += ax.plot([first, last], ends, color=look.color, linestyle=look.dashes, linewidth=1.6, label=label)
     return lines
-
-
-def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the seeds that have a value, and half the width of its interval by Student's t: (N, T) to (T,) each."""
-    count = np.isfinite(values).sum(0)
-    known, several = count > 0, count > 1
-    mean = np.divide(np.nansum(values, 0), count, out=np.full(count.shape, np.nan), where=known)
-    spread = np.nansum((values - mean) ** 2, 0)
-    error = np.sqrt(spread[several] / (count[several] - 1) / count[several])
-    half = np.full(count.shape, np.nan)
-    half[several] = stats.t.ppf((1 + CONFIDENCE) / 2, count[several] - 1) * error
-    return mean, half
 
 
 def _slope(value: float, half: float) -> str:

@@ -18,8 +18,8 @@ from rnnlab.statistics.ablation import (
 )
 from rnnlab.statistics.gradient_health import health_table
 from rnnlab.statistics.over_tasks import overall_table
-from rnnlab.statistics.pareto import front_table
-from rnnlab.statistics.spending import budget_table
+from rnnlab.statistics.pareto import pareto_table
+from rnnlab.statistics.spending import spending_table
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import plain_arm, searched
 from rnnlab.sweep.plan.samplers import objectives
@@ -43,8 +43,8 @@ class Analysis:
         health: one row a task and measure, from `health_table`.
         importance: one row a task and arm: predicted (R²), and for each searched hyperparameter the share of variance
             it explains by itself, NaN where that is unknown or the arm does not search it.
-        budget: one row a task and arm, from `budget_table`.
-        front: one row a search trial on the Pareto front of its arm; empty where cost was no objective.
+        spending: one row a task and arm, from `spending_table`.
+        pareto: one row a search trial on the Pareto front of its arm; empty where cost was no objective.
     """
 
     runs: pd.DataFrame
@@ -55,8 +55,8 @@ class Analysis:
     solving: pd.DataFrame
     health: pd.DataFrame
     importance: pd.DataFrame
-    budget: pd.DataFrame
-    front: pd.DataFrame
+    spending: pd.DataFrame
+    pareto: pd.DataFrame
 
 
 def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analysis:
@@ -76,7 +76,7 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
 
     ablation = arranged(ablation_table(runs))
     reference = plain_arm(definition)
-    overall, front = overall_table(runs), front_table(runs, searched(definition))
+    overall, pareto = overall_table(runs), pareto_table(runs, searched(definition))
     return Analysis(
         runs=runs,
         reference=reference,
@@ -86,8 +86,8 @@ def analyse(runs: pd.DataFrame, definition: SweepDefinition, uri: str) -> Analys
         solving=arranged(solve_table(runs)),
         health=pd.concat([_health(runs.loc[runs["task"] == label]) for label in order], ignore_index=True),
         importance=_importance(runs, ablation, definition),
-        budget=ablation[["task", "arm"]].merge(budget_table(runs), on=["task", "arm"], how="left"),
-        front=front if objectives(definition.sampler) > 1 else front.iloc[:0],
+        spending=ablation[["task", "arm"]].merge(spending_table(runs), on=["task", "arm"], how="left"),
+        pareto=pareto if objectives(definition.sampler) > 1 else pareto.iloc[:0],
     )
 
 

@@ -24,11 +24,11 @@ from rnnlab.report.mlflow_page import present
 from rnnlab.report.tables import (
     Cells,
     ablation_cells,
-    budget_cells,
     factor_cells,
-    front_cells,
     importance_cells,
     overall_cells,
+    pareto_cells,
+    spending_cells,
 )
 from rnnlab.statistics.ablation import has_result, task_of
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
@@ -140,7 +140,7 @@ def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
         overall=overall,
         cautions=cautions(sweep.runs, analysis.ablation, sweep.definition),
         factors=factor_cells(sweep.definition),
-        budget=budget_cells(analysis.budget),
+        spending=spending_cells(analysis.spending),
         protocol=_protocol(sweep),
     )
 
@@ -148,8 +148,8 @@ def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
 def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
     """What the report says of one task."""
     tables = [analysis.ablation, analysis.runs, analysis.comparisons, analysis.health, analysis.importance]
-    tables.append(analysis.front)
-    rows, runs, contests, decay, importance, front = (table.loc[table["task"] == label] for table in tables)
+    tables.append(analysis.pareto)
+    rows, runs, contests, decay, importance, pareto = (table.loc[table["task"] == label] for table in tables)
     task = task_of(runs.iloc[0])
     against = contests.loc[contests["other"] == analysis.reference]
     return {
@@ -160,7 +160,7 @@ def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: st
         "health": health(decay),
         "importance": importance_cells(importance),
         "no_importance": _no_importance(rows, sweep.definition),
-        "front": front_cells(front, sweep.definition),
+        "pareto": pareto_cells(pareto, sweep.definition),
         "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
         "commands": [
             (row["arm"], _from_definition(row["command"], sweep.definition.name))
@@ -185,7 +185,7 @@ def _no_importance(rows: pd.DataFrame, definition: SweepDefinition) -> str:
 
 def _write_tables(analysis: Analysis, texts: dict[str, Cells], folder: Path) -> None:
     """Write every table behind the report as CSV, and those a paper shows as LaTeX."""
-    for name in ("overall", "comparisons", "solving", "health", "importance", "budget", "front"):
+    for name in ("overall", "comparisons", "solving", "health", "importance", "spending", "pareto"):
         table = getattr(analysis, name)
         if len(table):
             table.to_csv(folder / "tables" / f"{name}.csv", index=False)

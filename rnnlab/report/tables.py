@@ -88,21 +88,21 @@ def importance_cells(table: pd.DataFrame) -> Cells:
     ]
 
 
-def front_cells(front: pd.DataFrame, definition: SweepDefinition) -> Cells:
+def pareto_cells(pareto: pd.DataFrame, definition: SweepDefinition) -> Cells:
     """Score against cost on one task; the point of each arm that was trained again is bold."""
-    if front.empty:
+    if pareto.empty:
         return []
     names = searched(definition)
-    cells = [["Arm", *names, "Objective", str(front["score_name"].iloc[0]), "Cost"]]
-    retrained = ~front.duplicated("arm")
-    for row, again in zip(front.to_dict("records"), retrained, strict=True):
+    cells = [["Arm", *names, "Objective", str(pareto["score_name"].iloc[0]), "Cost"]]
+    retrained = ~pareto.duplicated("arm")
+    for row, again in zip(pareto.to_dict("records"), retrained, strict=True):
         point = [_setting(row[name]) if name in definition.space(row["arm"]) else "–" for name in names]
         numbers = [number(row[name]) for name in ("objective", "score", "cost")]
         cells.append([f"**{row['arm']}**" if again else str(row["arm"]), *point, *numbers])
     return cells
 
 
-def budget_cells(budget: pd.DataFrame) -> Cells:
+def spending_cells(budget: pd.DataFrame) -> Cells:
     """What each arm has spent, over all tasks."""
     cells = [["Arm", *(f"{phase.capitalize()} {what}" for phase in PHASES for what in ("runs", "updates", "time"))]]
     totals = budget.drop(columns="task").pivot_table(index="arm", aggfunc="sum", sort=False)

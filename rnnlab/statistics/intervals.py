@@ -23,6 +23,34 @@ class Interval(NamedTuple):
         """What is known of nothing."""
         return cls(math.nan, math.nan, math.nan)
 
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def student(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the first axis, and half the width of its interval by Student's t.
+
+    Args:
+        values: (N, ...) independent draws, such as those of fresh seeds; NaN is left out.
+
+    Returns:
+        (...) each; NaN where there is no value, or for the width no two.
+    """
+    count = np.isfinite(values).sum(0)
+    known, several = count > 0, count > 1
+    mean = np.divide(np.nansum(values, 0), count, out=np.full(count.shape, np.nan), where=known)
+    spread = np.nansum((values - mean) ** 2, 0)
+    error = np.sqrt(spread[several] / (count[several] - 1) / count[several])
+    half = np.full(count.shape, np.nan)
+    half[several] = stats.t.ppf((1 + CONFIDENCE) / 2, count[several] - 1) * error
+    return mean, half
+
+
+def student_mean(values: Iterable[float]) -> Interval:
+    """Estimate the mean of independent values, one a seed, with its interval by Student's t."""
+    mean, half = (float(x[0]) for x in student(np.asarray(list(values), dtype=float)[:, None]))
+    return Interval(mean, mean - half, mean + half)
+
 
 def bootstrap_mean(values: Iterable[float], generator: np.random.Generator) -> Interval:
     """Estimate a mean with a bias-corrected and accelerated (BCa) bootstrap interval.

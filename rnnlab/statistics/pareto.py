@@ -28,7 +28,7 @@ def pareto_front(points: np.ndarray) -> np.ndarray:
     return front
 
 
-def front_table(runs: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def pareto_table(runs: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """The Pareto front of objective and cost of every arm on every task, among the search trials that have both.
 
     Args:

@@ -6,7 +6,7 @@ import pandas as pd
 PHASES = ("search", "final")
 
 
-def budget_table(runs: pd.DataFrame) -> pd.DataFrame:
+def spending_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Count runs, updates and wall time of every arm on every task, in the search and on the fresh seeds.
 
     Updates and time of runs that are not over are not on record yet; such runs are counted apart.

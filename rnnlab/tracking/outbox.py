@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rnnlab.common.files import DamagedFileError, digest, read_sealed, set_aside, write_sealed, write_whole
 from rnnlab.tracking.artifacts import artifacts
-from rnnlab.tracking.record import REASON_LENGTH, Record, Status, now
+from rnnlab.tracking.run_state import REASON_LENGTH, RunState, Status, now
 from rnnlab.tracking.undelivered import DAMAGED, run_folders, undelivered
 from rnnlab.training.result import Curve, Result
 
@@ -85,7 +85,7 @@ class Entry:
         self.key = key
         self.folder = outbox / "runs" / key
         self.receipt = outbox / "receipts" / f"{key}.json"
-        self.record: Record | None = None
+        self.state: RunState | None = None
         self._began = self._written = 0.0
 
     @property
@@ -104,11 +104,11 @@ class Entry:
     def has_ended(self) -> bool:
         return self.ended.exists()
 
-    def read(self) -> Record | None:
+    def read(self) -> RunState | None:
         """The newest word on the run; None where there is none, or what there is has just been set aside as damaged."""
         for path in (self.receipt, self.ended, self.live):
             try:
-                return Record.decode(read_sealed(path))
+                return RunState.decode(read_sealed(path))
             except FileNotFoundError:
                 continue
             except DamagedFileError as error:
@@ -122,28 +122,28 @@ class Entry:
         """Make room for a new entry in the place of a damaged one."""
         warnings.warn(f"{reason}; its folder is kept as {set_aside(self.folder).name}", stacklevel=2)
 
-    def open(self, record: Record) -> None:
+    def open(self, state: RunState) -> None:
         """Start a run, or take one up that was interrupted.
 
         Args:
-            record: who it is. Of an interrupted run, what came before is kept, and so is its identity.
+            state: who it is. Of an interrupted run, what came before is kept, and so is its identity.
         """
         before = self.read()
         if before is not None:
-            record = replace(before, tags=record.tags, params=record.params)
-        self._began = time.monotonic() - record.seconds
-        self._write_live(record)
+            state = replace(before, tags=state.tags, params=state.params)
+        self._began = time.monotonic() - state.seconds
+        self._write_live(state)
 
     def follow(self, curves: Mapping[str, Curve]) -> None:
         """Note the curves so far, and write them now and then."""
-        record = self._open_record
-        moments = {step: now() for curve in curves.values() for step in curve.steps if step not in record.times}
-        record = replace(record, curves=curves, times={**record.times, **moments}, seconds=self._seconds)
+        state = self._open_state
+        moments = {step: now() for curve in curves.values() for step in curve.steps if step not in state.times}
+        state = replace(state, curves=curves, times={**state.times, **moments}, seconds=self._seconds)
         if time.monotonic() - self._written > FOLLOW_SECONDS:
-            self._write_live(record)
-        self.record = record
+            self._write_live(state)
+        self.state = state
 
-    def finish(self, result: Result, tags: Mapping[str, str] | None = None) -> Record:
+    def finish(self, result: Result, tags: Mapping[str, str] | None = None) -> RunState:
         """End the run with its result: once this returns, nothing of it can be lost.
 
         Args:
@@ -159,17 +159,17 @@ class Entry:
             write_whole(self.files / name, content)
             digests[name] = digest(content)
         self.follow(result.history)
-        record = self._open_record
-        record = replace(
-            record,
-            tags={**record.tags, **(tags or {})},
+        state = self._open_state
+        state = replace(
+            state,
+            tags={**state.tags, **(tags or {})},
             seconds=result.seconds,
             summary=result.summary(),
             files=digests,
         )
-        return self.end(record, "FINISHED", result.outcome)
+        return self.end(state, "FINISHED", result.outcome)
 
-    def fail(self, reason: str, status: Status = "FAILED") -> Record:
+    def fail(self, reason: str, status: Status = "FAILED") -> RunState:
         """End the run without a result; how far it came is its summary.
 
         Args:
@@ -179,33 +179,33 @@ class Entry:
         Returns:
             The run as it ended.
         """
-        record = self._open_record
-        tags = {**record.tags, "rnnlab.reason": reason[-REASON_LENGTH:]}
-        spent = {"steps": float(record.updates), "seconds": self._seconds}
-        return self.end(replace(record, tags=tags, summary=spent), status, OUTCOMES[status])
+        state = self._open_state
+        tags = {**state.tags, "rnnlab.reason": reason[-REASON_LENGTH:]}
+        spent = {"steps": float(state.updates), "seconds": self._seconds}
+        return self.end(replace(state, tags=tags, summary=spent), status, OUTCOMES[status])
 
-    def end(self, record: Record, status: Status, outcome: str) -> Record:
+    def end(self, state: RunState, status: Status, outcome: str) -> RunState:
         """Write the run as it ended."""
-        self.record = replace(record, status=status, outcome=outcome, ended=now())
-        write_sealed(self.ended, self.record.encode())
-        return self.record
+        self.state = replace(state, status=status, outcome=outcome, ended=now())
+        write_sealed(self.ended, self.state.encode())
+        return self.state
 
     def close(self, run_id: str) -> None:
         """Keep no more than a receipt, now that MLflow has everything."""
-        record = self.read()
-        if record is not None:
-            write_sealed(self.receipt, replace(record.without_bulk(), run_id=run_id).encode())
+        state = self.read()
+        if state is not None:
+            write_sealed(self.receipt, replace(state.without_bulk(), run_id=run_id).encode())
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
-    def _open_record(self) -> Record:
-        assert self.record is not None, "open the entry first"
-        return self.record
+    def _open_state(self) -> RunState:
+        assert self.state is not None, "open the entry first"
+        return self.state
 
     @property
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def _write_live(self, record: Record) -> None:
-        write_sealed(self.live, record.encode())
-        self.record, self._written = record, time.monotonic()
+    def _write_live(self, state: RunState) -> None:
+        write_sealed(self.live, state.encode())
+        self.state, self._written = state, time.monotonic()

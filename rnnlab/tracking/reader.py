@@ -17,7 +17,7 @@ from rnnlab.statistics.gradient_health import EARLY
 from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
 from rnnlab.tracking.provenance import CONFIG
-from rnnlab.tracking.record import OBJECTIVE
+from rnnlab.tracking.run_state import OBJECTIVE
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}

@@ -11,6 +11,8 @@ from matplotlib import colormaps
 from mlflow import MlflowClient
 from PIL import Image, ImageDraw, ImageFont
 
+from rnnlab.training.result import summarised
+
 KEY = "grad/profile"
 FRAMES = 6
 """Pictures a run, from the first recorded training step to the last: each is two files and a tag to MLflow."""
@@ -41,7 +43,7 @@ def log_profile_images(client: MlflowClient, run_id: str, profile: xr.Dataset) -
 
 
 def picture(profile: xr.Dataset, row: int) -> Image.Image:
-    """Draw the hidden state of the top layer at one recorded step: the profile, and below it all recorded steps so far.
+    """Draw the profile of the hidden state at the top of the network at one recorded step, and below it all so far.
 
     Every norm is shown against that of the last measured time step, in decades: 0 is where the loss is, -3 means that a
     thousandth of the gradient arrives. Grey was not measured or is exactly zero.
@@ -50,7 +52,7 @@ def picture(profile: xr.Dataset, row: int) -> Image.Image:
         profile: gradient profile of one run.
         row: index of the recorded step.
     """
-    hidden = profile["log10_grad_norm"].isel(layer=-1).sel(direction="forward", state="h")
+    hidden = summarised(profile)["log10_grad_norm"]
     relative = _relative(hidden.values)  # (S, T)
     image = Image.new("RGB", SIZE, "white")
     image.paste(_bars(relative[row]), (LEFT, BARS[0]))

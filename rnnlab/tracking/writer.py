@@ -16,7 +16,7 @@ from rnnlab.tracking.artifacts import PROFILE, draw_figures
 from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG, code_tags, listed_params
-from rnnlab.tracking.record import Record, now
+from rnnlab.tracking.run_state import RunState, now
 from rnnlab.tracking.slider_images import log_profile_images
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
 from rnnlab.training.result import Curve
@@ -50,17 +50,17 @@ class Writer:
             UserError: if the store refuses.
             OSError: if it cannot be reached.
         """
-        record = entry.read()
+        state = entry.read()
         try:
-            if record is not None:
-                _check_files(entry, record)
+            if state is not None:
+                _check_files(entry, state)
         except DamagedFileError as error:
             entry.set_aside(error)
             return None
-        if record is None:
+        if state is None:
             return None
         try:
-            return self._deliver(entry, record)
+            return self._deliver(entry, state)
         except BaseException:
             self.forget(entry)  # what arrived of it is known to the store alone
             raise
@@ -70,56 +70,56 @@ class Writer:
         self._runs.pop(entry.folder, None)
         self._stored.pop(entry.folder, None)
 
-    def _deliver(self, entry: Entry, record: Record) -> str:
+    def _deliver(self, entry: Entry, state: RunState) -> str:
         client = connect(self.uri)
         with explained(self.uri):
-            run_id = self._runs.get(entry.folder) or self._open(client, entry, record)
-            metrics = self._new_points(entry, record)
-            if record.status == "RUNNING":
+            run_id = self._runs.get(entry.folder) or self._open(client, entry, state)
+            metrics = self._new_points(entry, state)
+            if state.status == "RUNNING":
                 client.log_batch(run_id, metrics=metrics, synchronous=True)
                 return run_id
-            if record.files:
+            if state.files:
                 client.log_artifacts(run_id, str(entry.files))
-            if PROFILE in record.files:
-                _log_pictures(client, run_id, entry.files, whole=record.identity.get("rnnlab.phase") != "search")
-            tags = {**record.tags, "rnnlab.outcome": record.outcome}
+            if PROFILE in state.files:
+                _log_pictures(client, run_id, entry.files, whole=state.identity.get("rnnlab.phase") != "search")
+            tags = {**state.tags, "rnnlab.outcome": state.outcome}
             client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
-            client.set_terminated(run_id, record.status, record.ended)
+            client.set_terminated(run_id, state.status, state.ended)
         entry.close(run_id)
         self.forget(entry)
         return run_id
 
-    def _open(self, client: MlflowClient, entry: Entry, record: Record) -> str:
-        """Find the run of a record, and what the store has of it, or create it."""
-        number = experiment_id(self.uri, record.experiment)
-        run = _find(client, number, record)
+    def _open(self, client: MlflowClient, entry: Entry, state: RunState) -> str:
+        """Find the run, and what the store has of it, or create it."""
+        number = experiment_id(self.uri, state.experiment)
+        run = _find(client, number, state)
         if run is None:
-            every = {**code_tags(), **record.tags, **record.identity, "rnnlab.outcome": record.outcome}
-            run = client.create_run(number, start_time=record.started, tags=every, run_name=record.name)
+            every = {**code_tags(), **state.tags, **state.identity, "rnnlab.outcome": state.outcome}
+            run = client.create_run(number, start_time=state.started, tags=every, run_name=state.name)
         run_id = run.info.run_id
         # Also for a run that was found: it may have been left before it came to this, and once more does no harm.
-        params = {**listed_params(record.tags), **record.params}
+        params = {**listed_params(state.tags), **state.params}
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], synchronous=True)
-        if CONFIG in record.tags:
-            log_task(client, run_id, Config.parse(json.loads(record.tags[CONFIG])).task)
+        if CONFIG in state.tags:
+            log_task(client, run_id, Config.parse(json.loads(state.tags[CONFIG])).task)
         self._stored[entry.folder] = {
             name: {metric.step for metric in client.get_metric_history(run_id, name)} for name in run.data.metrics
         }
         self._runs[entry.folder] = run_id
         return run_id
 
-    def _new_points(self, entry: Entry, record: Record) -> list[Metric]:
+    def _new_points(self, entry: Entry, state: RunState) -> list[Metric]:
         """Those points whose step is not stored yet; infinities become NaN."""
         # At step 0, whenever the run ended: the dashboard draws a line of one point for any other, and a bar for this.
-        final = {name: Curve([0], [value]) for name, value in record.summary.items()}
+        final = {name: Curve([0], [value]) for name, value in state.summary.items()}
         stored = self._stored[entry.folder]
         new: list[Metric] = []
-        for name, curve in {**record.curves, **final}.items():
+        for name, curve in {**state.curves, **final}.items():
             known = stored.setdefault(name, set())
             for step, value in zip(curve.steps, curve.values, strict=True):
                 if step not in known:
                     # MLflow would store an infinity as 1.8e308 without a word.
-                    moment = record.times.get(step, record.ended or now())
+                    moment = state.times.get(step, state.ended or now())
                     new.append(Metric(name, value if math.isfinite(value) else math.nan, moment, step))
                     known.add(step)
         return new
@@ -171,21 +171,21 @@ def _log_pictures(client: MlflowClient, run_id: str, files: Path, whole: bool) -
     log_profile_images(client, run_id, profile)
 
 
-def _check_files(entry: Entry, record: Record) -> None:
-    for name, expected in record.files.items():
+def _check_files(entry: Entry, state: RunState) -> None:
+    for name, expected in state.files.items():
         path = entry.files / name
         if not path.is_file() or digest(path.read_bytes()) != expected:
             raise DamagedFileError(f"{path} is missing or damaged")
 
 
-def _find(client: MlflowClient, experiment: str, record: Record) -> Run | None:
-    """Look up the run of a record.
+def _find(client: MlflowClient, experiment: str, state: RunState) -> Run | None:
+    """Look up the run in the store.
 
     A request that a stalled server answers long after it was given up may have left a second run of one identity.
     """
-    if record.run_id is not None:
-        return client.get_run(record.run_id)
-    found = client.search_runs([experiment], tagged(record.identity), order_by=["attributes.start_time ASC"])
+    if state.run_id is not None:
+        return client.get_run(state.run_id)
+    found = client.search_runs([experiment], tagged(state.identity), order_by=["attributes.start_time ASC"])
     for double in found[1:]:
         client.delete_run(double.info.run_id)
     return found[0] if found else None

@@ -12,7 +12,7 @@ from rnnlab.remedies.truncation import Truncation
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import EncoderDecoder, SequenceModel
-from rnnlab.training.side_pass import aside
+from rnnlab.training.side_pass import side_pass
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,7 +60,7 @@ def gradient_bias(
     def gradients(remedies: Sequence[Remedy]) -> dict[str, Tensor]:
         """By parameter, flat and in float64, and all of them as one."""
         chance = generator and generator.clone_state()
-        with aside(model):
+        with side_pass(model):
             backpropagate(model, task, batch, remedies, states, chance)
             change_gradients(model.parameters(), remedies, step, chance)
             found = {

@@ -15,7 +15,6 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config, Recording
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.gradients.norms import Norms
-from rnnlab.gradients.profile import top
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.probes.tape import trace
@@ -28,7 +27,7 @@ from rnnlab.training.models import build_model
 from rnnlab.training.penalties import penalise
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
-from rnnlab.training.torch_settings import runtime
+from rnnlab.training.torch_settings import torch_settings
 
 CHECKPOINT_SECONDS = 10.0
 """Wall time between two checkpoints; it changes what an interruption costs, never the result."""
@@ -52,8 +51,8 @@ def run(
         config: the experiment; the same one gives the same result on the same machine.
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
         on_evaluation: called after each look at the validation set with the step and all curves so far.
-        on_profile: called after each recorded training step with the step and the norms of the hidden state in the
-            top layer, (T,) each; they were computed anyway.
+        on_profile: called after each recorded training step with the step and the norms of the hidden state at the
+            top of the network, (T,) each; they were computed anyway.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -70,7 +69,7 @@ def run(
         >>> run(config).steps
         10
     """
-    with runtime(config.threads):
+    with torch_settings(config.threads):
         return _Run(config, checkpoint, on_profile).train(on_evaluation, should_stop)
 
 
@@ -196,11 +195,10 @@ class _Run:
         return self.config.training.stop_when_solved and self.steps_to_solve is not None
 
     def _summarise_profile(self) -> None:
-        """Add the few numbers of the newest profile that are worth a curve: hidden state, top layer."""
+        """Add the few numbers of the newest profile that are worth a curve."""
         if not self.recorder.steps:
             return
-        norms = self.recorder.steps[-1].norms
-        newest = top([norms[key] for key in sorted(norms) if key.direction == "forward" and key.state == "h"])
+        newest = self.recorder.steps[-1].top()
         lag = np.arange(len(newest.mean))[::-1]
         self.history.add(self.step, "grad/decay_rate", fit_decay(newest.mean, lag).slope)
         zero_fraction = newest.zero_fraction[np.isfinite(newest.zero_fraction)]
@@ -208,7 +206,7 @@ class _Run:
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
         )
         for k in self.config.task.lags:
-            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[len(newest.mean) - 1 - k]))
+            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[-1 - k]))
         if self.on_profile is not None:
             self.on_profile(self.step, newest)
 

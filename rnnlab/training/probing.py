@@ -12,7 +12,7 @@ from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.bias import gradient_bias
 from rnnlab.training.models import EncoderDecoder, SequenceModel
-from rnnlab.training.side_pass import aside
+from rnnlab.training.side_pass import side_pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Prober:
         """
         if step not in self.steps:
             return
-        with aside(self.model):
+        with side_pass(self.model):
             states = self.model.noisy_states(self.config.training.batch_size, self.noise)
             bias = self._bias(step, batch, states)
             with trace(self.model) as tape:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay, fit_decay
+from rnnlab.gradients.profile import top
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from rnnlab.training.models import EncoderDecoder, SequenceModel
 
 Outcome = Literal["solved", "finished", "diverged"]
@@ -55,8 +55,8 @@ class Result:
     seconds: float
     weights: int
     history: dict[str, Curve]
-    profile: "xr.Dataset | None"
-    probes: "xr.Dataset | None" = None
+    profile: xr.Dataset | None
+    probes: xr.Dataset | None = None
     model: "SequenceModel | EncoderDecoder | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -88,8 +88,9 @@ class Result:
 
     def summary(self) -> dict[str, float]:
         """Final numbers by the name they have in every table of runs; NaN where a number does not exist."""
-        first, last = self._decay(0), self._decay(-1)
-        change = self._change()
+        profile = summarised(self.profile) if self.profile is not None and self.profile.sizes["step"] else None
+        first, last = (Decay.unknown() if profile is None else _decay(profile.isel(step=step)) for step in (0, -1))
+        change = math.nan if profile is None else _change(profile.isel(step=-1))
         clip = self.history.get("clip/fraction")
         recording = self.config.recording
         return {
@@ -110,31 +111,29 @@ class Result:
             "clipped_fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
         }
 
-    def _decay(self, step: int) -> Decay:
-        """Decay of the profile of one recorded step, top layer, forward direction, hidden state."""
-        profile = self._hidden_state(step)
-        return (
-            Decay.unknown() if profile is None else fit_decay(profile["log10_grad_norm"].values, profile["lag"].values)
-        )
 
-    def _change(self) -> float:
-        """Decades from the last measured time step back to the first, at the last recorded training step."""
-        profile = self._hidden_state(-1)
-        if profile is None:
-            return math.nan
-        zero = profile["zero_fraction"].values
-        norms = np.where(zero == 1, -np.inf, profile["log10_grad_norm"].values)[~np.isnan(zero)]
-        return float(norms[0] - norms[-1]) if len(norms) and np.isfinite(norms[-1]) else math.nan
+def summarised(profile: xr.Dataset) -> xr.Dataset:
+    """The part of a gradient profile that curves and tables sum up: hidden state, forward, at the top of the network.
 
-    def _hidden_state(self, step: int) -> "xr.Dataset | None":
-        if self.profile is None or self.profile.sizes["step"] == 0:
-            return None
-        layers = self.profile.isel(step=step).sel(direction="forward", state="h")
-        top = layers.isel(layer=0)
-        for number in range(1, layers.sizes["layer"]):  # a decoder on top is measured once the encoder has read all
-            layer = layers.isel(layer=number)
-            top = layer.where(layer["zero_fraction"].notnull(), top)
-        return top
+    Args:
+        profile: gradient profile of one run.
+
+    Returns:
+        Dataset with dims (step, time).
+    """
+    return top(profile.sel(direction="forward", state="h"))
+
+
+def _decay(profile: xr.Dataset) -> Decay:
+    """Fit the decay rate of one profile, dim (time,)."""
+    return fit_decay(profile["log10_grad_norm"].values, profile["lag"].values)
+
+
+def _change(profile: xr.Dataset) -> float:
+    """Decades from the last measured time step back to the first."""
+    zero = profile["zero_fraction"].values
+    norms = np.where(zero == 1, -np.inf, profile["log10_grad_norm"].values)[~np.isnan(zero)]
+    return float(norms[0] - norms[-1]) if len(norms) and np.isfinite(norms[-1]) else math.nan
 
 
 def _flag(measured: float, value: bool) -> float:

@@ -10,7 +10,7 @@ from rnnlab.layers.recurrent import Recurrent
 
 
 @contextmanager
-def aside(model: nn.Module) -> Iterator[None]:
+def side_pass(model: nn.Module) -> Iterator[None]:
     """Start without gradients, and in the end put back gradients, buffers and random streams as they were.
 
     Two such passes one after the other draw the same noise.

@@ -7,7 +7,7 @@ import torch
 
 
 @contextmanager
-def runtime(threads: int) -> Iterator[None]:
+def torch_settings(threads: int) -> Iterator[None]:
     """Use the given number of threads, and flush denormal numbers to zero.
 
     Vanishing gradients become denormals, and arithmetic on denormals is many times slower on most CPUs; below

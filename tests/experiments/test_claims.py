@@ -7,10 +7,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from experiments.claims.__main__ import CLAIMS
-from experiments.claims.finding import Estimate, Finding, Part
+from experiments.claims.finding import Finding, Part
 
 
 def finding(*held: bool) -> Finding:
@@ -29,13 +28,6 @@ def test_the_verdict_follows_from_the_parts(held, verdict):
     assert f"**Verdict: {verdict}.**" in page
     assert page.count("* yes:") == sum(held)
     assert "| condition | value |\n| --- | --- |\n| a | 1 |" in page
-
-
-def test_intervals_are_students():
-    values = [0.3, 1.2, 0.7, 0.9, -0.1]
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    estimate = Estimate.of(values)
-    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((np.mean(values), low, high), abs=1e-12)
 
 
 SMALL = {

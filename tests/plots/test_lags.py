@@ -5,8 +5,10 @@ import pytest
 from drawn import T, legend, profile, xs, ys
 from matplotlib.collections import FillBetweenPolyCollection
 
+import rnnlab
 from rnnlab import plots
 from rnnlab.gradients.decay import fit_decay
+from rnnlab.tracking.slider_images import picture
 
 
 def test_lag_plot_draws_first_middle_and_last_step_with_bands_and_fit():
@@ -51,3 +53,38 @@ def test_compare_lags_draws_every_arm_and_lists_the_slowest_decay_first():
     for line, data in zip(ax.lines, arms.values(), strict=True):
         np.testing.assert_array_equal(ys(line), data["log10_grad_norm"].isel(step=1).values.ravel())
     assert [label.split(":")[0] for label in legend(ax)] == ["relu", "lstm", "tanh"]
+
+
+def test_table_curve_figures_and_pictures_see_the_same_top_of_a_network():
+    L = 12
+    config = rnnlab.Config.parse(
+        {
+            "task": {"kind": "reversal", "length": L},
+            "cell": {"kind": "gru", "hidden_size": 6},
+            "model": {"num_layers": 2},
+            "training": {"steps": 3, "eval_every": 3, "eval_examples": 4, "test_examples": 4, "batch_size": 4},
+        }
+    )
+    result = rnnlab.run(config)
+    data = result.profile
+    assert data is not None and dict(data.sizes) == {
+        "step": 3,
+        "layer": 4,
+        "direction": 1,
+        "state": 1,
+        "time": 2 * L + 1,
+    }
+    # The encoder's upper layer reads, then the decoder's upper layer answers.
+    layers = data["log10_grad_norm"].sel(direction="forward", state="h").values  # (S, layers, time)
+    spliced = np.concatenate([layers[:, 1, :L], layers[:, 3, L:]], axis=1)
+    slope = np.polyfit(np.arange(2 * L + 1)[::-1], spliced[-1], 1)[0]
+    assert result.summary()["decay_rate"] == pytest.approx(slope, rel=1e-6)
+    assert result.history["grad/decay_rate"].values[-1] == pytest.approx(slope, rel=1e-6)
+    for ax, number in ((plots.lag_plot(data), -2), (plots.compare_lags({"gru": data}), -1)):
+        drawn = ax.lines[number]
+        np.testing.assert_array_equal(ys(drawn), spliced[-1])
+        assert np.polyfit(xs(drawn), ys(drawn), 1)[0] == pytest.approx(slope, rel=1e-6)
+    np.testing.assert_array_equal(np.asarray(plots.heatmap(data).images[0].get_array()), spliced)
+    alone = data.isel(layer=[1]).copy(data={name: values.isel(layer=[1]) for name, values in data.items()})
+    alone["log10_grad_norm"][:, 0, 0, 0] = spliced
+    assert picture(data, 2).tobytes() == picture(alone, 2).tobytes()

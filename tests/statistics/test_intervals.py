@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rnnlab.statistics.intervals import bootstrap_mean, interquartile_mean, mean, stratified_bootstrap, wilson
+from rnnlab.statistics.intervals import (
+    bootstrap_mean,
+    interquartile_mean,
+    mean,
+    stratified_bootstrap,
+    student,
+    student_mean,
+    wilson,
+)
 
 
 def draws(n: int, repeats: int) -> np.ndarray:
@@ -123,3 +131,13 @@ def test_a_stratified_interval_of_single_values_is_unknown():
     value, low, high = stratified_bootstrap([np.array([1.0]), np.array([3.0])], mean, np.random.default_rng(0))
     assert value == 2.0 and math.isnan(low) and math.isnan(high)
     assert all(math.isnan(x) for x in stratified_bootstrap([], mean, np.random.default_rng(0)))
+
+
+def test_intervals_of_normal_means_are_students_and_leave_out_what_is_missing():
+    values = np.array([0.3, 1.2, 0.7, 0.9, -0.1])
+    expected = (values.mean(), *stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values)))
+    assert student_mean(values) == pytest.approx(expected, abs=1e-12)
+    columns = np.stack([np.append(values, np.nan), np.full(6, np.nan), [np.nan] * 5 + [2.0]], axis=1)
+    middle, half = student(columns)
+    np.testing.assert_allclose(middle, [values.mean(), np.nan, 2.0])
+    np.testing.assert_allclose(half, [expected[2] - expected[0], np.nan, np.nan])

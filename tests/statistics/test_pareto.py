@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from rows import run
 
-from rnnlab.report.tables import front_cells
+from rnnlab.report.tables import pareto_cells
 from rnnlab.statistics.ablation import ablation_table, search_trials
-from rnnlab.statistics.pareto import front_table, pareto_front
+from rnnlab.statistics.pareto import pareto_front, pareto_table
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.space import Dimension
 
@@ -63,9 +63,9 @@ def test_every_arm_has_its_front_and_the_point_trained_again_comes_first(tiny) -
         *trial(3, [0.05], 0.5, outcome="failed"),
         *trial(0, [0.9], 9.0, arm="gru"),
     ]
-    table = front_table(pd.DataFrame(rows), SPACE)
+    table = pareto_table(pd.DataFrame(rows), SPACE)
     assert list(zip(table["arm"], table["trial"], strict=True)) == [("gru", 0), ("tanh", 1), ("tanh", 0)]
     assert table["cost"].tolist() == [9.0, 9.0, 1.0]
-    cells = front_cells(table, SweepDefinition.parse(tiny | {"arms": {"tanh": {}, "gru": {"cell.kind": "gru"}}}))
+    cells = pareto_cells(table, SweepDefinition.parse(tiny | {"arms": {"tanh": {}, "gru": {"cell.kind": "gru"}}}))
     assert cells[0] == ["Arm", "optimizer.lr", "Objective", "mse", "Cost"]
     assert [row[0] for row in cells[1:]] == ["**gru**", "**tanh**", "tanh"]

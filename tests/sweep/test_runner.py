@@ -22,7 +22,7 @@ from survey import (
 from rnnlab.common.errors import UserError
 from rnnlab.common.locks import FileLock
 from rnnlab.report.report import write_report
-from rnnlab.statistics.pareto import front_table
+from rnnlab.statistics.pareto import pareto_table
 from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
@@ -111,7 +111,7 @@ def test_score_against_cost_on_two_seeds_with_three_workers(workplace: Path, wri
     finals = optuna.load_study(study_name="adding-5/tanh/final", storage=journal()).trials
     assert [trial.params for trial in finals] == [best.params] * 2
 
-    table = front_table(load_sweep("tiny"), load_sweep_definition(path).search)
+    table = pareto_table(load_sweep("tiny"), load_sweep_definition(path).search)
     assert sorted(table["trial"]) == sorted(trial.user_attrs["slot"] for trial in study.best_trials)
     assert table["trial"].iloc[0] == best.user_attrs["slot"]
     text = write_report("tiny", workplace / "report").with_suffix(".md").read_text()

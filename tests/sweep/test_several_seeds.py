@@ -11,7 +11,7 @@ from rnnlab.sweep.search.make import make_pruner
 from rnnlab.sweep.store.slots import latest
 from rnnlab.sweep.work import trial as trial_module
 from rnnlab.sweep.work.trial import execute, give_up
-from rnnlab.tracking.record import OBJECTIVE
+from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.training.loop import run
 
 

@@ -11,7 +11,7 @@ from rnnlab.config.config import Config
 from rnnlab.tracking import outbox
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
@@ -20,9 +20,9 @@ from rnnlab.training.result import Curve, Result
 class StoredRun:
     """A run whose every word is delivered to MLflow at once, by somebody who knows nothing of earlier deliveries."""
 
-    def __init__(self, uri: str, folder: Path, key: str, record: Record) -> None:
+    def __init__(self, uri: str, folder: Path, key: str, state: RunState) -> None:
         self.uri, self.entry = uri, Outbox(folder).entry(key)
-        self.entry.open(record)
+        self.entry.open(state)
         self.run_id = self.deliver()
 
     def deliver(self) -> str:
@@ -71,9 +71,9 @@ def result() -> Result:
 
 
 @pytest.fixture
-def record(result: Result) -> Record:
+def state(result: Result) -> RunState:
     """A run that is nobody's child."""
-    return Record("demo", "a run", {"rnnlab.run": "1"}, config_tags(result.config), config_params(result.config))
+    return RunState("demo", "a run", {"rnnlab.run": "1"}, config_tags(result.config), config_params(result.config))
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def start_run(uri: str, result: Result, tmp_path: Path, monkeypatch: pytest.Monk
         identity = {"mlflow.parentRunId": parent, "rnnlab.phase": "final", "rnnlab.trial": str(trial)}
         tags = {"rnnlab.sweep": "demo", "rnnlab.arm": arm, "rnnlab.command": "rnnlab run demo.yaml"}
         tags |= config_tags(result.config)
-        record = Record("demo", f"{arm} {trial}", identity, tags, config_params(result.config))
-        return StoredRun(uri, tmp_path / "outbox", f"{arm}/{start}/{trial}", record)
+        state = RunState("demo", f"{arm} {trial}", identity, tags, config_params(result.config))
+        return StoredRun(uri, tmp_path / "outbox", f"{arm}/{start}/{trial}", state)
 
     return start

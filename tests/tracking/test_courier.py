@@ -17,7 +17,7 @@ from rnnlab.tracking import outbox as outbox_module
 from rnnlab.tracking import store
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.outbox import Entry, Outbox
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer
 from rnnlab.training.result import Curve
@@ -36,12 +36,12 @@ def box(tmp_path: Path) -> Outbox:
 
 
 @pytest.fixture
-def begin(box: Outbox, record: Record) -> Callable[[str], Entry]:
+def begin(box: Outbox, state: RunState) -> Callable[[str], Entry]:
     """Starts a run of its own in the outbox."""
 
     def start(key: str) -> Entry:
         entry = box.entry(key)
-        entry.open(replace(record, name=key, identity={"rnnlab.run": key}))
+        entry.open(replace(state, name=key, identity={"rnnlab.run": key}))
         return entry
 
     return start
@@ -153,10 +153,10 @@ def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkey
         assert other.wait() == 0
 
 
-def test_a_run_that_is_refused_holds_up_no_other(uri, box, begin, record, result):
+def test_a_run_that_is_refused_holds_up_no_other(uri, box, begin, state, result):
     connect(uri).delete_experiment(experiment_id(uri, "gone"))
     refused = box.entry("a")
-    refused.open(replace(record, experiment="gone"))
+    refused.open(replace(state, experiment="gone"))
     refused.finish(result)
     for key in "bc":
         begin(key).finish(result)
@@ -213,9 +213,9 @@ def test_a_record_is_read_as_it_was_written(begin, result):
     entry.follow({"val/loss": Curve([1, 2, 3], [0.1, math.nan, -math.inf])})
     entry.follow({"val/loss": Curve([1, 2, 3, 4], [0.1, math.nan, -math.inf, 2.0])})
     again = begin("a")
-    assert again.record is not None and entry.record is not None
-    assert again.record.encode() == entry.record.encode() and again.record.updates == 4
-    assert list(again.record.times) == [1, 2, 3, 4]
+    assert again.state is not None and entry.state is not None
+    assert again.state.encode() == entry.state.encode() and again.state.updates == 4
+    assert list(again.state.times) == [1, 2, 3, 4]
     ended = again.finish(result, {"more": "tags"})
     assert again.read() == ended or again.read().encode() == ended.encode()
 

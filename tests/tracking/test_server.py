@@ -17,7 +17,7 @@ from rnnlab.report.report import write_report
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer
 from rnnlab.training.loop import run
@@ -56,7 +56,7 @@ def test_probes_come_back_from_a_server(server, result, tmp_path):
     config = Config.parse(override(result.config.model_dump(), {"recording.probes": "standard"}))
     result = run(config)
     entry = Outbox(tmp_path / "outbox").entry("probed")
-    entry.open(Record("single", "probed", {"rnnlab.run": "1"}, config_tags(config), config_params(config)))
+    entry.open(RunState("single", "probed", {"rnnlab.run": "1"}, config_tags(config), config_params(config)))
     entry.finish(result)
     run_id = Writer(server).deliver(entry)
     assert run_id is not None and result.probes is not None

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from rnnlab.config.config import Config
 from rnnlab.tracking.outbox import Outbox
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.result import Curve
@@ -97,10 +97,10 @@ MOMENTS = (
 @pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_path, monkeypatch, moment, late):
+def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, state, result, tmp_path, monkeypatch, moment, late):
     """The request arrives or does not, and the answer never does; another process tries again."""
     entry = Outbox(tmp_path / "outbox").entry("it")
-    entry.open(record)
+    entry.open(state)
     entry.finish(result)
     calls = 0
 
@@ -126,7 +126,7 @@ def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_p
                 Writer(uri).deliver(entry)
     assert calls == attempts - 1 and (calls or moment == "get_metric_history")
     (run,) = connect(uri).search_runs([experiment_id(uri, "demo")])
-    assert run.info.status == "FINISHED" and run.data.params.items() >= record.params.items()
+    assert run.info.status == "FINISHED" and run.data.params.items() >= state.params.items()
     for name, curve in result.history.items():
         np.testing.assert_equal(points(uri, run.info.run_id, name), list(zip(*curve, strict=True)))
     assert artifacts(uri, run.info.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
@@ -134,24 +134,24 @@ def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, record, result, tmp_p
     assert run.inputs is not None and len(run.inputs.dataset_inputs) == 1
 
 
-def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, record, result, tmp_path, monkeypatch):
+def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, state, result, tmp_path, monkeypatch):
     """As when a server answers a request long after it was given up: MLflow knows it by its time."""
     for _ in range(2):
         entry = Outbox(tmp_path / "outbox").entry("it")
-        entry.open(record)
+        entry.open(state)
         monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *_: [])
-        entry.end(replace(record, curves=result.history, times=dict.fromkeys(range(21), 2000)), "FINISHED", "finished")
+        entry.end(replace(state, curves=result.history, times=dict.fromkeys(range(21), 2000)), "FINISHED", "finished")
         Writer(uri).deliver(entry)
         entry.receipt.unlink()
     stored = rows(uri)
     assert len(stored) == len(set(stored)) == sum(len(curve.steps) for curve in result.history.values())
 
 
-def test_a_second_run_of_one_identity_is_removed(uri, record, result, tmp_path):
+def test_a_second_run_of_one_identity_is_removed(uri, state, result, tmp_path):
     entry = Outbox(tmp_path / "outbox").entry("it")
-    entry.open(record)
+    entry.open(state)
     first = Writer(uri).deliver(entry)
-    late = connect(uri).create_run(experiment_id(uri, "demo"), tags=record.identity)  # answered after all
+    late = connect(uri).create_run(experiment_id(uri, "demo"), tags=state.identity)  # answered after all
     entry.finish(result)
     assert Writer(uri).deliver(entry) == first
     assert [run.info.run_id for run in connect(uri).search_runs([experiment_id(uri, "demo")])] == [first]
@@ -208,7 +208,7 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     (tmp_path / "sweep.yaml").write_text("name: demo")
     log_file(uri, parent, tmp_path / "sweep.yaml")
     entry = Outbox(tmp_path / "outbox").entry("study")
-    ended = Record("demo", "adding-9/it's", {}, {}, {}, run_id=parent, curves={"score": Curve([0], [0.25])})
+    ended = RunState("demo", "adding-9/it's", {}, {}, {}, run_id=parent, curves={"score": Curve([0], [0.25])})
     entry.end(ended, "FINISHED", "finished")
     assert Writer(uri).deliver(entry) == parent
     assert connect(uri).get_run(parent).data.metrics == {"score": 0.25}

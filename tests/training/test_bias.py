@@ -18,7 +18,7 @@ from rnnlab.theory import scalar_relative_bias
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.bias import gradient_bias
 from rnnlab.training.models import SequenceModel, build_model
-from rnnlab.training.side_pass import aside
+from rnnlab.training.side_pass import side_pass
 
 T, B = 12, 6
 
@@ -131,7 +131,7 @@ def test_looking_leaves_no_mark_and_both_gradients_share_their_noise(options):
 def test_what_happens_aside_is_undone_even_when_it_fails():
     config, model, batch = experiment("gru", cell__norm="batch", cell__zoneout=0.3)
     buffers, stream = [b.clone() for b in model.buffers()], torch.get_rng_state()
-    with pytest.raises(KeyboardInterrupt), aside(model):
+    with pytest.raises(KeyboardInterrupt), side_pass(model):
         backpropagate(model, config.task, batch)
         assert not all(torch.equal(a, b) for a, b in zip(buffers, model.buffers(), strict=True))
         assert not torch.equal(stream, torch.get_rng_state())

@@ -30,7 +30,7 @@ from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.pool import EndedWorker, Pool
 from rnnlab.sweep.work.trial import Job, give_up, outbox
 from rnnlab.tracking.courier import Courier
-from rnnlab.tracking.record import Record
+from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import log_file, start_parent
 from rnnlab.training.result import Curve
 
@@ -182,7 +182,7 @@ class Supervisor:
         """Put what came of a study on its parent run, for the dashboard's list."""
         numbers = {name: Curve([0], [value]) for name, value in outcome.items() if math.isfinite(value)}
         run = {"experiment": self.definition.name, "name": plan.name, "run_id": search.user_attrs["parent_run"]}
-        record = Record(**run, identity={}, tags={}, params={}, curves=numbers)
+        record = RunState(**run, identity={}, tags={}, params={}, curves=numbers)
         self.outbox.entry(f"{plan.task}/{plan.arm}/{STUDY}").end(record, "FINISHED", "finished")
         search.set_user_attr("closed", True)
 

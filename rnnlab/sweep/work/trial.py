@@ -29,7 +29,7 @@ from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
-from rnnlab.tracking.record import OBJECTIVE, Record
+from rnnlab.tracking.run_state import OBJECTIVE, RunState
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve
 
@@ -95,7 +95,7 @@ class Job:
         """Where the run of a seed lies on its way to MLflow."""
         return outbox(self.folder).entry(f"{self._key}/seed-{seed}")
 
-    def ended(self, seed: int) -> Record | None:
+    def ended(self, seed: int) -> RunState | None:
         """How the run of a seed ended; None where it has not."""
         record = self.entry(seed).read()
         return None if record is None or record.status == "RUNNING" else record
@@ -119,7 +119,7 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
         OSError: if a disk is full; likewise.
     """
-    runs: list[Record] = []
+    runs: list[RunState] = []
     for seed in job.seeds:
         record = job.ended(seed) or _train(job, seed, should_stop)
         if record is None:  # it has been enqueued again
@@ -154,7 +154,7 @@ def _config(job: Job, seed: int) -> Config:
     return job.plan.config(suggest(job.plan.space, job.trial), seed)
 
 
-def _record(job: Job, config: Config) -> Record:
+def _record(job: Job, config: Config) -> RunState:
     task = f"{job.plan.task} " if len(job.definition.tasks) > 1 else ""
     seed = f" seed {config.seed}" if len(job.seeds) > 1 else ""
     identity = {
@@ -163,7 +163,7 @@ def _record(job: Job, config: Config) -> Record:
         "rnnlab.trial": str(job.slot),
         "rnnlab.seed": str(config.seed),
     }
-    return Record(
+    return RunState(
         experiment=job.definition.name,
         name=f"{task}{job.plan.arm} {job.phase} {job.slot}{seed}",
         identity=identity,
@@ -172,7 +172,7 @@ def _record(job: Job, config: Config) -> Record:
     )
 
 
-def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Record | None:
+def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> RunState | None:
     """Train on one seed, and say how it ended; None where the slot has to be tried again."""
     config, entry = _config(job, seed), job.entry(seed)
     entry.open(_record(job, config))
@@ -202,7 +202,7 @@ def out_of_memory(error: Exception) -> bool:
     )
 
 
-def _hopeless(job: Job, runs: list[Record]) -> bool:
+def _hopeless(job: Job, runs: list[RunState]) -> bool:
     """Whether the seeds so far say that the others need not be tried."""
     if job.definition.pruner != "wilcoxon" or job.phase != "search":
         return False
@@ -212,7 +212,7 @@ def _hopeless(job: Job, runs: list[Record]) -> bool:
     return len(runs) < len(job.seeds) and job.trial.should_prune()
 
 
-def _tell(job: Job, runs: list[Record]) -> None:
+def _tell(job: Job, runs: list[RunState]) -> None:
     """Tell Optuna the mean over the seeds, or why there is none; the mean score is for those who watch."""
     last = runs[-1]
     if last.status == "FAILED":

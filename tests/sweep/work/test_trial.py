@@ -17,7 +17,7 @@ from rnnlab.sweep.store.slots import claim
 from rnnlab.sweep.work import trial as trial_module
 from rnnlab.sweep.work.trial import execute, give_up, out_of_memory
 from rnnlab.tracking.outbox import Entry
-from rnnlab.tracking.record import OBJECTIVE
+from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.tracking.store import connect
 from rnnlab.training.loop import run
 

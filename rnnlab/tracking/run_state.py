@@ -22,7 +22,7 @@ def now() -> int:
 
 
 @dataclass(frozen=True)
-class Record:
+class RunState:
     """One run, as of now.
 
     A run ends in one of three ways: FINISHED with the outcome solved, finished or diverged; FAILED for an error; and
@@ -70,7 +70,7 @@ class Record:
         return max((curve.steps[-1] for curve in self.curves.values() if curve.steps), default=0)
 
     def without_bulk(self) -> Self:
-        """The record but for its curves and files: what is kept once they are delivered."""
+        """The same but for its curves and files: what is kept once they are delivered."""
         return replace(self, curves={}, times={}, files={})
 
     def encode(self) -> bytes:
@@ -82,7 +82,7 @@ class Record:
         """Undo `encode`.
 
         Raises:
-            DamagedFileError: if this is no record.
+            DamagedFileError: if this is something else.
         """
         try:
             fields = json.loads(content)
@@ -90,4 +90,4 @@ class Record:
             fields["times"] = {int(step): moment for step, moment in fields["times"].items()}
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
-            raise DamagedFileError(f"not the record of a run: {error}") from None
+            raise DamagedFileError(f"not the state of a run: {error}") from None
