@@ -107,17 +107,33 @@ class LSTMCell(NormalizedCell):
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         h, c = states
         z = dict(zip(self.gates, (u + self.recur(w, h, t)).chunk(self.blocks, -1), strict=True))
-        f = self._gate(w, "forget", z, c)
-        i = 1 - f if self.coupled else self._gate(w, "input", z, c)
-        g = w.activate("cell", z["cell"]) if self.input_activation else z["cell"]
+        i, f = self._input_and_forget(w, z, c)  # σ(z_i), σ(z_f)
+        g = self._candidate(w, z)  # tanh(z_g)
         c = f * c + i * g
-        o = self._gate(w, "output", z, c)
-        read = self.normalize(w, "c", c, t)
-        h = o * (w.activate("read", read) if self.output_activation else read)
-        return F.linear(h, w.weight_hr) if self.proj_size else h, c
+        o = self._gate(w, "output", z, c)  # σ(z_o)
+        h = o * self._read(w, c, t)  # o tanh(c)
+        return self._projected(w, h), c
+
+    def _input_and_forget(self, w: Weights, z: dict[str, Tensor], c: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """i and f; i = 1 - f where they are coupled."""
+        f = self._gate(w, "forget", z, c)
+        return 1 - f if self.coupled else self._gate(w, "input", z, c), f
+
+    def _candidate(self, w: Weights, z: dict[str, Tensor]) -> Tensor:
+        """g, the new content, without its tanh where that is left out."""
+        return w.activate("cell", z["cell"]) if self.input_activation else z["cell"]
+
+    def _read(self, w: Weights, c: Tensor, t: int) -> Tensor:
+        """tanh(c), without the tanh where that is left out; c is standardised first where there is a norm."""
+        c = self.normalize(w, "c", c, t)
+        return w.activate("read", c) if self.output_activation else c
+
+    def _projected(self, w: Weights, h: Tensor) -> Tensor:
+        """h, or W_hr h where there is a projection."""
+        return F.linear(h, w.weight_hr) if self.proj_size else h
 
     def _gate(self, w: Weights, name: str, z: dict[str, Tensor], c: Tensor) -> Tensor | float:
         """A gate's value, with its view of the cell state where there are peepholes; 1 where it is left out."""
         if name not in z:
             return 1.0
-        return w.gate(name, z[name] + getattr(w, PEEPHOLES[name]) * c if self.peepholes else z[name])
+        return w.gate(name, z[name] + w.tensors[PEEPHOLES[name]] * c if self.peepholes else z[name])

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -118,6 +120,33 @@ def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(f
     build.load.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")
     assert not build.has_compiler() and build.load() is not None
+
+
+LAYOUTS = {
+    "as Python writes it": ("", ""),
+    "a field more": ("double alpha;", "double alpha, beta;"),
+    "another number": ("LAYOUT_NUMBER = ", "LAYOUT_NUMBER = 1000 + "),
+}
+
+
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_library_that_reads_calls_in_another_way_is_never_called(fresh_load, monkeypatch, tmp_path, kind):
+    """Compiled from the real header with a change, and of the rest only what tells of a call."""
+    exports = re.findall(r"^int64_t (?:layout_number|call_size).*", (build.SOURCES / "kernels.cpp").read_text(), re.M)
+    for header in build.SOURCES.glob("*.h"):
+        shutil.copy(header, tmp_path)
+    header = (tmp_path / "layout.h").read_text()
+    assert LAYOUTS[kind][0] in header
+    (tmp_path / "layout.h").write_text(header.replace(*LAYOUTS[kind], 1))
+    (tmp_path / "kernels.cpp").write_text("\n".join(['#include "layout.h"', 'extern "C" {', *exports, "}"]))
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fPIC", "-shared"))
+    if kind == "as Python writes it":
+        assert build.load() is not None
+        return
+    with pytest.warns(RuntimeWarning, match=r"reference path: .*kernels-\w+.so reads a call in another way"):
+        assert build.load() is None
 
 
 @pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from rnnlab.scan.native import layout
+
 SOURCES = Path(__file__).parent
 SPEED = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-tree-loop-distribute-patterns")
 FLAGS = ("-std=c++17", *SPEED, "-fopenmp", "-fPIC", "-shared")
@@ -37,11 +39,19 @@ def load() -> ctypes.CDLL | None:
     """
     flags = FLAGS + INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
     try:
-        return ctypes.CDLL(str(_compiled(os.environ.get("CXX", ""), flags)))
+        return _loaded(_compiled(os.environ.get("CXX", ""), flags))
     except (OSError, subprocess.CalledProcessError) as error:
         reason = _first_error(error.stderr) if isinstance(error, subprocess.CalledProcessError) else error
         warnings.warn(f"recurrent layers run on the slower reference path: {reason}", RuntimeWarning, stacklevel=2)
         return None
+
+
+def _loaded(library: Path) -> ctypes.CDLL:
+    """The library, if it reads a call as Python writes it: another would read and write anywhere."""
+    found = ctypes.CDLL(str(library))
+    if not layout.fits(found):
+        raise OSError(f"{library} reads a call in another way than rnnlab/scan/native/layout.py writes it: remove it")
+    return found
 
 
 def _first_error(words: str) -> str:

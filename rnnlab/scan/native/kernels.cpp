@@ -79,6 +79,10 @@ template <class T> bool run_cell(int64_t cell, const KernelCall& call, bool back
 
 extern "C" {
 
+// What Python compares with its own before it calls.
+int64_t layout_number() { return LAYOUT_NUMBER; }
+int64_t call_size() { return sizeof(KernelCall); }
+
 // Number of values in one vector of units.
 int64_t lanes(int64_t wide) { return wide ? LANES<double> : LANES<float>; }
 

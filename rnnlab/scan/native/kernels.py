@@ -5,13 +5,13 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.native.build import load
+from rnnlab.scan.native.layout import KernelCall
 
 CELLS = {"vanilla": 0, "lstm": 1, "lstm_without_forget": 2, "gru": 3}
 SLOTS = {"vanilla": 1, "lstm": 4, "lstm_without_forget": 3, "gru": 4}
@@ -21,29 +21,6 @@ PARALLEL_WORK = 200_000
 """Multiplications that are worth a thread."""
 
 Maybe = Sequence[Tensor | None]
-_address, _int = ctypes.c_void_p, ctypes.c_int64
-
-
-class KernelCall(ctypes.Structure):
-    """The C structure of the same name; see layout.h."""
-
-    _fields_: ClassVar = [
-        *((name, _int) for name in ("members", "steps", "batch", "inputs", "hidden", "slices", "threads")),
-        *((name, _int * 3) for name in ("x_strides", "dy_strides")),
-        *((name, _int) for name in ("activation", "residual")),
-        ("alpha", ctypes.c_double),
-        ("sizes", ctypes.POINTER(_int)),
-        *((name, _address) for name in ("x", "w_ih", "w_hh", "b_ih", "b_hh")),
-        ("start", _address * 2),
-        ("y", _address),
-        ("final", _address * 2),
-        *((name, _address) for name in ("slots", "cells", "dy")),
-        ("dfinal", _address * 2),
-        *((name, _address) for name in ("dx", "dw_ih", "dw_hh", "db_ih", "db_hh")),
-        ("dstart", _address * 2),
-        ("sums", _address),
-        *((name, _address * 2) for name in ("log2_norms", "mantissas", "exponents")),
-    ]
 
 
 @dataclass(frozen=True)
@@ -203,7 +180,7 @@ def _call(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor
     call.activation = ACTIVATIONS.index(plan.activation)
     call.residual, call.alpha = plan.residual is not None, 1.0 if plan.residual is None else plan.residual
     if plan.sizes is not None:
-        call.sizes = (_int * T)(*plan.sizes)
+        call.sizes = (ctypes.c_int64 * T)(*plan.sizes)
     call.x, call.y = x.data_ptr(), y.data_ptr()
     call.w_ih, call.w_hh, call.b_ih, call.b_hh = _addresses(weights)
     call.start[:] = _addresses(starts)

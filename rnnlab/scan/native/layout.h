@@ -7,6 +7,8 @@
 #include "cells.h"
 #include "gemm.h"
 
+constexpr int64_t LAYOUT_NUMBER = 1;  // raised with every change of `KernelCall`, here and in layout.py
+
 // One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
 struct KernelCall {
     int64_t members, steps, batch, inputs, hidden, slices, threads;
