@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from plugged import plugged  # noqa: F401, a fixture of every test
 
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition

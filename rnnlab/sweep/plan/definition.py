@@ -207,9 +207,7 @@ class SweepDefinition(Options):
                 yield {**first, name: value}
 
 
-def load_sweep_definition(
-    path: str | Path, budget: str | None = None, imports: Iterable[str] = ()
-) -> SweepDefinition:
+def load_sweep_definition(path: str | Path, budget: str | None = None, imports: Iterable[str] = ()) -> SweepDefinition:
     """Read a sweep and check every configuration it leads to, at all of its budgets.
 
     Args:
