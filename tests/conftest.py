@@ -8,6 +8,7 @@ import copy
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,28 @@ def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runner, "WorkerPool", ThreadPool)
     monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.1)
+
+
+@pytest.fixture
+def plugged() -> Iterator[None]:
+    """What is plugged in while this is in use is gone afterwards."""
+    from rnnlab.cells import CELLS
+    from rnnlab.common import plugins
+    from rnnlab.config.optimizers import OPTIMIZERS
+    from rnnlab.probes.base import PROBES
+    from rnnlab.remedies import REMEDIES
+    from rnnlab.tasks import TASKS
+
+    with pytest.MonkeyPatch.context() as patch:
+        for registry in (CELLS, TASKS, OPTIMIZERS, PROBES, REMEDIES):
+            len(registry)  # everything of the package is there
+            patch.setattr(registry, "_entries", dict(registry._entries))
+            patch.setattr(registry, "_definitions", dict(registry._definitions))
+        patch.setattr(plugins, "_files", {})
+        patch.setattr(plugins, "_sources", {})
+        yield
+        for file in plugins._files:
+            sys.modules.pop(str(file), None)
 
 
 @pytest.fixture

@@ -5,48 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from plugged import CELL
 
 from rnnlab.cells import CELLS
 from rnnlab.common import plugins
 from rnnlab.common.errors import UserError
 from rnnlab.common.plugins import import_files, load_installed
 from rnnlab.config.config import Config, load_config
-from rnnlab.config.optimizers import OPTIMIZERS
-from rnnlab.probes.base import PROBES
-from rnnlab.tasks import TASKS
 
-CELL = '''
-from typing import Literal
-
-from torch import Tensor
-
-from rnnlab.cells.base import Cell, States
-from rnnlab.cells.registry import register
-from rnnlab.cells.weights import Weights
-
-
-@register
-class Leaky(Cell):
-    """h_t = (h_{t-1} + tanh(.)) / 2."""
-
-    kind: Literal["leaky"] = "leaky"
-
-    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
-        return ((states[0] + w.activate("new", u + self.recur(w, states[0], t))) / 2,)
-'''
-
-
-@pytest.fixture(autouse=True)
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test plugs in is gone after it."""
-    load_installed()
-    for registry in (CELLS, TASKS, OPTIMIZERS, PROBES):
-        len(registry)
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-        monkeypatch.setattr(registry, "_definitions", dict(registry._definitions))
-    monkeypatch.setattr(plugins, "_files", {})
-    monkeypatch.setattr(plugins, "_sources", {})
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+pytestmark = pytest.mark.usefixtures("plugged")
 
 
 @pytest.fixture
@@ -109,6 +76,7 @@ def test_an_installed_package_is_found_by_its_entry_point(cell, tmp_path, monkey
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cells\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[rnnlab.plugins]\nmine = my_cells\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_cells", raising=False)
     load_installed.cache_clear()
     assert "leaky" in CELLS
     assert plugins.plugins() == {"my_cells": hashlib.sha256(CELL.encode()).hexdigest()}

@@ -66,7 +66,7 @@ def test_a_command_exists(command):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if commands(p)], ids=lambda p: p.name)
-def test_commands_run_one_after_the_other(path, workplace, own_workers):
+def test_commands_run_one_after_the_other(path, workplace, own_workers, plugged):
     for folder in ("experiments", "sweeps"):
         shutil.copytree(ROOT / folder, workplace / folder)
     ours = [words[1:] for words, is_run in commands(path) if words[0] == "rnnlab" and is_run]
@@ -75,6 +75,8 @@ def test_commands_run_one_after_the_other(path, workplace, own_workers):
             if name.endswith(".yaml") and not Path(name).exists():  # the file that the page shows
                 (shown,) = fenced(path, "yaml")
                 Path(name).write_text(yaml.safe_dump(override(yaml.safe_load(shown), SHORT_SWEEP)))
+            if name.endswith(".py") and not Path(name).exists():  # the block that registers something
+                Path(name).write_text(next(code for code in fenced(path, "python") if "\n@" in code))
         extra = SHORT_RUN if arguments[0] == "run" else []
         done = CliRunner().invoke(app, [*arguments, *extra], catch_exceptions=False)
         assert done.exit_code == 0, f"rnnlab {' '.join(arguments)}\n{done.output}"

@@ -2,46 +2,47 @@
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from plugged import CELL
+from rich.console import Console
 
-CELL = (Path(__file__).parents[1] / "common" / "test_plugins.py").read_text(encoding="utf-8").split("'''")[1]
+from rnnlab.commands.run import resolve
+from rnnlab.common import plugins
+from rnnlab.common.errors import UserError
+from rnnlab.report.report import write_report
+from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.tracking.reader import load_sweep
+from rnnlab.tracking.store import connect, tracking_uri
 
 
-def rnnlab(*arguments: str, code: int = 0) -> str:
-    command = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-@pytest.fixture
-def sweep(workplace, write_sweep) -> Path:
+def test_a_sweep_over_a_plugged_in_cell(workplace, write_sweep, plugged):
     Path("my_cells.py").write_text(CELL)
-    arms = {"tanh": {}, "leaky": {"cell.kind": "leaky"}}
-    return write_sweep(arms=arms, trials=1, seeds=1)
+    path = write_sweep(arms={"tanh": {}, "leaky": {"cell.kind": "leaky"}}, trials=1, seeds=1).relative_to(workplace)
+    with pytest.raises(UserError, match=r"cell.kind = 'leaky' is unknown"):
+        load_sweep_definition(path)
 
+    def start() -> int:
+        return run_sweep(path, imports=["my_cells.py"], console=Console(quiet=True)).exit_code
 
-def test_a_sweep_over_a_plugged_in_cell(sweep):
-    from rnnlab.tracking.reader import load_sweep
-    from rnnlab.tracking.store import connect, tracking_uri
-
-    assert "cell.kind = 'leaky' is unknown" in rnnlab("sweep", "tiny.yaml", code=2)
-    rnnlab("sweep", "tiny.yaml", "--import", "my_cells.py", "--quiet")  # with its report
+    assert start() == 0  # workers are processes of their own, which find the cell in the definition
     runs = load_sweep("tiny")
-    assert set(runs["outcome"]) <= {"finished", "solved"} and len(runs) == 4
+    assert len(runs) == 4 and set(runs["outcome"]) <= {"finished", "solved"}
     run = runs[(runs["arm"] == "leaky") & (runs["phase"] == "final")].iloc[0]
     tags = connect(tracking_uri()).get_run(run["run_id"]).data.tags
-    assert list(json.loads(tags["rnnlab.imports"])) == ["my_cells.py"]
-    _, *words = shlex.split(run["command"])
-    assert "--import" in words and run["config_hash"] in rnnlab(*words, "--print-config")
-    assert "complete" in rnnlab("status", "tiny")
-    rnnlab("report", "tiny", "--quiet")  # what it imports stands in the definition
+    assert json.loads(tags["rnnlab.imports"]) == plugins.plugins() and len(plugins.plugins()) == 1
+    words = shlex.split(run["command"])
+    assert words[:5] == ["rnnlab", "run", str(path), "--import", "my_cells.py"] and words[5::2][:2] == [
+        "--task",
+        "--arm",
+    ]
+    assert resolve(path, words[9:], words[6], words[8]).hash == run["config_hash"]
+    assert write_report("tiny", Path("report")).exists()
 
     Path("my_cells.py").write_text(CELL + "\n# another\n")
-    for words in (["sweep", "tiny.yaml", "--import", "my_cells.py"], ["report", "tiny"]):
-        said = rnnlab(*words, code=2)
-        assert said.startswith("error: ") and "my_cells.py has changed since" in said and said.count("\n") == 1
+    plugins._files.clear()  # as a process that starts now
+    for again in (start, lambda: write_report("tiny", Path("report"))):
+        with pytest.raises(UserError, match=r"my_cells.py has changed since"):
+            again()
