@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rnnlab.common.options import Options
+from rnnlab.config.eager import eager
 
 
 class Optimizer(Options, ABC):
@@ -51,7 +52,7 @@ class SGD(Optimizer):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum)
+        return eager(torch.optim.SGD)(parameters, lr=self.lr, momentum=self.momentum)
 
 
 class RMSprop(Optimizer):
@@ -62,7 +63,7 @@ class RMSprop(Optimizer):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
+        return eager(torch.optim.RMSprop)(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
 
 
 class Adam(Optimizer):
@@ -73,7 +74,7 @@ class Adam(Optimizer):
     beta2: float = Field(default=0.999, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
+        return eager(torch.optim.Adam)(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
 
 
 class AdamW(Optimizer):
@@ -85,7 +86,9 @@ class AdamW(Optimizer):
     weight_decay: float = Field(default=0.01, ge=0)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
+        return eager(torch.optim.AdamW)(
+            parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
+        )
 
 
 AnyOptimizer = Annotated[SGD | RMSprop | Adam | AdamW, Field(discriminator="kind")]
