@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnlab.common.options import Options
 from rnnlab.common.registry import Registry
+from rnnlab.config.eager import eager
 
 
 class Optimizer(Options, ABC):
@@ -57,7 +58,7 @@ class SGD(Optimizer):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum)
+        return eager(torch.optim.SGD)(parameters, lr=self.lr, momentum=self.momentum)
 
 
 @register
@@ -69,7 +70,7 @@ class RMSprop(Optimizer):
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
+        return eager(torch.optim.RMSprop)(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
 
 
 @register
@@ -81,7 +82,7 @@ class Adam(Optimizer):
     beta2: float = Field(default=0.999, ge=0, lt=1)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
+        return eager(torch.optim.Adam)(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
 
 
 @register
@@ -94,4 +95,6 @@ class AdamW(Optimizer):
     weight_decay: float = Field(default=0.01, ge=0)
 
     def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay)
+        return eager(torch.optim.AdamW)(
+            parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
+        )

@@ -3,21 +3,51 @@
 Each function takes its data first, arrays of one run or the runs of a sweep, draws on the axes it is given (`ax=`), or
 on a figure of its own that pyplot knows nothing of, so that workers can draw too, and returns the axes; `heatmaps`
 takes and returns several, one a panel. In a notebook, `rnnlab.plots.heatmap(profile).figure` shows it.
+
+Modules are imported on first use: a run draws two of these figures and needs nothing of the others.
 """
 
-from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
-from rnnlab.plots.bias import bias_by_window
-from rnnlab.plots.eigen import spectrum
-from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
-from rnnlab.plots.flow import gradient_flow
-from rnnlab.plots.gates import gate_map, saturation_map
-from rnnlab.plots.heat import heatmap, heatmaps
-from rnnlab.plots.lag import compare_lags, lag_plot
-from rnnlab.plots.lengths import success_by_length
-from rnnlab.plots.ridge import ridges
-from rnnlab.plots.seeds import lag_over_seeds
-from rnnlab.plots.states import embeddings, trajectories
-from rnnlab.plots.style import save
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
+    from rnnlab.plots.bias import bias_by_window
+    from rnnlab.plots.eigen import spectrum
+    from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
+    from rnnlab.plots.flow import gradient_flow
+    from rnnlab.plots.gates import gate_map, saturation_map
+    from rnnlab.plots.heat import heatmap, heatmaps
+    from rnnlab.plots.lag import compare_lags, lag_plot
+    from rnnlab.plots.lengths import success_by_length
+    from rnnlab.plots.ridge import ridges
+    from rnnlab.plots.seeds import lag_over_seeds
+    from rnnlab.plots.states import embeddings, trajectories
+    from rnnlab.plots.style import save
+
+_HOME = {
+    "ablation_forest": "rnnlab.plots.arms",
+    "decay_by_arm": "rnnlab.plots.arms",
+    "lr_sensitivity": "rnnlab.plots.arms",
+    "bias_by_window": "rnnlab.plots.bias",
+    "spectrum": "rnnlab.plots.eigen",
+    "health_scatter": "rnnlab.plots.evidence",
+    "solve_curves": "rnnlab.plots.evidence",
+    "win_matrix": "rnnlab.plots.evidence",
+    "gradient_flow": "rnnlab.plots.flow",
+    "gate_map": "rnnlab.plots.gates",
+    "saturation_map": "rnnlab.plots.gates",
+    "heatmap": "rnnlab.plots.heat",
+    "heatmaps": "rnnlab.plots.heat",
+    "compare_lags": "rnnlab.plots.lag",
+    "lag_plot": "rnnlab.plots.lag",
+    "success_by_length": "rnnlab.plots.lengths",
+    "ridges": "rnnlab.plots.ridge",
+    "lag_over_seeds": "rnnlab.plots.seeds",
+    "embeddings": "rnnlab.plots.states",
+    "trajectories": "rnnlab.plots.states",
+    "save": "rnnlab.plots.style",
+}
 
 __all__ = [
     "ablation_forest",
@@ -42,3 +72,9 @@ __all__ = [
     "trajectories",
     "win_matrix",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'rnnlab.plots' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)

@@ -1,7 +1,7 @@
 """From a configuration to a network: input, recurrent layers, readout; and encoder, decoder, readout."""
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -241,7 +241,8 @@ def _stack(config: Config, input_size: int, steps: int, stream: str, bidirection
 
 
 def _readout(config: Config, size: int) -> nn.Linear:
-    linear = cast(nn.Linear, nn.utils.skip_init(nn.Linear, size, config.task.output_size))
+    with torch.random.fork_rng(devices=[]):  # it draws values of its own, which are replaced
+        linear = nn.Linear(size, config.task.output_size)
     bound, generator = 1 / math.sqrt(size), make_generator(config.seed, "init", "readout")
     for parameter in linear.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)
