@@ -18,6 +18,7 @@ from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.remedies.clipping import clip_gradients
+from rnnlab.scan.native.support import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
@@ -98,6 +99,7 @@ class _Run:
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
         options = self.config.training
+        prepare(self.config.cell)
         began = saved = time.monotonic() - self.seconds
         while self.step < options.steps and not self.diverged and not self._done():
             self._update()

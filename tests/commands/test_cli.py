@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from rnnlab.config.config import Config, load_config
 from rnnlab.tracking.reader import load_profile
 from rnnlab.tracking.store import connect, tracking_uri
 
-COMMAND = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "rnnlab"]
 SMALL = {
     "task": {"kind": "adding", "length": 6},
     "cell": {"kind": "vanilla", "hidden_size": 4},
@@ -229,6 +230,11 @@ def test_a_busy_port_is_named(workplace):
         refused = rnnlab("ui", "--port", port)
     assert refused.returncode == 2
     assert f"port {port} is taken" in refused.stderr
+
+
+def test_it_names_its_version_and_without_a_command_shows_help():
+    assert here("--version").stdout == f"rnnlab {version('rnnlab')}\n"
+    assert "Train once" in here().output
 
 
 def test_help_imports_nothing_heavy():

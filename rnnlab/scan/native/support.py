@@ -1,7 +1,7 @@
 """Which calls the compiled kernels can take: their cells, and tensors whose memory lies behind an address."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.build import load
+from rnnlab.scan.native.build import has_compiler, is_compiled, load
 
 SERVED: dict[type[Cell], set[str]] = {
     VanillaCell: {"activation", "residual"},
@@ -38,6 +38,20 @@ def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
         and _is_plain((x, *(t for t in w.__dict__.values() if isinstance(t, Tensor)), *states))
         and load() is not None
     )
+
+
+def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
+    """Load the kernels, if they serve a cell, so that their compiling counts in no measurement.
+
+    Args:
+        cell: any cell.
+        say: told in one line that they have to be compiled, which takes some seconds, once a machine.
+    """
+    if not _is_served(cell):  # type: ignore[arg-type]  # frozen values have a hash
+        return
+    if say is not None and not is_compiled() and has_compiler():
+        say("compiling kernels, once")
+    load()
 
 
 def pays(w: Weights, x: Tensor) -> bool:
