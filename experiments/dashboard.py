@@ -64,7 +64,7 @@ def served(uri: str, folder: Path | None = None) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()", "ui", "--port", str(port)]
+    command = [sys.executable, "-m", "rnnlab", "ui", "--port", str(port)]
     server = subprocess.Popen(
         command,
         cwd=folder,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rnnlab import __version__
 from rnnlab.common.errors import UserError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
@@ -29,10 +30,23 @@ NOTEBOOK = Path("analysis/02_mitigations.ipynb")
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="An instrument for vanishing gradients: runs, sweeps, reports.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rnnlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """An instrument for vanishing gradients: runs, sweeps, reports."""
 
 
 @app.command()

@@ -20,6 +20,7 @@ from rnnlab.common.output import Output
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config, load_config
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
+from rnnlab.scan.native.support import prepare as prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
 
@@ -149,6 +150,7 @@ def _train(config: Config, name: str, command: str, entry: "Entry", console: Con
     from rnnlab.tracking.provenance import config_params, config_tags
     from rnnlab.tracking.run_state import RunState
 
+    prepare_kernels(config.cell, console.print)
     tags = {**config_tags(config), "rnnlab.command": command}
     # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
     entry.open(RunState(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))

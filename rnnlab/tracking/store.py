@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import logging
 import os
 import re
 import shlex
@@ -15,21 +14,16 @@ from urllib.parse import quote
 import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.utils.credentials import get_default_host_creds
-from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from rnnlab.common.errors import UserError
+from rnnlab.tracking.mlflow_private import ask
 
 SQLITE = "sqlite:///"
 DEFAULT = f"{SQLITE}runs/mlflow.db"
 PROBE_SECONDS = 5
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the experiment on its runs and charts; the dashboard would greet with views for language models."""
-
-# A new schema announces every migration, and a locked or broken file prints its traceback before raising it.
-logging.getLogger("alembic").setLevel(logging.WARNING)
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def tracking_uri() -> str:
@@ -209,7 +203,7 @@ def _check_file(path: Path) -> None:
 def _check_server(uri: str) -> None:
     """Ask once whether a server is there: MLflow itself would go on asking for minutes."""
     try:
-        http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=PROBE_SECONDS)
+        ask(uri, PROBE_SECONDS)
     except (MlflowException, requests.RequestException, ValueError):
         raise UserError(
             f"no MLflow server answers at {shown(uri)}: start it, or name another store in MLFLOW_TRACKING_URI"

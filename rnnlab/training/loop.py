@@ -19,6 +19,7 @@ from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.probes.tape import trace
 from rnnlab.remedies import Penalty, change_gradients, cut_into_windows
+from rnnlab.scan.native.support import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
@@ -103,6 +104,7 @@ class _Run:
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
         options = self.config.training
+        prepare(self.config.cell)
         began = saved = time.monotonic() - self.seconds
         while self.step < options.steps and not self.diverged and not self._done():
             self._update()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from rnnlab.tracking import courier
 from rnnlab.tracking.reader import load_profile
 from rnnlab.tracking.store import connect, tracking_uri
 
-COMMAND = [sys.executable, "-c", "from rnnlab.commands.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "rnnlab"]
 SMALL = {
     "task": {"kind": "adding", "length": 6},
     "cell": {"kind": "vanilla", "hidden_size": 4},
@@ -243,6 +244,11 @@ def test_a_busy_port_is_named(workplace):
         port = busy.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is taken"):
             here("ui", "--port", str(port))
+
+
+def test_it_names_its_version_and_without_a_command_shows_help():
+    assert here("--version").stdout == f"rnnlab {version('rnnlab')}\n"
+    assert "Train once" in here().output
 
 
 def test_help_imports_nothing_heavy():

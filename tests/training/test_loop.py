@@ -1,6 +1,7 @@
 """A run is a pure function of its configuration, interrupted or not."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
+from rnnlab.scan.native import build
+from rnnlab.scan.native.support import prepare
 from rnnlab.training.loop import recorded_steps, run
 from rnnlab.training.result import Result
 
@@ -165,3 +168,21 @@ def test_recorded_steps_start_at_initialisation_and_end_at_the_last_update():
         chosen = sorted(recorded_steps(config(recording__spacing=spacing).recording, 1000))
         assert chosen[0] == 0 and chosen[-1] == 999 and len(chosen) <= 8
     assert recorded_steps(config(recording__points=0).recording, 10) == frozenset()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
+def test_compiling_the_kernels_counts_in_no_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    build.load.cache_clear()
+    said: list[str] = []
+    began = time.monotonic()
+    result = run(config(training__steps=4))
+    compiling = time.monotonic() - began - result.seconds
+    assert list(tmp_path.glob("rnnlab/kernels-*.so")) and result.seconds < compiling / 4
+    prepare(result.config.cell, said.append)
+    assert not said  # nothing is left to compile
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    prepare(result.config.cell, said.append)
+    assert said == ["compiling kernels, once"]
+    build.load.cache_clear()

@@ -37,7 +37,7 @@ def load() -> ctypes.CDLL | None:
     Returns:
         The library; none, with one warning, where it cannot be built.
     """
-    flags = FLAGS + INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
+    flags = _flags()
     try:
         return _loaded(_compiled(os.environ.get("CXX", ""), flags))
     except (OSError, subprocess.CalledProcessError) as error:
@@ -52,6 +52,18 @@ def _loaded(library: Path) -> ctypes.CDLL:
     if not layout.fits(found):
         raise OSError(f"{library} reads a call in another way than rnnlab/scan/native/layout.py writes it: remove it")
     return found
+
+
+def is_compiled() -> bool:
+    """Whether `load` needs no compiler: somebody has compiled the kernels on this machine."""
+    try:
+        return _is_whole(_library(os.environ.get("CXX", ""), _flags()))
+    except OSError:
+        return False
+
+
+def _flags() -> tuple[str, ...]:
+    return FLAGS + INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
 
 
 def _first_error(words: str) -> str:
@@ -81,16 +93,20 @@ def _compiler(choice: str) -> list[str]:
     return [found, *command[1:]]
 
 
-def _compiled(choice: str, flags: tuple[str, ...]) -> Path:
-    """Path of the compiled library."""
+def _library(choice: str, flags: tuple[str, ...]) -> Path:
+    """Path of the compiled library, whether it is there or not."""
     key = hashlib.sha256(repr((choice, flags, torch.__version__)).encode())
     for source in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
         key.update(source.read_bytes())
-    folder = cache_folder()
-    library = folder / f"kernels-{key.hexdigest()[:16]}.so"
+    return cache_folder() / f"kernels-{key.hexdigest()[:16]}.so"
+
+
+def _compiled(choice: str, flags: tuple[str, ...]) -> Path:
+    """Path of the library, compiled by now."""
+    library = _library(choice, flags)
     if _is_whole(library):
         return library
-    with open(folder / "lock", "w") as lock:
+    with open(library.with_name("lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by a dying process too
         if not _is_whole(library):
             _compile(_compiler(choice), flags, library)

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.build import load
+from rnnlab.scan.native.build import has_compiler, is_compiled, load
 
 SERVED: dict[type[Cell], set[str]] = {
     VanillaCell: {"activation", "residual"},
@@ -40,6 +40,20 @@ def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
         and _is_plain((x, *w.tensors.values(), *states))
         and load() is not None
     )
+
+
+def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
+    """Load the kernels, if they serve a cell, so that their compiling counts in no measurement.
+
+    Args:
+        cell: any cell.
+        say: told in one line that they have to be compiled, which takes some seconds, once a machine.
+    """
+    if not _is_served(cell):  # type: ignore[arg-type]  # frozen values have a hash
+        return
+    if say is not None and not is_compiled() and has_compiler():
+        say("compiling kernels, once")
+    load()
 
 
 def pays(w: Weights, x: Tensor) -> bool:
