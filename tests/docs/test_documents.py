@@ -89,10 +89,13 @@ def test_the_sweep_in_the_readme_is_valid():
 
 
 @pytest.mark.parametrize("path", [p for p in DOCUMENTS if blocks(p, "yaml")], ids=lambda p: p.name)
-def test_yaml_blocks_are_valid(path):
+def test_yaml_blocks_are_valid(path, tmp_path, monkeypatch, plugged):
+    monkeypatch.chdir(tmp_path)
     (whole,) = blocks(ROOT / "README.md", "yaml")
     for text in blocks(path, "yaml"):
         shown = yaml.safe_load(text)
+        for file in shown.get("imports", []):  # the block that registers something
+            Path(file).write_text(next(code for code in blocks(path, "python") if "\n@" in code))
         if "task" in shown:
             Config.parse(shown)
         else:  # some fields of a sweep, laid over those of the README's
