@@ -2,12 +2,12 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from rnnlab import __version__
 from rnnlab.common.errors import UserError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
@@ -36,13 +36,13 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rnnlab {__version__}")
+        typer.echo(f"rnnlab {version('rnnlab')}")
         raise typer.Exit
 
 
 @app.callback(no_args_is_help=True)
 def common(
-    version: Annotated[
+    show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
@@ -65,17 +65,20 @@ def run(
 
     An interrupted run is taken up where it stopped by the same command.
     """
-    from rnnlab.commands import run as experiment
-    from rnnlab.common.output import Output
+    from rnnlab.commands.resolve import print_config as show
+    from rnnlab.commands.resolve import resolve
     from rnnlab.common.plugins import import_files
 
     _for_people(print_config and "--print-config", quiet, json)
     import_files(imports or [])
-    resolved = experiment.resolve(config, overrides or [], task, arm, budget)
+    resolved = resolve(config, overrides or [], task, arm, budget)
     if print_config:
-        experiment.print_config(resolved)
-    else:
-        experiment.run_and_store(resolved, config.stem, Output(quiet, json))
+        show(resolved)
+        return
+    from rnnlab.commands.run import run_and_store
+    from rnnlab.common.output import Output
+
+    run_and_store(resolved, config.stem, Output(quiet, json))
 
 
 @app.command()

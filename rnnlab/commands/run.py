@@ -1,4 +1,4 @@
-"""One experiment from the command line: resolve it, train it, show it, store it."""
+"""One experiment from the command line: train it, show it, store it."""
 
 import shlex
 import shutil
@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
 from rnnlab.commands.run_display import RunDisplay, print_result
-from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room, room_needed
 from rnnlab.common.interrupts import Interrupted, stop_on_signal
 from rnnlab.common.output import Output
 from rnnlab.common.seeding import make_generator
-from rnnlab.config.config import Config, load_config
-from rnnlab.config.overrides import override, parse_overrides, read_yaml
+from rnnlab.config.config import Config
 from rnnlab.scan.native.support import prepare as prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
@@ -31,49 +29,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "runs"
 """MLflow experiment of single runs; sweeps have one of their own each."""
 CHECKPOINTS = Path("runs/checkpoints")
-
-
-def resolve(
-    path: Path, overrides: list[str], task: str | None = None, arm: str | None = None, budget: str | None = None
-) -> Config:
-    """Read one experiment, from a file of its own or as one arm of a sweep.
-
-    Args:
-        path: YAML of an experiment or of a sweep.
-        overrides: `"section.field=value"` items.
-        task: label of one of the sweep's tasks; may be left out if there is one alone.
-        arm: name of one of its arms.
-        budget: one of the budgets it declares.
-
-    Returns:
-        The validated configuration.
-
-    Raises:
-        UserError: if the file, an override, the task or the arm is wrong.
-    """
-    if "arms" not in read_yaml(path):
-        if task or arm or budget:
-            raise UserError(
-                f"--task, --arm and --budget pick from a sweep, and {path} is a single experiment: leave them out"
-            )
-        return load_config(path, overrides)
-    from rnnlab.sweep.plan.definition import load_sweep_definition
-
-    plans = load_sweep_definition(path, budget).studies
-    tasks, arms = ({plan.task for plan in plans}, {plan.arm for plan in plans})
-    task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
-    for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
-        if value not in valid:
-            given = "is missing" if value is None else f"= '{value}' is not in it"
-            raise UserError(f"{path} is a sweep, and {option} {given}: {nearest(str(value), valid)}")
-    settings = next(plan.settings for plan in plans if (plan.task, plan.arm) == (task, arm))
-    return Config.parse(override(settings, parse_overrides(overrides)), f"arm '{arm}' on {task}")
-
-
-def print_config(config: Config) -> None:
-    """Print every field with its value as YAML, and the hash that names the experiment."""
-    print(f"# hash {config.hash}")
-    print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), end="")
 
 
 def run_and_store(config: Config, name: str, output: Output) -> Result | None:

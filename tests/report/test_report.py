@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from rnnlab.commands.run import resolve
+from rnnlab.commands.resolve import resolve
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import chance, median, number
 from rnnlab.report.analysis import analyse

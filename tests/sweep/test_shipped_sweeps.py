@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from rnnlab.commands.run import resolve
+from rnnlab.commands.resolve import resolve
 from rnnlab.report.report import write_report
 from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rnnlab.commands.run import resolve
+from rnnlab.commands.resolve import resolve
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 

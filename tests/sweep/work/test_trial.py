@@ -49,7 +49,7 @@ def test_a_run_is_named_by_its_task_where_the_sweep_has_several(make_bench: Make
 def test_the_noted_command_repeats_the_run(make_bench: MakeBench, write_sweep: Callable[..., Path]) -> None:
     import shlex
 
-    from rnnlab.commands.run import resolve
+    from rnnlab.commands.resolve import resolve
 
     bench = make_bench()
     execute(bench.claim(), never)
