@@ -35,7 +35,7 @@ def resolve(
         return load_config(path, overrides)
     from rnnlab.sweep.plan.definition import load_sweep_definition
 
-    plans = load_sweep_definition(path, budget).plan()
+    plans = load_sweep_definition(path, budget).studies
     tasks, arms = ({plan.task for plan in plans}, {plan.arm for plan in plans})
     task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
     for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
