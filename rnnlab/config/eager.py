@@ -1,7 +1,7 @@
 """Optimisers of torch that start without its compiler."""
 
 import inspect
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -19,4 +19,5 @@ def eager(kind: type[O]) -> type[O]:
         kind: one of torch's optimisers.
     """
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
-    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+    made = type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return cast(type[O], made)
