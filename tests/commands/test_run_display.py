@@ -69,7 +69,7 @@ def test_the_numbers_are_those_of_the_run():
 def test_time_left_follows_the_pace_since_the_first_number(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("rnnlab.commands.run_display.time.monotonic", lambda: now[0])
-    display = RunDisplay(Config.parse({**SMALL, "training": {"steps": 1000}}), console())
+    display = RunDisplay(Config.parse({**SMALL, "training": {"steps": 1000}, "remedies": {}}), console())
     curves = {name: Curve([1], [0.5]) for name in ("train/loss", "val/mse")}
     display.evaluated(400, curves)  # a run that was taken up where it stopped
     assert "left" not in "".join(panel(display, 80))

@@ -109,8 +109,12 @@ class SweepDefinition(Options):
         """Twelve hexadecimal digits that name everything which decides what is run."""
         data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
         data["imports"] = sorted(self.imports.values())
-        # Unsorted: remedies act, and points are drawn, in the order in which they are written.
-        return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12]
+        # Of all that is written, two things act in their order: remedies, and dimensions from which points are drawn.
+        data["order"] = {
+            plan.name: [[remedy.kind for remedy in plan.config({}, self.seed).remedies], list(plan.space)]
+            for plan in self.studies
+        }
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         """Write what was set, so that reading it again gives the same sweep."""

@@ -160,6 +160,9 @@ def test_hash_names_what_is_run_and_not_how_fast(tiny: dict[str, Any]) -> None:
     for same in ({"workers": 9}, {"budgets": {"smoke": {"trials": 1}}}, {"question": "Why?"}, reordered):
         assert SweepDefinition.parse(tiny | same).hash == base
     own = {"arms": tiny["arms"] | {"lstm": {"cell.kind": "lstm"} | BIAS}}
+    both = {"clipping": {}, "truncation": {"window": 2}}
+    orders = [{"base": tiny["base"] | {"remedies": dict(each)}} for each in (both.items(), reversed(both.items()))]
+    assert len({SweepDefinition.parse(tiny | order).hash for order in orders}) == 2
     changes = (own, {"equal": "parameters"}, {"pruner": "median"})
     for other in (*changes, {"trials": 4}, {"seeds": 4}, {"seed": 1}, {"sampler": "tpe"}):
         assert SweepDefinition.parse(tiny | other).hash != base
