@@ -103,8 +103,8 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Every value of nested mappings by dotted name; an empty mapping is a value.
 
     Example:
-        >>> flatten({"cell": {"kind": "gru"}, "training.clip": {}})
-        [('cell.kind', 'gru'), ('training.clip', {})]
+        >>> flatten({"cell": {"kind": "gru"}, "remedies.clipping": {}})
+        [('cell.kind', 'gru'), ('remedies.clipping', {})]
     """
     flat: list[tuple[str, Any]] = []
     for key, value in data.items():

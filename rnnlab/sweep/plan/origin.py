@@ -36,7 +36,8 @@ class Origin:
         Raises:
             KeyError: if none was noted there.
         """
-        return cls(*(attributes[name] for name in ("source", "budget", "digest")), tuple(attributes["imports"]))
+        source, budget, digest, imports = (attributes[name] for name in ("source", "budget", "digest", "imports"))
+        return cls(source, budget, digest, tuple(imports))
 
     def as_attributes(self) -> dict[str, Any]:
         """What to note with a study."""
