@@ -26,7 +26,8 @@ class IndRNNCell(Cell):
     """
 
     kind: Literal["indrnn"] = "indrnn"
-    activation: Literal["relu", "tanh"] = "relu"
+    activation: Literal["relu", "tanh", "identity"] = "relu"
+    """identity makes it linear: every unit decays at log10 abs(u) decades a step, exactly."""
     growth: float | None = Field(default=2.0, gt=0)
     """γ; none leaves u free."""
 

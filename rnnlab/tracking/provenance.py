@@ -93,8 +93,9 @@ def git_commit() -> str:
     """Return the commit of the running code.
 
     Returns:
-        40 hexadecimal digits, followed by `-dirty` if tracked files were changed since; `unknown` if the
-        package does not lie at the top of a git repository, as when it was installed from a wheel.
+        40 hexadecimal digits, followed by `-dirty` if tracked files were changed since, or the package holds files
+        that are in no commit; `unknown` if the package does not lie at the top of a git repository, as when it was
+        installed from a wheel.
     """
     home = Path(__file__).resolve().parents[2]
     # An environment inside somebody else's repository must not borrow that repository's commit.
@@ -103,6 +104,7 @@ def git_commit() -> str:
     try:
         commit = _git(home, "rev-parse", "--verify", "HEAD")
         changes = _git(home, "status", "--porcelain", "--untracked-files=no")
+        changes += _git(home, "ls-files", "--others", "--exclude-standard", "rnnlab")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{commit}-dirty" if changes else commit

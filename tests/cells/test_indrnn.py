@@ -13,10 +13,10 @@ from rnnlab.layers.recurrent import Recurrent
 T, B, I, H = 20, 3, 3, 5
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity"])
 def test_it_follows_the_paper_unit_by_unit(activation):
     net = Recurrent("indrnn", I, H, activation=activation, dtype=torch.float64)
-    p, phi = weights_of(net), {"relu": lambda z: max(z, 0.0), "tanh": math.tanh}[activation]
+    p, phi = weights_of(net), {"relu": lambda z: max(z, 0.0), "tanh": math.tanh, "identity": float}[activation]
 
     def step(x, states):
         (h,) = states

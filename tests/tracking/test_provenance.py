@@ -41,10 +41,14 @@ def checkout(tmp_path, monkeypatch) -> Iterator[Path]:
     git_commit.cache_clear()
 
 
-def test_commit_is_the_head_and_only_changes_of_tracked_files_make_it_dirty(checkout):
+def test_commit_is_the_head_and_only_code_that_is_in_no_commit_makes_it_dirty(checkout):
     head = git(checkout, "rev-parse", "HEAD")
-    (checkout / "untracked.py").write_text("2")
+    (checkout / "notes.md").write_text("2")  # beside the package, where nothing imports it
     assert git_commit() == head
+    git_commit.cache_clear()
+    (checkout / "rnnlab" / "cells.py").write_text("a cell of one's own")
+    assert git_commit() == f"{head}-dirty"
+    (checkout / "rnnlab" / "cells.py").unlink()
     git_commit.cache_clear()
     (checkout / "code.py").write_text("3")
     assert git_commit() == f"{head}-dirty"
