@@ -18,6 +18,7 @@ class ScanGradients:
         self.vectors_by_step: dict[int, Tensor] = {}
         self.vectors: Tensor | None = None
         self.norms: Tensor | None = None
+        self.underflowed: Tensor | None = None
 
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
@@ -41,6 +42,8 @@ class ScanGradients:
 
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        if self.underflowed is not None:
+            values[self.underflowed] = torch.nan
         for k, active in enumerate(self.order.sizes or ()):
             values[k, active:] = torch.nan
         return values

@@ -59,6 +59,12 @@ class _GradientReceiver:
             received.vectors = gradients.new_zeros(received.steps, *gradients.shape[1:])
         received.vectors[first : first + len(gradients)] = gradients
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        received = self._received(state)
+        if received.underflowed is None:
+            received.underflowed = where.new_zeros(received.steps, received.batch_size)
+        received.underflowed[first : first + len(where)] = where
+
     def _receive(self, state: str, k: int, gradient: Tensor) -> None:
         self._received(state).vectors_by_step[k] = gradient.detach()
 

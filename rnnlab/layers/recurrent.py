@@ -26,6 +26,7 @@ from rnnlab.scan import scan
 from rnnlab.scan.observer import Observer, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
+from rnnlab.scan.shadow import Shadows, hand_on, handed_on, joined
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -217,36 +218,63 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
+        observed = bool(self.observers) and torch.is_grad_enabled()
+        handed = [handed_on(s) for s in hx or ()] if observed else []
+        carried = split_states(self.cell, tuple(handed), x, counts) if handed and None not in handed else None
+        shadow: Tensor | None = None
         finals: list[States] = []
+        left: list[Sequence[Tensor | None]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                x = orders["forward"].map_active(x, partial(F.dropout, p=self.dropout))
-            outputs = []
+                kept = orders["forward"].map_active(torch.ones_like(x), partial(F.dropout, p=self.dropout))
+                x, shadow = x * kept, None if shadow is None else shadow * kept
+            outputs, shadows = [], []
             for direction in self.directions:
-                history = histories[layer * len(self.directions) + len(outputs)]
-                y, after = self._run(layer, direction, x, history, start, orders[direction])
+                number = layer * len(self.directions) + len(outputs)
+                own = Shadows(shadow, carried[number][0] if carried else ()) if observed else None
+                y, after = self._run(layer, direction, x, histories[number], start, orders[direction], own)
                 outputs.append(y)
                 finals += after
+                shadows.append(own and own.y)
+                left += [own.finals] if own and own.finals else [[None] * len(self.cell.states)] * len(after)
             output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
-            x = x + output if self.residual_layers and layer else output
-        return x, tuple(torch.stack(state) for state in zip(*finals, strict=True))
+            below, shadow = shadow, joined(partial(torch.cat, dim=-1), shadows)
+            if self.residual_layers and layer:
+                x, shadow = x + output, joined(lambda each: each[0] + each[1], [below, shadow])
+            else:
+                x = output
+        stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
+        if observed:
+            for state, each in zip(stacked, zip(*left, strict=True), strict=True):
+                hand_on(state, joined(torch.stack, each))
+        return x, stacked
 
     def _run(
-        self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
+        self,
+        layer: int,
+        direction: str,
+        x: Tensor,
+        history: list[States],
+        start: int,
+        order: Order,
+        shadows: Shadows | None,
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
         w.sizes = order.sizes
         history = [tuple(order.read_state(s) for s in states) for states in history]
         observers: list[ScanObserver] = []
-        if self.observers and torch.is_grad_enabled():
+        if shadows is not None:
             refuse_observing_transforms()
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]
+            shadows.read(order)
         run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
-        y, after = run(self.cell, w, x, history, start, observers)
+        y, after = run(self.cell, w, x, history, start, observers, shadows)
+        if shadows is not None:
+            shadows.restore(order)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:

@@ -59,6 +59,9 @@ class _Keep:
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         pass
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        pass
+
 
 def gradients(
     cell: Cell,
