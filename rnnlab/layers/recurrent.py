@@ -22,11 +22,12 @@ from rnnlab.layers.checks import (
     split_states,
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
+from rnnlab.layers.shadows import StackShadows
 from rnnlab.scan import scan
 from rnnlab.scan.observer import Observer, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
-from rnnlab.scan.shadow import Shadows, hand_on, handed_on, joined
+from rnnlab.scan.shadow import Shadows
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -219,34 +220,30 @@ class Recurrent(nn.Module):
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
         observed = bool(self.observers) and torch.is_grad_enabled()
-        handed = [handed_on(s) for s in hx or ()] if observed else []
-        carried = split_states(self.cell, tuple(handed), x, counts) if handed and None not in handed else None
-        shadow: Tensor | None = None
+        shadows = StackShadows(self.cell, hx, x, counts) if observed else None
         finals: list[States] = []
-        left: list[Sequence[Tensor | None]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 kept = orders["forward"].map_active(torch.ones_like(x), partial(F.dropout, p=self.dropout))
-                x, shadow = x * kept, None if shadow is None else shadow * kept
-            outputs, shadows = [], []
+                x = x * kept
+                if shadows:
+                    shadows.drop(kept)
+            outputs = []
             for direction in self.directions:
                 number = layer * len(self.directions) + len(outputs)
-                own = Shadows(shadow, carried[number][0] if carried else ()) if observed else None
+                own = shadows.of(number) if shadows else None
                 y, after = self._run(layer, direction, x, histories[number], start, orders[direction], own)
                 outputs.append(y)
                 finals += after
-                shadows.append(own and own.y)
-                left += [own.finals] if own and own.finals else [[None] * len(self.cell.states)] * len(after)
             output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
-            below, shadow = shadow, joined(partial(torch.cat, dim=-1), shadows)
-            if self.residual_layers and layer:
-                x, shadow = x + output, joined(lambda each: each[0] + each[1], [below, shadow])
-            else:
-                x = output
+            residual = self.residual_layers and layer > 0
+            x = x + output if residual else output
+            if shadows:
+                shadows.rise(residual)
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
-        if observed:
-            for state, each in zip(stacked, zip(*left, strict=True), strict=True):
-                hand_on(state, joined(torch.stack, each))
+        if shadows:
+            shadows.hand_on(stacked)
+            x = shadows.surface(x) if self.residual_layers else x
         return x, stacked
 
     def _run(

@@ -7,13 +7,12 @@ reaches from 1e-427 to 1e173. Autograd sums and scales it as it does the other, 
 done to its shadow. A row of it that is NaN was not measured. The weights' gradients know nothing of it.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnlab.scan.order import Order
 
@@ -61,19 +60,13 @@ def shadow_of(t: Tensor) -> Tensor:
     return torch.zeros((), dtype=torch.float64, device=t.device).expand(t.shape)
 
 
-_handed_on: MutableMapping[Tensor, tuple[Any, Tensor]] = WeakTensorKeyDictionary()
-
-
-def hand_on(state: Tensor, shadow: Tensor | None) -> None:
-    """Remember the shadow of states that leave a layer, for as long as somebody holds them."""
-    if shadow is not None and state.grad_fn is not None:
-        _handed_on[state] = state.grad_fn, shadow
-
-
-def handed_on(state: Tensor) -> Tensor | None:
-    """The shadow of states that come into a layer; none of those that no layer has made, or that were changed since."""
-    made_by, shadow = _handed_on.get(state, (None, None))
-    return shadow if made_by is state.grad_fn else None
+def entering(gradient: Tensor) -> Tensor:
+    """A gradient that has come without a shadow, as one: NaN where it may have lost something."""
+    found, scaled = _whole(gradient, None), _scaled(gradient)
+    if found is None:
+        return scaled
+    lost = torch.linalg.vector_norm(gradient, torch.inf, dim=-1).double().log2() < found.floor
+    return scaled.masked_fill(lost.unsqueeze(-1), torch.nan)
 
 
 class Arrived(NamedTuple):
