@@ -80,6 +80,12 @@ class Arrived(NamedTuple):
     exact: list[Tensor | None] | None
     floor: Tensor
 
+    def lost(self, log2: Tensor) -> Tensor:
+        """Where norms, (T, B), are not known."""
+        zero = torch.isneginf(log2)
+        small = (log2 < self.floor) & ~zero
+        return small | reached_by_underflow(zero, small)
+
 
 def arrived(gradients: Sequence[Tensor | None], shadows: Sequence[Tensor | None]) -> Arrived | None:
     """Tell what gradients were before they became too small for their dtype.
@@ -103,6 +109,39 @@ def arrived(gradients: Sequence[Tensor | None], shadows: Sequence[Tensor | None]
         for g, each in zip(gradients, found, strict=True)
     ]
     return Arrived(exact, floor)
+
+
+def underflowed(gradient: Tensor) -> Tensor:
+    """Tell where a gradient that autograd carried through time has become too small for its dtype.
+
+    Args:
+        gradient: (T, B, H), in the order of the scan or of time.
+
+    Returns:
+        (T, B) where it is subnormal, or zero next to steps where it was nearly so.
+    """
+    kind, size = torch.finfo(gradient.dtype), torch.linalg.vector_norm(gradient, torch.inf, dim=-1)
+    small = (size > 0) & (size < kind.tiny / kind.eps)
+    return small & (size < kind.tiny) | reached_by_underflow(size == 0, small)
+
+
+def reached_by_underflow(zero: Tensor, small: Tensor) -> Tensor:
+    """Tell the zeros that may have been something from those that a loss does not reach.
+
+    Args:
+        zero: (T, B) where a gradient is exactly zero.
+        small: (T, B) where it is so small that its neighbours may have underflowed.
+
+    Returns:
+        (T, B) the zeros of each run of them that has a small neighbour.
+    """
+    step = torch.arange(len(zero), device=zero.device).unsqueeze(1)
+
+    def follows(zero: Tensor, small: Tensor) -> Tensor:
+        latest = torch.where(zero, -1, step).cummax(0).values
+        return (latest >= 0) & small.gather(0, latest.clamp(min=0))
+
+    return zero & (follows(zero, small) | follows(zero.flip(0), small.flip(0)).flip(0))
 
 
 def _whole(gradient: Tensor | None, shadow: Tensor | None) -> Arrived | None:

@@ -99,3 +99,50 @@ def test_float32_says_what_float64_says(cell, case):
     found, expected = norms(net, partial(run, net, x)), norms(wide, partial(run, wide, x.double()))
     assert np.nanmin(expected[0][np.isfinite(expected[0])]) < -50
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_the_gradient_of_a_weight_knows_nothing_of_who_watches():
+    """Down to the last bit, though the lower layer's steps fall far below the smallest float32."""
+    net, x = Recurrent("gru", 3, 8, num_layers=2, residual_layers=True, bidirectional=True), torch.randn(300, 2, 3)
+
+    def gradients() -> list[Tensor]:
+        net.zero_grad()
+        last(net, x).backward()
+        return [p.grad.clone() for p in net.parameters() if p.grad is not None]
+
+    alone = gradients()
+    with rnnlab.record(net):
+        watched = gradients()
+    assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
+
+
+def test_what_was_lost_between_two_networks_is_not_measured():
+    """A foreign operation carries float32 alone: what is left is right, or NaN and counted, and never zero."""
+    T, lag = 600, np.arange(600)[::-1]
+    lower, upper = linear(0.5), linear(0.8)
+    both = nn.ModuleList([lower, upper])
+    with rnnlab.record(both) as log:
+        upper(lower(torch.randn(T, 2, 4))[0] * 1.0)[0][-1].sum().backward()
+    ds = log.dataset()
+    found, lost = (ds[name].values[0, :, 0, 0] for name in ("log10_grad_norm", "underflowed_fraction"))
+    measured = np.isfinite(found[0])
+    assert measured.sum() == pytest.approx(-31 / math.log10(0.8), abs=10)
+    np.testing.assert_allclose(found[0][measured], two_rates(lag)[measured], atol=1e-4)
+    np.testing.assert_array_equal(lost, np.stack([~measured, np.zeros(T)]))
+    assert np.isfinite(found[1]).all() and not ds["zero_fraction"].values[0, 1].any()
+
+
+@pytest.mark.parametrize("stop", [600, 400])
+def test_the_reference_scan_tells_zero_from_what_underflowed(stop):
+    """It ends at the smallest normal number; the steps after the loss are zero all the same."""
+    net = Recurrent("indrnn", 4, 4)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.fill_(0.5)
+    x = torch.zeros(600, 2, 4)
+    with rnnlab.record(net) as log:
+        net(x)[0][stop - 1].sum().backward()
+    ds = log.dataset().isel(step=0, layer=0, direction=0, state=0)
+    found, zero, lost = (ds[n].values for n in ("log10_grad_norm", "zero_fraction", "underflowed_fraction"))
+    assert np.nanmin(found) > -38.3 and lost[: stop - 150].all() and not lost[stop - 20 :].any()
+    assert np.isnan(zero[lost == 1]).all() and (zero[stop:] == 1).all() and not zero[stop - 20 : stop].any()

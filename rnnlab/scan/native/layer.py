@@ -111,7 +111,7 @@ class _Scan(torch.autograd.Function):
         else:  # the weights' gradients are those of a pass that nobody observes
             grads = back(upstream, Wanted(inputs=wanted.inputs, weights=wanted.weights))
             measured = back(whole.exact, observed, shadowed=True)
-        lost = None if whole is None else [log2 < whole.floor for log2 in measured.log2_norms]
+        lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
         for observer in observers:
             _report(observer, ctx.cell.states, measured, lost)
         found = [grads.x, *grads.weights, *grads.starts]
