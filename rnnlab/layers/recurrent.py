@@ -219,8 +219,7 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        observed = bool(self.observers) and torch.is_grad_enabled()
-        shadows = StackShadows(self.cell, hx, x, counts) if observed else None
+        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and torch.is_grad_enabled() else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -231,7 +230,7 @@ class Recurrent(nn.Module):
             outputs = []
             for direction in self.directions:
                 number = layer * len(self.directions) + len(outputs)
-                own = shadows.of(number) if shadows else None
+                own = shadows.of(number, orders[direction]) if shadows else None
                 y, after = self._run(layer, direction, x, histories[number], start, orders[direction], own)
                 outputs.append(y)
                 finals += after
@@ -242,36 +241,25 @@ class Recurrent(nn.Module):
                 shadows.rise(residual)
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if shadows:
-            shadows.hand_on(stacked)
-            x = shadows.surface(x) if self.residual_layers else x
+            x = shadows.leave(x, stacked)
         return x, stacked
 
     def _run(
-        self,
-        layer: int,
-        direction: str,
-        x: Tensor,
-        history: list[States],
-        start: int,
-        order: Order,
-        shadows: Shadows | None,
+        self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
         w.sizes = order.sizes
-        history = [tuple(order.read_state(s) for s in states) for states in history]
+        history = [tuple(order.read_state(s) for s in states) for states in before]
         observers: list[ScanObserver] = []
-        if shadows is not None:
+        if own is not None:
             refuse_observing_transforms()
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]
-            shadows.read(order)
         run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
-        y, after = run(self.cell, w, x, history, start, observers, shadows)
-        if shadows is not None:
-            shadows.restore(order)
+        y, after = run(self.cell, w, x, history, start, observers, own)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:

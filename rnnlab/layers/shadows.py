@@ -10,6 +10,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnlab.cells import Cell, States
 from rnnlab.layers.checks import split_states
+from rnnlab.scan.order import Order
 from rnnlab.scan.shadow import Shadows, entering, joined
 
 _handed_on: MutableMapping[Tensor, tuple[Any, Tensor]] = WeakTensorKeyDictionary()
@@ -29,13 +30,16 @@ class StackShadows:
         found = tuple(shadow for shadow in map(_shadow_of_states, hx or ()) if shadow is not None)
         self._carried = split_states(cell, found, x, counts) if hx and len(found) == len(hx) else None
         self._x: Tensor | None = None
-        self._layer: list[Shadows] = []
-        self._all: list[Shadows] = []
+        self._finals: list[Sequence[Tensor | None]] = []
+        self._scans: list[tuple[Shadows, Order]] = []
+        self._past_the_top = False
 
-    def of(self, number: int) -> Shadows:
-        """Those of the next scan, which is that of this layer and direction."""
-        self._layer.append(Shadows(self._x, self._carried[number][0] if self._carried else ()))
-        return self._layer[-1]
+    def of(self, number: int, order: Order) -> Shadows:
+        """Those of the next scan, which is that of this layer and direction, in its own order."""
+        starts = self._carried[number][0] if self._carried else ()
+        own = Shadows(None if self._x is None else order.read(self._x), [order.read_state(s) for s in starts])
+        self._scans.append((own, order))
+        return own
 
     def drop(self, kept: Tensor) -> None:
         """Scale what goes to the next layer, as dropout does."""
@@ -43,21 +47,29 @@ class StackShadows:
 
     def rise(self, residual: bool) -> None:
         """Make the outputs of all directions the inputs of the next layer, with what this one read added or not."""
-        output = joined(partial(torch.cat, dim=-1), [scan.y for scan in self._layer])
+        outputs = [None if scan.y is None else order.restore(scan.y) for scan, order in self._scans]
+        output = joined(partial(torch.cat, dim=-1), outputs)
         self._x = joined(lambda each: each[0] + each[1], [self._x, output]) if residual else output
-        self._all += self._layer
-        self._layer = []
+        self._past_the_top = residual
+        for scan, order in self._scans:
+            self._finals.append([None if s is None else order.restore_state(s) for s in scan.finals])
+        self._scans = []
 
-    def surface(self, x: Tensor) -> Tensor:
-        """Let the gradient of the stack's outputs, (T, B, H), take the way of the shadows too, past the top layer."""
-        return x if self._x is None else _Surface.apply(x, self._x)
+    def leave(self, x: Tensor, stacked: States) -> Tensor:
+        """Say what the stack returns.
 
-    def hand_on(self, stacked: States) -> None:
-        """Remember the shadows of the states that leave the stack, for as long as somebody holds these."""
+        Args:
+            x: (T, B, H) its outputs; where their gradient goes past the top layer it takes the way of the shadows too.
+            stacked: the states that it leaves, whose shadows are remembered for as long as somebody holds these.
+
+        Returns:
+            The outputs.
+        """
         for i, state in enumerate(stacked):
-            shadow = joined(torch.stack, [scan.finals[i] if scan.finals else None for scan in self._all])
+            shadow = joined(torch.stack, [finals[i] if finals else None for finals in self._finals])
             if shadow is not None:
                 _handed_on[state] = state.grad_fn, shadow
+        return _Surface.apply(x, self._x) if self._past_the_top and self._x is not None else x
 
 
 class _Surface(torch.autograd.Function):

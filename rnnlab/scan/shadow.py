@@ -14,8 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rnnlab.scan.order import Order
-
 EXPONENT = 448
 """Shadows of gradients are these times two to this."""
 _LEAST = 2.0 ** (-1022 + 52)
@@ -37,16 +35,6 @@ class Shadows:
     starts: Sequence[Tensor | None] = ()
     y: Tensor | None = None
     finals: Sequence[Tensor | None] = ()
-
-    def read(self, order: Order) -> None:
-        """Bring what is read from the caller's order to the scan's."""
-        self.x = None if self.x is None else order.read(self.x)
-        self.starts = [None if s is None else order.read_state(s) for s in self.starts]
-
-    def restore(self, order: Order) -> None:
-        """Bring what is returned from the scan's order to the caller's."""
-        self.y = None if self.y is None else order.restore(self.y)
-        self.finals = [None if s is None else order.restore_state(s) for s in self.finals]
 
 
 def joined(function: Callable[[list[Tensor]], Tensor], shadows: Sequence[Tensor | None]) -> Tensor | None:
