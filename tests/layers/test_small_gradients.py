@@ -67,6 +67,16 @@ def test_a_sequence_fed_in_pieces_is_one_sequence():
     np.testing.assert_allclose(pieces.reshape(whole.shape), whole, atol=1e-4)
 
 
+def test_a_state_whose_gradient_somebody_cuts_off_hands_none_on():
+    net, x = linear(0.5, 0.8), torch.randn(2, 300, 2, 4)
+    with rnnlab.record(net) as log:
+        _, h = net(x[0])
+        h.register_hook(torch.zeros_like)
+        net(x[1], h, start=300)[0][-1].sum().backward()
+    zero = log.dataset()["zero_fraction"].values[0, :, 0, 0]
+    assert (zero[:, :300] == 1).all() and (zero[:, 300:] == 0).all()
+
+
 CASES = {
     "two layers": {},
     "three layers": {"num_layers": 3},
