@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
+from rnnlab.scan.shadow import underflowed
 
 
 class ScanGradients:
@@ -18,6 +19,7 @@ class ScanGradients:
         self.vectors_by_step: dict[int, Tensor] = {}
         self.vectors: Tensor | None = None
         self.norms: Tensor | None = None
+        self.underflowed: Tensor | None = None
 
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
@@ -31,16 +33,29 @@ class ScanGradients:
             stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
         for k, gradient in self.vectors_by_step.items():
             stacked[k, : len(gradient)] += gradient
+        if self.vectors is None:
+            self.underflowed = underflowed(stacked)
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:
-        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
+        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end and where
+        the norm is too small to be known."""
         if self.norms is None or self.vectors_by_step:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
 
+    def underflow(self) -> Tensor:
+        """(T, B) in order of time: one where a gradient was too small to be measured, zero elsewhere, NaN beyond a
+        sequence's end; to be asked after the norms."""
+        found = torch.zeros(self.steps, self.batch_size, dtype=torch.float64)
+        for k, active in enumerate(self.order.sizes or ()):
+            found[k, active:] = torch.nan
+        return self.order.restore(found if self.underflowed is None else found + self.underflowed.cpu())
+
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
+        if self.underflowed is not None:
+            values[self.underflowed] = torch.nan
         for k, active in enumerate(self.order.sizes or ()):
             values[k, active:] = torch.nan
         return values

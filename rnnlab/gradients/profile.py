@@ -1,7 +1,7 @@
 """The gradient profile: every recorded norm in one labelled dataset."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,8 @@ class Step:
     norms: dict[Key, Norms]
     per_example: dict[Key, np.ndarray]
     train_step: int | None
+    underflowed: dict[Key, np.ndarray] = field(default_factory=dict)
+    """(T,) share of examples whose gradient was too small to be measured, of the states that have some."""
 
     def top(self, state: str = "h", direction: str = "forward") -> Norms:
         """Norms of one state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
@@ -66,6 +68,10 @@ def build(steps: "Sequence[Step]", loss_reduction_scale: float, per_example: boo
             place = (i, *_position(key, axes))
             for array, values in zip(arrays.values(), norms, strict=True):
                 array[place][: len(values)] = values
+    too_small = np.where(np.isnan(arrays["zero_fraction"]), np.nan, 0.0)
+    for i, step in enumerate(steps):
+        for key, share in step.underflowed.items():
+            too_small[(i, *_position(key, axes))][: len(share)] = share
     dataset = xr.Dataset(
         {name: (DIMS, array, {"long_name": VARIABLES[name]}) for name, array in arrays.items()},
         coords={
@@ -76,6 +82,7 @@ def build(steps: "Sequence[Step]", loss_reduction_scale: float, per_example: boo
         },
         attrs={"loss_reduction_scale": loss_reduction_scale},
     )
+    dataset["underflowed_fraction"] = DIMS, too_small, {"long_name": "share of examples too small to be measured"}
     train_steps = [step.train_step for step in steps]
     if steps and None not in train_steps:
         dataset = dataset.assign_coords(train_step=("step", np.array(train_steps, dtype=np.int64)))

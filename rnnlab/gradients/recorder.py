@@ -59,6 +59,12 @@ class _GradientReceiver:
             received.vectors = gradients.new_zeros(received.steps, *gradients.shape[1:])
         received.vectors[first : first + len(gradients)] = gradients
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        received = self._received(state)
+        if received.underflowed is None:
+            received.underflowed = where.new_zeros(received.steps, received.batch_size)
+        received.underflowed[first : first + len(where)] = where
+
     def _receive(self, state: str, k: int, gradient: Tensor) -> None:
         self._received(state).vectors_by_step[k] = gradient.detach()
 
@@ -136,7 +142,7 @@ class Recorder:
     def _commit(self) -> None:
         """Turn what one backward pass, or one observed step, has received into norms."""
         train_step, length = self._window or (None, None)
-        norms, per_example = {}, {}
+        norms, per_example, underflowed = {}, {}, {}
         for key, numbered in self._received.items():
             scans = [numbered[number] for number in sorted(numbered)]
             if self.overlapping and length is not None:
@@ -146,11 +152,14 @@ class Recorder:
             if self.loss_reduction_scale != 1:
                 logs = logs + math.log10(self.loss_reduction_scale)
             norms[key] = over_examples(logs)
+            if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
+                where = laid([(scan.start, scan.underflow()) for scan in scans], length)
+                underflowed[key] = where.nanmean(1).numpy()
             if self.per_example:
                 per_example[key] = logs.numpy()
         self._received.clear()
         if norms:
-            self.steps.append(Step(norms, per_example, train_step))
+            self.steps.append(Step(norms, per_example, train_step, underflowed))
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
@@ -163,6 +172,7 @@ class Recorder:
         return [
             {
                 "train_step": step.train_step,
+                "underflowed": [[*key, torch.from_numpy(share)] for key, share in step.underflowed.items()],
                 "norms": [[*key, torch.from_numpy(np.stack(norms))] for key, norms in step.norms.items()],
             }
             for step in self.steps
@@ -175,6 +185,7 @@ class Recorder:
                 {Key(*entry[:3]): Norms(*entry[3].numpy()) for entry in step["norms"]},
                 {},
                 step["train_step"],
+                {Key(*entry[:3]): entry[3].numpy() for entry in step["underflowed"]},
             )
             for step in state
         ]

@@ -22,10 +22,12 @@ from rnnlab.layers.checks import (
     split_states,
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
+from rnnlab.layers.shadows import StackShadows
 from rnnlab.scan import scan
 from rnnlab.scan.observer import Observer, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
+from rnnlab.scan.shadow import Shadows
 
 DIRECTIONS = ("forward", "reverse")
 
@@ -217,36 +219,47 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
+        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and torch.is_grad_enabled() else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
-                x = orders["forward"].map_active(x, partial(F.dropout, p=self.dropout))
+                kept = orders["forward"].map_active(torch.ones_like(x), partial(F.dropout, p=self.dropout))
+                x = x * kept
+                if shadows:
+                    shadows.drop(kept)
             outputs = []
             for direction in self.directions:
-                history = histories[layer * len(self.directions) + len(outputs)]
-                y, after = self._run(layer, direction, x, history, start, orders[direction])
+                number = layer * len(self.directions) + len(outputs)
+                own = shadows.of(number, orders[direction]) if shadows else None
+                y, after = self._run(layer, direction, x, histories[number], start, orders[direction], own)
                 outputs.append(y)
                 finals += after
             output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
-            x = x + output if self.residual_layers and layer else output
-        return x, tuple(torch.stack(state) for state in zip(*finals, strict=True))
+            residual = self.residual_layers and layer > 0
+            x = x + output if residual else output
+            if shadows:
+                shadows.rise(residual)
+        stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
+        if shadows:
+            x = shadows.leave(x, stacked)
+        return x, stacked
 
     def _run(
-        self, layer: int, direction: str, x: Tensor, history: list[States], start: int, order: Order
+        self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
         w.sizes = order.sizes
-        history = [tuple(order.read_state(s) for s in states) for states in history]
+        history = [tuple(order.read_state(s) for s in states) for states in before]
         observers: list[ScanObserver] = []
-        if self.observers and torch.is_grad_enabled():
+        if own is not None:
             refuse_observing_transforms()
             # Frozen weights alone would leave the states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]
         run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
-        y, after = run(self.cell, w, x, history, start, observers)
+        y, after = run(self.cell, w, x, history, start, observers, own)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
 
     def weights(self, layer: int = 0, direction: str = "forward") -> Weights:

@@ -53,6 +53,9 @@ class _ScanTranscript:
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         """Not called: this observer sees every step."""
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        """Not called: this observer sees every step."""
+
     def _take_outputs(self, gradient: Tensor) -> None:
         self.outputs = gradient.detach()
 

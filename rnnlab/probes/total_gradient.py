@@ -3,12 +3,15 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
 from rnnlab.probes.base import probe
+from rnnlab.scan.shadow import underflowed
 
 if TYPE_CHECKING:
     import xarray as xr
+    from torch import Tensor
 
     from rnnlab.probes.trace import Trace
 
@@ -23,10 +26,14 @@ def total_gradient(trace: "Trace") -> "dict[str, xr.DataArray]":
     Returns:
         `log10_grad_norm`, with `_min` and `_max` over examples, and `zero_fraction`: (state, time).
     """
-    norms = [over_examples(log10_norm(trace.in_time(total)).cpu()) for total in trace.total]
+    norms = [over_examples(_measured(trace.in_time(total)).cpu()) for total in trace.total]
     arrays = norm_arrays("grad_norm", "total gradient", norms, trace)
     arrays["zero_fraction"] = arrays.pop("grad_norm_zero_fraction")
     return arrays
+
+
+def _measured(total: "Tensor") -> "Tensor":
+    return log10_norm(total).masked_fill(underflowed(total), torch.nan)
 
 
 def norm_arrays(name: str, title: str, norms: list[Norms], trace: "Trace") -> "dict[str, xr.DataArray]":

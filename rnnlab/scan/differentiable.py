@@ -11,6 +11,7 @@ from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.scan import reference
 from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.shadow import underflowed
 
 
 class Operands(NamedTuple):
@@ -57,6 +58,9 @@ class _Keep:
         pass
 
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
+        pass
+
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
         pass
 
 
@@ -129,3 +133,5 @@ def _report(
         observer.norms(name, scaled.double().norm(dim=-1).log2() + exponent)
         if observer.vectors:
             observer.gradients(name, scaled, exponent)
+        if (lost := underflowed(gradient)).any():
+            observer.underflowed(name, lost)

@@ -59,6 +59,10 @@ class ScanObserver(Protocol):
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         """Called likewise with total gradients: (K, B, S) mantissas times two to (K, B) exponents."""
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        """Called after `norms` with a (K, B) mask, if gradients may have lost parts before they came here: where true
+        the norm is too small to be known."""
+
 
 class Observer(Protocol):
     """Follows the scans of a layer, each with a `ScanObserver` of its own; see `Recurrent.observers`."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.common.errors import UserError
 from rnnlab.scan import scan
 from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.shadow import Shadows, joined
 
 
 class _Shifted:
@@ -31,6 +33,9 @@ class _Shifted:
 
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         self.observer.gradients(state, mantissa, exponent, self.first + first)
+
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
+        self.observer.underflowed(state, where, self.first + first)
 
 
 def check_segments(every: object, cell: Cell, section: str = "") -> None:
@@ -65,6 +70,7 @@ def scan_in_segments(
     history: Sequence[States],
     start: int = 0,
     observers: Sequence[ScanObserver] = (),
+    shadows: Shadows | None = None,
     *,
     every: int,
 ) -> tuple[Tensor, list[States]]:
@@ -79,6 +85,7 @@ def scan_in_segments(
         history: the states before the first step; see `rnnlab.scan.reference.scan`.
         start: absolute time of the first step.
         observers: follow the scan.
+        shadows: carry gradients of any size from scan to scan, and from segment to segment.
         every: steps of a segment.
 
     Raises:
@@ -90,22 +97,35 @@ def scan_in_segments(
     if any(observer.every_step for observer in observers):
         raise UserError(f"checkpoint_every = {every} does not keep the steps that a trace needs: set it to none")
     width, outputs, flat = len(cell.states), [], [s for states in history for s in states]
+    passed: list[Tensor | None] = [None] * len(flat) if shadows is None else list(shadows.starts) or [None] * len(flat)
+    outside: list[Tensor | None] = []
     for first in range(0, len(x), every):
         part = copy.copy(w)
         part.sizes = None if w.sizes is None else w.sizes[first : first + every]
         shifted = [_Shifted(observer, first) for observer in observers]
+        inside = None if shadows is None or shadows.x is None else shadows.x[first : first + every]
 
         def segment(
             x: Tensor,
+            inside: Tensor | None,
+            passed: Sequence[Tensor | None],
             *flat: Tensor,
             part: Weights = part,
             first: int = first,
             shifted: Sequence[ScanObserver] = shifted,
-        ) -> tuple[Tensor, ...]:
+        ) -> tuple[Any, ...]:
             states = [flat[i : i + width] for i in range(0, len(flat), width)]
-            y, states = scan(cell, part, x, states, start + first, shifted)
-            return y, *(s for each in states for s in each)
+            own = None if shadows is None else Shadows(inside, passed)
+            y, states = scan(cell, part, x, states, start + first, shifted, own)
+            left = (None, ()) if own is None else (own.y, own.finals)
+            return y, *left, *(s for each in states for s in each)
 
-        y, *flat = checkpoint(segment, x[first : first + every], *flat, use_reentrant=False, preserve_rng_state=False)
+        part_of_x = x[first : first + every]
+        y, y_shadow, passed, *flat = checkpoint(
+            segment, part_of_x, inside, passed, *flat, use_reentrant=False, preserve_rng_state=False
+        )
         outputs.append(y)
+        outside.append(y_shadow)
+    if shadows is not None:
+        shadows.y, shadows.finals = joined(torch.cat, outside), passed
     return torch.cat(outputs), [tuple(flat[i : i + width]) for i in range(0, len(flat), width)]

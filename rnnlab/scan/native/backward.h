@@ -2,7 +2,7 @@
 //
 // The running gradient of every example is kept as a mantissa of moderate size and a power of two, so that it neither
 // underflows nor becomes subnormal, however long the sequence. What leaves the sweep (gradients of weights, inputs and
-// first states) is at its true scale.
+// first states) is at its true scale, and where somebody asks besides as shadows, which reach much further down.
 #pragma once
 #include "forward.h"
 #include "scale.h"
@@ -17,8 +17,9 @@ template <class T, class C> class Backward {
     const Slice& slice;
     const Options options;
     const int x_blocks;
-    T *w_hh, *w_ih, *d, *state, *carry[2], *total[2], *scales, *shrink, *dx, *sums;
+    T *w_hh, *w_ih, *d, *state, *carry[2], *total[2], *scales, *shrink, *dx, *upstream, *sums;
     std::vector<Scale> scale;
+    std::vector<int> powers;  // what `scales` are two to the power of
     std::vector<double> norms[2], exponents;  // of the step at hand, filled up to whole vectors
 
     // Weights by rows in the order of the slots of each panel, split by columns into parts of up to four vectors.
@@ -50,19 +51,38 @@ template <class T, class C> class Backward {
         }
     }
 
+    // A row of gradients that arrive; it lacks a factor of 2^shift.
+    const T* arriving(const void* from, size_t at, int& shift) {
+        shift = 0;
+        if (!from) return nullptr;
+        if (!call.shadowed) return (const T*)from + at;
+        const double* row = (const double*)from + at;
+        int size;
+        if (!find_size(row, plan.H, size)) return nullptr;
+        for (int i = 0; i < plan.H; i++) upstream[i] = std::ldexp(row[i], -size);
+        shift = size - call.shadow_exponent;
+        return upstream;
+    }
+
+    // A row of gradients on its way out as a shadow: `factor` 2^exponent times what is given.
+    void leave(double* out, const T* row, int count, T factor, int exponent) {
+        const double power = power_of_two<double>(exponent + call.shadow_exponent);
+        for (int i = 0; i < count; i++) out[i] = double(row[i] * factor) * power;
+    }
+
     // Take up the gradients of the final states, at true scale, into the carried ones.
     void start() {
         const size_t at = (size_t(slice.member) * call.batch + slice.from) * plan.H;
         for (int r = 0; r < slice.rows(); r++) {
             for (int s = 0; s < S; s++) {
-                const T* final = call.dfinal[s] ? (const T*)call.dfinal[s] + at + size_t(r) * plan.H : nullptr;
+                int size, shift;
+                const T* final = arriving(call.dfinal[s], at + size_t(r) * plan.H, shift);
                 T* to = carry[s] + size_t(r) * plan.padded;
                 std::fill(to, to + plan.padded, T(0));
-                int size;
                 if (!final || !find_size(final, plan.H, size)) continue;
-                const T old = scale[r].template admit<T>(size);
+                const T old = scale[r].template admit<T>(size + shift);
                 for (int i = 0; i < plan.H; i++) {
-                    to[i] = std::ldexp(final[i], -scale[r].exponent);
+                    to[i] = std::ldexp(final[i], shift - scale[r].exponent);
                     if (s) carry[0][size_t(r) * plan.padded + i] *= old;
                 }
             }
@@ -72,14 +92,14 @@ template <class T, class C> class Backward {
 
     // One example's step: total gradients, their norms, and the gradients of its slots.
     void step_row(int t, int r, const T* slots, const T* cells, const T* h_old, int chunk_rows, int row) {
-        const T* dy = call.dy ? (const T*)call.dy + slice.member * call.dy_strides[0] + t * call.dy_strides[1] +
-                                    (slice.from + r) * call.dy_strides[2]
-                              : nullptr;
-        int size;
+        const int64_t* strides = call.dy_strides;
+        int size, shift;
+        const size_t place = slice.member * strides[0] + t * strides[1] + (slice.from + r) * strides[2];
+        const T* dy = arriving(call.dy, place, shift);
         T old = shrink[r], fresh = 0;
         if (dy && find_size(dy, plan.H, size)) {
-            old *= scale[r].template admit<T>(size);
-            fresh = power_of_two<T>(-scale[r].exponent);
+            old *= scale[r].template admit<T>(size + shift);
+            fresh = power_of_two<T>(shift - scale[r].exponent);
         }
         T* dh_row = carry[0] + size_t(r) * plan.padded;
         T* dc_row = carry[1] + size_t(r) * plan.padded;
@@ -108,7 +128,8 @@ template <class T, class C> class Backward {
             store(dh_row + at, dh);
             if constexpr (S == 2) store(dc_row + at, dc), store(total[1] + at, total_c);
         }
-        scales[row] = power_of_two<T>(scale[r].exponent);
+        powers[row] = scale[r].exponent;
+        scales[row] = power_of_two<T>(powers[row]);
         report(t, r);
     }
 
@@ -170,28 +191,38 @@ template <class T, class C> class Backward {
         }
     }
 
+    bool reads_inputs() const { return call.dx || call.shadow_dx; }
+
     void write_input_gradients(int from, int to, int rows) {
         const int width = x_blocks * L;
         std::fill(dx, dx + size_t(rows) * width, T(0));
         multiply_back(dx, x_blocks, w_ih, C::X_FIRST, C::X_COUNT, rows, 0, rows);
         for (int t = from; t < to; t++) {
-            T* out = (T*)call.dx + ((size_t(slice.member) * call.steps + t) * call.batch + slice.from) * plan.I;
+            const size_t at = ((size_t(slice.member) * call.steps + t) * call.batch + slice.from) * plan.I;
+            const size_t active = size_t(slice.active(t)) * plan.I, all = size_t(slice.rows()) * plan.I;
+            T* out = (T*)call.dx + at;
+            double* shadow = call.shadow_dx + at;
             for (int r = 0; r < slice.active(t); r++) {
                 const int row = slice.starts[t] - slice.starts[from] + r;
                 const T *own = dx + size_t(row) * width, factor = scales[row];
-                for (int i = 0; i < plan.I; i++) out[size_t(r) * plan.I + i] = own[i] * factor;
+                if (call.dx)
+                    for (int i = 0; i < plan.I; i++) out[size_t(r) * plan.I + i] = own[i] * factor;
+                if (call.shadow_dx) leave(shadow + size_t(r) * plan.I, own, plan.I, 1, powers[row]);
             }
-            std::fill(out + size_t(slice.active(t)) * plan.I, out + size_t(slice.rows()) * plan.I, T(0));
+            if (call.dx) std::fill(out + active, out + all, T(0));
+            if (call.shadow_dx) std::fill(shadow + active, shadow + all, 0.0);
         }
     }
 
     void finish() {
         for (int s = 0; s < S; s++) {
-            T* out = (T*)call.dstart[s] + (size_t(slice.member) * call.batch + slice.from) * plan.H;
-            for (int r = 0; r < slice.rows(); r++)
-                for (int i = 0; i < plan.H; i++)
-                    out[size_t(r) * plan.H + i] =
-                        std::ldexp(carry[s][size_t(r) * plan.padded + i] * shrink[r], scale[r].exponent);
+            for (int r = 0; r < slice.rows(); r++) {
+                const size_t at = (size_t(slice.member) * call.batch + slice.from + r) * plan.H;
+                const T* own = carry[s] + size_t(r) * plan.padded;
+                T* out = (T*)call.dstart[s] + at;
+                for (int i = 0; i < plan.H; i++) out[i] = std::ldexp(own[i] * shrink[r], scale[r].exponent);
+                if (call.shadow_dstart[s]) leave(call.shadow_dstart[s] + at, own, plan.H, shrink[r], scale[r].exponent);
+            }
         }
     }
 
@@ -201,7 +232,7 @@ template <class T, class C> class Backward {
         const size_t rows = CHUNK_ROWS + s.rows(), x = (p.I + L - 1) / L * L, G = size_t(C::SLOTS) * p.H;
         return M::room(G * p.padded) + M::room(G * x) + M::room(rows * p.row_size()) + M::room(rows * p.J) +
                2 * S * M::room(size_t(s.rows()) * p.padded) + 2 * S * M::room(p.padded) + M::room(rows) +
-               M::room(s.rows()) + M::room(rows * x);
+               M::room(s.rows()) + M::room(rows * x) + M::room(p.padded);
     }
 
     Backward(const Plan& p, const Slice& s, const Options& o, Scratch<T>& scratch, T* sums)
@@ -214,8 +245,10 @@ template <class T, class C> class Backward {
             carry[i] = scratch.take(size_t(s.rows()) * p.padded), total[i] = scratch.take(p.padded);
         if (S == 1) carry[1] = total[1] = nullptr;
         scales = scratch.take(rows), shrink = scratch.take(s.rows()), dx = scratch.take(rows * x_blocks * L);
+        upstream = scratch.take(p.padded), powers.resize(rows);
         pack(w_hh, (const T*)call.w_hh + s.member * weights * p.H, p.H, C::H_FIRST, C::H_COUNT, C::h_rows);
-        if (call.dx) pack(w_ih, (const T*)call.w_ih + s.member * weights * p.I, p.I, C::X_FIRST, C::X_COUNT, C::x_rows);
+        if (reads_inputs())
+            pack(w_ih, (const T*)call.w_ih + s.member * weights * p.I, p.I, C::X_FIRST, C::X_COUNT, C::x_rows);
     }
 
     void run(long first_row) {
@@ -234,7 +267,7 @@ template <class T, class C> class Backward {
                 multiply_back(carry[0], plan.blocks, w_hh, C::H_FIRST, C::H_COUNT, rows, row, slice.active(t));
             }
             if (sums) add_weight_gradients(from, to, rows);
-            if (call.dx) write_input_gradients(from, to, rows);
+            if (reads_inputs()) write_input_gradients(from, to, rows);
         }
         finish();
     }

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.native.build import load
 from rnnlab.scan.native.layout import KernelCall
+from rnnlab.scan.shadow import EXPONENT
 
 CELLS = {"vanilla": 0, "lstm": 1, "lstm_without_forget": 2, "gru": 3}
 SLOTS = {"vanilla": 1, "lstm": 4, "lstm_without_forget": 3, "gru": 4}
@@ -103,6 +104,8 @@ class Gradients:
         log2_norms: (P, T, B) float64, if asked for.
         mantissas: (P, T, B, H), if asked for.
         exponents: (P, T, B) int32, if asked for.
+        x_shadow: like `x`, as a shadow, if asked for.
+        start_shadows: like `starts`, as shadows, if asked for.
     """
 
     x: Tensor | None
@@ -111,20 +114,32 @@ class Gradients:
     log2_norms: list[Tensor]
     mantissas: list[Tensor]
     exponents: list[Tensor]
+    x_shadow: Tensor | None
+    start_shadows: list[Tensor]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which gradients a backward pass computes: of the inputs, of the weights, norms of the states, whole vectors."""
+    """Which gradients a backward pass computes: of the inputs, of the weights, norms of the states, whole vectors, and
+    those of the inputs and the first states as shadows."""
 
-    inputs: bool
-    weights: bool
-    norms: bool
-    vectors: bool
+    inputs: bool = False
+    weights: bool = False
+    norms: bool = False
+    vectors: bool = False
+    input_shadow: bool = False
+    start_shadows: bool = False
 
 
 def backward(
-    plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], kept: list[Tensor], upstream: Maybe, wanted: Wanted
+    plan: Plan,
+    x: Tensor,
+    weights: Maybe,
+    starts: list[Tensor],
+    kept: list[Tensor],
+    upstream: Maybe,
+    wanted: Wanted,
+    shadowed: bool = False,
 ) -> Gradients:
     """Sweep back over the sequences.
 
@@ -136,6 +151,7 @@ def backward(
         kept: outputs, slots and cells as `forward` returned them.
         upstream: gradients of the outputs and the final states; none is zero.
         wanted: what to compute.
+        shadowed: whether `upstream` are shadows; see `rnnlab.scan.shadow`.
     """
     y, slots, cells = kept
     grads = _gradients(plan, x, weights, starts, y, wanted)
@@ -155,6 +171,8 @@ def backward(
     call.dfinal[:], call.dstart[:] = _addresses(dfinals), _addresses(grads.starts)
     call.log2_norms[:], call.mantissas[:] = _addresses(grads.log2_norms), _addresses(grads.mantissas)
     call.exponents[:] = _addresses(grads.exponents)
+    call.shadowed, call.shadow_exponent = shadowed, EXPONENT
+    (call.shadow_dx,), call.shadow_dstart[:] = _addresses([grads.x_shadow])[:1], _addresses(grads.start_shadows)
     _run(plan, call, x.dtype, back=True)
     return grads
 
@@ -169,6 +187,8 @@ def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: T
         log2_norms=[pool.empty(*y.shape[:-1], dtype=torch.float64) for _ in states] if wanted.norms else [],
         mantissas=[torch.zeros_like(y) for _ in states] if wanted.vectors else [],
         exponents=[y.new_zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
+        x_shadow=pool.empty(*x.shape, dtype=torch.float64) if wanted.input_shadow else None,
+        start_shadows=[torch.empty_like(s, dtype=torch.float64) for s in starts] if wanted.start_shadows else [],
     )
 
 

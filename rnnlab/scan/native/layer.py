@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,10 +17,16 @@ from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan, Wanted
 from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.shadow import Shadows, arrived, shadow_of
 
 
 def run(
-    cell: Cell, w: Weights, x: Tensor, states: States, observers: Sequence[ScanObserver] = ()
+    cell: Cell,
+    w: Weights,
+    x: Tensor,
+    states: States,
+    observers: Sequence[ScanObserver] = (),
+    shadows: Shadows | None = None,
 ) -> tuple[Tensor, States]:
     """Run a cell over a sequence.
 
@@ -30,6 +37,7 @@ def run(
         states: the states before the first step, (B, H) each.
         observers: get the norms of the total gradients, and where wanted the gradients, when the backward pass computes
             them. Under `torch.vmap` they have the members as first dimension.
+        shadows: those of inputs and first states; gets those of outputs and final states.
 
     Returns:
         (T, B, H) the outputs, zero where an example has ended, and every example's states after its last step.
@@ -47,6 +55,11 @@ def run(
         threads=threads,
     )
     tensors = [x, w.weight_ih, w.weight_hh, w.get("bias_ih"), w.get("bias_hh"), *states]
+    if shadows is not None:
+        read = [shadows.x, *(shadows.starts or [None] * len(states))]
+        y, *finals = _Scan.apply(plan, cell, observers, _goes_back(tensors), *tensors, *read)
+        finals, shadows.y, shadows.finals = finals[: len(states)], finals[len(states)], finals[len(states) + 1 :]
+        return y, tuple(finals)
     operation = _MemberScan if torch_private.is_transforming() else _Scan
     y, *finals = operation.apply(plan, cell, observers, _goes_back(tensors), *tensors)
     return y, tuple(finals[: len(states)])
@@ -58,37 +71,52 @@ def _goes_back(tensors: Sequence[Tensor | None]) -> bool:
 
 
 class _Scan(torch.autograd.Function):
-    """One layer over its sequences; with a dimension P before all others, P layers at once."""
+    """One layer over its sequences; with a dimension P before all others, P layers at once.
+
+    Where shadows of inputs and first states follow the tensors, those of outputs and final states follow the outputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, plan: Plan, cell: Cell, observers: Sequence[ScanObserver], keep: bool, *tensors: Any) -> Any:
+        tensors, shadows = _parted(tensors, 5 + plan.states)
         x, weights, starts = _prepared(tensors)
         outputs = kernels.forward(plan, x, weights, starts, keep)
         _remember(ctx, (plan, cell, observers, keep, *tensors), outputs)
-        return outputs[:-2]
+        *outputs, _, _ = outputs
+        return *outputs, *(shadow_of(t) for t in outputs if shadows)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:  # type: ignore[override]
         *tensors, y, slots, cells = ctx.saved_tensors
         x, weights, starts = _prepared(tensors)
-        (_, _, _, _, *needed), observers = ctx.needs_input_grad, ctx.observers
-        upstream = upstream[: 1 + len(starts)]
+        observers, needed = ctx.observers, ctx.needs_input_grad[4:]
+        needed, shadows_needed = _parted(needed, len(tensors))
+        upstream, shadows = _parted(upstream, 1 + len(starts))
         # Somebody will differentiate this pass, or follow its operations, or send many gradients at once.
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
             again = gradients(ctx.cell, ctx.plan.sizes, tensors, upstream, needed, observers)
-            return None, None, None, None, *again
+            return None, None, None, None, *again, *(None for _ in shadows_needed)
         needs = Operands.of(needed)
-        wanted = Wanted(
-            inputs=needs.x,
-            weights=any(needs.weights.values()),
+        observed = Wanted(
             norms=bool(observers),
             vectors=any(observer.vectors for observer in observers),
+            input_shadow=any(shadows_needed[:1]),
+            start_shadows=any(shadows_needed[1:]),
         )
-        grads = kernels.backward(ctx.plan, x, weights, starts, [y, slots, cells], upstream, wanted)
+        wanted = dataclasses.replace(observed, inputs=needs.x, weights=any(needs.weights.values()))
+        whole = arrived(upstream, shadows or [None] * len(upstream)) if observers else None
+        back = partial(kernels.backward, ctx.plan, x, weights, starts, [y, slots, cells])
+        if whole is None or whole.exact is None:
+            grads = measured = back(upstream, wanted)
+        else:  # the weights' gradients are those of a pass that nobody observes
+            grads = back(upstream, Wanted(inputs=wanted.inputs, weights=wanted.weights))
+            measured = back(whole.exact, observed, shadowed=True)
+        lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
         for observer in observers:
-            _report(observer, ctx.cell.states, grads)
+            _report(observer, ctx.cell.states, measured, lost)
         found = [grads.x, *grads.weights, *grads.starts]
-        return None, None, None, None, *(g if need else None for g, need in zip(found, needed, strict=True))
+        found = [g if need else None for g, need in zip(found, needed, strict=True)]
+        return None, None, None, None, *found, *_shadows(measured, lost, shadows_needed)
 
 
 class _MemberScan(_Scan):
@@ -139,8 +167,30 @@ def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list
     return x, [None if w is None else w.contiguous() for w in weights], [s.contiguous() for s in operands.starts]
 
 
-def _report(observer: ScanObserver, names: tuple[str, ...], grads: kernels.Gradients) -> None:
+def _parted(each: tuple[Any, ...], count: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What belongs to the tensors themselves, and to their shadows."""
+    return each[:count], each[count:]
+
+
+def _shadows(measured: kernels.Gradients, lost: list[Tensor] | None, needed: Sequence[bool]) -> list[Tensor | None]:
+    """Gradients of the shadows of inputs and first states: NaN where those of the states at that step are not known."""
+    if not needed:
+        return []
+    found = [measured.x_shadow, *(measured.start_shadows or [None] * (len(needed) - 1))]
+    if lost is not None:
+        unknown = torch.stack(lost).any(0)  # (T, B)
+        for shadow, where in zip(found, (unknown, *(unknown[0] for _ in found[1:])), strict=True):
+            if shadow is not None:
+                shadow.masked_fill_(where.unsqueeze(-1), torch.nan)
+    return [shadow if need else None for shadow, need in zip(found, needed, strict=True)]
+
+
+def _report(
+    observer: ScanObserver, names: tuple[str, ...], grads: kernels.Gradients, lost: list[Tensor] | None
+) -> None:
     for s, name in enumerate(names):
         observer.norms(name, grads.log2_norms[s])
         if observer.vectors:
             observer.gradients(name, grads.mantissas[s], grads.exponents[s])
+        if lost is not None:
+            observer.underflowed(name, lost[s])

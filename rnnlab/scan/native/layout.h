@@ -7,7 +7,7 @@
 #include "cells.h"
 #include "gemm.h"
 
-constexpr int64_t LAYOUT_NUMBER = 1;  // raised with every change of `KernelCall`, here and in layout.py
+constexpr int64_t LAYOUT_NUMBER = 2;  // raised with every change of `KernelCall`, here and in layout.py
 
 // One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
 struct KernelCall {
@@ -23,6 +23,8 @@ struct KernelCall {
     double* log2_norms[2];  // (P,T,B)
     void* mantissas[2];     // (P,T,B,H)
     int32_t* exponents[2];  // (P,T,B)
+    int64_t shadowed, shadow_exponent;  // whether dy and dfinal are shadows: double precision, times 2^shadow_exponent
+    double *shadow_dx, *shadow_dstart[2];
 };
 
 namespace {

@@ -3,7 +3,7 @@
 import ctypes
 from typing import ClassVar
 
-NUMBER = 1
+NUMBER = 2
 """Raised together with that in layout.h whenever a field of `KernelCall` changes, even one of the same size."""
 
 _address, _int = ctypes.c_void_p, ctypes.c_int64
@@ -28,6 +28,9 @@ class KernelCall(ctypes.Structure):
         ("dstart", _address * 2),
         ("sums", _address),
         *((name, _address * 2) for name in ("log2_norms", "mantissas", "exponents")),
+        *((name, _int) for name in ("shadowed", "shadow_exponent")),
+        ("shadow_dx", _address),
+        ("shadow_dstart", _address * 2),
     ]
 
 
