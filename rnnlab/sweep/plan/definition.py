@@ -97,7 +97,7 @@ class SweepDefinition(Options):
                 "length or variant, so put one into a sweep of its own"
             )
         for plan in self.studies:
-            points = [plan.config(point, self.seed) for point in self._probing_points(plan)]
+            points = [self._checked(plan, point) for point in self._probing_points(plan)]
             if self.equal == "parameters":
                 check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
         configs = (plan.config({}, self.seed) for plan in self.studies)
@@ -109,7 +109,8 @@ class SweepDefinition(Options):
         """Twelve hexadecimal digits that name everything which decides what is run."""
         data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
         data["imports"] = sorted(self.imports.values())
-        # Unsorted: remedies act, and points are drawn, in the order in which they are written.
+        data["arms"] = dict(sorted(data["arms"].items()))  # which comes first changes nothing
+        # Unsorted below: remedies act, and points are drawn, in the order in which they are written.
         return hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
@@ -152,7 +153,18 @@ class SweepDefinition(Options):
     def outline(self) -> Outline:
         """What its progress is counted against."""
         studies = tuple(plan.key for plan in self.studies)
-        return Outline(self.name, self.hash, studies, self.search_trials, self.search_seeds, self.seeds, self.imports)
+        numbers = self.search_trials, self.search_seeds, self.seeds
+        return Outline(self.name, self.hash, studies, *numbers, self.imports, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """Everything that decides what is run but the numbers of trials and seeds, by dotted name."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        labels = dict.fromkeys(plan.task for plan in self.studies)
+        arms = {f"arms.{name}": arm for name, arm in data["arms"].items()}
+        tasks = {f"tasks.{label}": task for label, task in zip(labels, data["tasks"], strict=True)}
+        single = {name: getattr(self, name) for name in ("equal", "search_seeds", "seed", "sampler", "pruner")}
+        search = {f"search.{name}": dimension for name, dimension in data["search"].items()}
+        return {**single, **dict(flatten({"base": self.base})), **search, **arms, **tasks}
 
     def space(self, arm: str) -> Space:
         """Everything that is searched in an arm: the shared hyperparameters, then its own."""
@@ -191,8 +203,21 @@ class SweepDefinition(Options):
                         "set the width to be matched in the base"
                     )
 
+    def _checked(self, plan: StudyPlan, point: Point) -> Config:
+        """The experiment at a point; where it fails for a number that is not whole, the message says what is missing."""
+        try:
+            return plan.config(point, self.seed)
+        except UserError:
+            for name, value in point.items():
+                if isinstance(value, float) and not value.is_integer() and _allowed(plan, {**point, name: round(value)}):
+                    where = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
+                    raise UserError(
+                        f"{where} leads to {value:g}, and the field takes whole numbers alone: add integer: true"
+                    ) from None
+            raise
+
     def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
-        """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
+        """Points that visit ends, inside and choices of every dimension, once it is known that their fields exist."""
         fields = dict(flatten(plan.config({}, self.seed).model_dump(mode="json")))
         for name in plan.space:
             if name not in fields:
@@ -203,7 +228,7 @@ class SweepDefinition(Options):
                 )
         first = {name: dimension.extremes()[0] for name, dimension in plan.space.items()}
         for name, dimension in plan.space.items():
-            for value in dimension.extremes():
+            for value in dimension.probes():
                 yield {**first, name: value}
 
 
@@ -247,6 +272,14 @@ def _checked_name(name: str) -> str:
     if not is_name(name):
         raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
     return name
+
+
+def _allowed(plan: StudyPlan, point: Point) -> bool:
+    try:
+        plan.config(point, 0)
+    except UserError:
+        return False
+    return True
 
 
 def _refuse_both(where: str, changes: Mapping[str, Any], others: Mapping[str, Any], why: str) -> None:

@@ -10,6 +10,7 @@ from rnnlab.common.text import count, duration
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import factors
 from rnnlab.sweep.show.forecast import Forecast, forecast, typical
+from rnnlab.sweep.show.power import power
 from rnnlab.training.models import count_parameters
 
 
@@ -29,13 +30,15 @@ def print_forecast(definition: SweepDefinition, workers: int | None, console: Co
 
 
 def say_cost(definition: SweepDefinition, workers: int, console: Console) -> None:
-    """Print in one line what a sweep is going to cost, just before it starts."""
+    """Print what a sweep is going to cost, and what it cannot show at that, just before it starts."""
     try:
         expected = _estimate(forecast(definition, workers))
     except Exception as error:  # an arm that cannot be trained fails alone, later
         expected = f"unknown, as an arm cannot be measured ({type(error).__name__}: {error})"
     text = f"expected cost: {expected} (more with --dry-run)"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    enough, sentence = power(definition, len(definition.arms), definition.seeds)
+    for line in (text,) if enough else (text, sentence):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> None:
@@ -51,6 +54,9 @@ def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> 
         f"{count(arms, 'arm')} × {count(tasks, 'task')} × {each} = {count(runs, 'run')}, "
         f"{definition.sampler} sampler, {definition.pruner.replace('none', 'no')} pruner, {count(workers, 'worker')}",
     )
+    _, sentence = power(definition, len(definition.arms), definition.seeds)
+    if sentence:
+        _say(console, "evidence", sentence)
     for factor in factors(definition):
         _say(console, factor.role, f"{factor.name}: {factor.values}".replace("`", ""))
 
