@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from rnnlab.common.files import DamagedFileError, digest
-from rnnlab.config.config import Config
+from rnnlab.tasks import TASKS
 from rnnlab.tracking.artifacts import PROFILE, draw_figures
 from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
@@ -101,7 +101,7 @@ class Writer:
         params = {**listed_params(state.tags), **state.params}
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], synchronous=True)
         if CONFIG in state.tags:
-            log_task(client, run_id, Config.parse(json.loads(state.tags[CONFIG])).task)
+            log_task(client, run_id, TASKS.read(json.loads(state.tags[CONFIG])["task"]))
         self._stored[entry.folder] = {
             name: {point.step: point.value for point in sorted(client.get_metric_history(run_id, name), key=_age)}
             for name in run.data.metrics
@@ -110,7 +110,7 @@ class Writer:
         return run_id
 
     def _new_points(self, entry: Entry, state: RunState) -> list[Metric]:
-        """Those points that are not stored yet, or are others now, as in a study that has grown; infinities become NaN."""
+        """Those points that are not stored yet, or are others now, as of a study that grew; infinities become NaN."""
         # At step 0, whenever the run ended: the dashboard draws a line of one point for any other, and a bar for this.
         final = {name: Curve([0], [value]) for name, value in state.summary.items()}
         stored = self._stored[entry.folder]

@@ -204,12 +204,16 @@ class SweepDefinition(Options):
                     )
 
     def _checked(self, plan: StudyPlan, point: Point) -> Config:
-        """The experiment at a point; where it fails for a number that is not whole, the message says what is missing."""
+        """The experiment at a point; where a number is not whole and should be, the message says what is missing."""
         try:
             return plan.config(point, self.seed)
         except UserError:
             for name, value in point.items():
-                if isinstance(value, float) and not value.is_integer() and _allowed(plan, {**point, name: round(value)}):
+                if (
+                    isinstance(value, float)
+                    and not value.is_integer()
+                    and _allowed(plan, {**point, name: round(value)})
+                ):
                     where = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
                     raise UserError(
                         f"{where} leads to {value:g}, and the field takes whole numbers alone: add integer: true"
