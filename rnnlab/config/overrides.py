@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
             _refuse(f"anchor '{alias.anchor}' stands inside what it names: write it out there", alias.start_mark)
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         keys: list[str] = []
         for key, _ in node.value:

@@ -96,8 +96,9 @@ class SweepDefinition(Options):
                 f"tasks: {twice.split('/')[0]} stands for two of the tasks: tasks of one sweep must differ in kind, "
                 "length or variant, so put one into a sweep of its own"
             )
+        self._refuse_twins()
         for plan in self.studies:
-            points = [self._checked(plan, point) for point in self._probing_points(plan)]
+            points = [plan.checked(point, self.seed) for point in self._probing_points(plan)]
             if self.equal == "parameters":
                 check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
         configs = (plan.config({}, self.seed) for plan in self.studies)
@@ -203,22 +204,14 @@ class SweepDefinition(Options):
                         "set the width to be matched in the base"
                     )
 
-    def _checked(self, plan: StudyPlan, point: Point) -> Config:
-        """The experiment at a point; where a number is not whole and should be, the message says what is missing."""
-        try:
-            return plan.config(point, self.seed)
-        except UserError:
-            for name, value in point.items():
-                if (
-                    isinstance(value, float)
-                    and not value.is_integer()
-                    and _allowed(plan, {**point, name: round(value)})
-                ):
-                    where = f"arms.{plan.arm}.search.{name}" if name in plan.own else f"search.{name}"
-                    raise UserError(
-                        f"{where} leads to {value:g}, and the field takes whole numbers alone: add integer: true"
-                    ) from None
-            raise
+    def _refuse_twins(self) -> None:
+        """Refuse an arm that is the same as another one on every task: it would cost its budget and tell nothing."""
+        known: dict[str, str] = {}
+        for name, arm in self.arms.items():
+            hashes = [plan.config({}, self.seed).hash for plan in self.studies if plan.arm == name]
+            other = known.setdefault(f"{hashes} {arm.search}", name)
+            if other != name:
+                raise ValueError(f"arms.{name} is the same as arms.{other} on every task: drop one of them")
 
     def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
         """Points that visit ends, inside and choices of every dimension, once it is known that their fields exist."""
@@ -276,14 +269,6 @@ def _checked_name(name: str) -> str:
     if not is_name(name):
         raise ValueError(f"name {name!r} is not allowed: use up to 80 letters, digits and . _ - +, and no dot in front")
     return name
-
-
-def _allowed(plan: StudyPlan, point: Point) -> bool:
-    try:
-        plan.config(point, 0)
-    except UserError:
-        return False
-    return True
 
 
 def _refuse_both(where: str, changes: Mapping[str, Any], others: Mapping[str, Any], why: str) -> None:

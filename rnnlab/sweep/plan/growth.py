@@ -29,6 +29,12 @@ def check_growth(kept: Outline, given: Outline, source: str, mend: str, retraine
     """
     if kept.hash == given.hash:
         return
+    file = next((path for path, digest in kept.imports.items() if digest not in given.imports.values()), None)
+    if file is not None:
+        raise UserError(
+            f"{file} has changed since sweep '{given.name}' was started, or is imported no more: put it back, choose "
+            f"another name for the sweep, or {mend} to start anew"
+        )
     why = _smaller(kept, given) or _changed(kept, given)
     if not why and kept.search_trials != given.search_trials and retrained():
         why = (
@@ -50,8 +56,6 @@ def _smaller(kept: Outline, given: Outline) -> str:
 
 def _changed(kept: Outline, given: Outline) -> str:
     """Which setting is another one; the order of what stands inside arms, base and search counts."""
-    if path := next((path for path, digest in kept.imports.items() if digest not in given.imports.values()), None):
-        return f"{path}, which it imports, is not what it was"
     for name, value in kept.settings.items():
         if name not in given.settings:
             return f"{name} is gone"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import factors
@@ -15,8 +16,17 @@ from rnnlab.training.models import count_parameters
 
 
 def print_forecast(definition: SweepDefinition, workers: int | None, console: Console) -> None:
-    """Print what a sweep is going to do, measure, and print how long it may take."""
-    workers = workers or definition.workers
+    """Print what a sweep is going to do, measure, and print how long it may take.
+
+    Raises:
+        UserError: if there are no workers, or an arm cannot be measured.
+    """
+    workers = definition.workers if workers is None else workers
+    if workers < 1:
+        raise UserError(
+            "workers = 0 leaves nobody whose time could be estimated: name as many as are going to join, such as "
+            "--workers 8"
+        )
     _print_plan(definition, workers, console)
     busy = os.getloadavg()[0]
     with console.status("") as spinner:

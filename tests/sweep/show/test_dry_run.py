@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from ticking import EVALUATION, UPDATE, Clock
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.text import duration
 from rnnlab.config.config import Config
 from rnnlab.sweep.plan.definition import SweepDefinition
@@ -94,3 +95,8 @@ def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_starting(
     file = io.StringIO()
     say_cost(SweepDefinition.parse(tiny), 1, Console(file=file, width=60))
     assert "expected cost: unknown, as an arm cannot be measured (RuntimeError: out of memory)" in file.getvalue()
+
+
+def test_an_estimate_needs_workers(tiny: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="workers = 0 leaves nobody whose time could be estimated"):
+        print_forecast(SweepDefinition.parse(tiny), 0, Console(file=io.StringIO()))
