@@ -101,22 +101,24 @@ def sweep(
     Started again after an interruption, it continues where it stopped. The exit code is 4 where every run is done but
     MLflow has not taken them all: they wait on disk for the same command.
     """
-    from rnnlab.sweep.plan.definition import load_sweep_definition
-
     _for_people(dry_run and "--dry-run", quiet, json)
+    there = _track(tracking_uri)
     if dry_run:
         from rich.console import Console
 
+        from rnnlab.sweep.plan.definition import load_sweep_definition
+        from rnnlab.sweep.runner import check_options
         from rnnlab.sweep.show.dry_run import print_forecast
 
-        print_forecast(load_sweep_definition(definition, budget, imports or ()), workers, Console())
+        planned = load_sweep_definition(definition, budget, imports or ())
+        check_options(planned, workers, storage, engine, address, gpus_per_worker)
+        print_forecast(planned, workers, Console())
         return
     from rnnlab.common.output import Output
     from rnnlab.common.text import count
     from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
-    there = _track(tracking_uri)
     output = Output(quiet, json)
     state = run_sweep(
         definition,

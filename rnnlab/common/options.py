@@ -75,4 +75,8 @@ def _sentence(error: ValidationError, data: Any) -> str:
         return f"{where} is missing: give it a value"
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"{where} = {first['input']!r} is not allowed: give it a section of fields"
+    if first["type"] == "too_short":
+        least = first.get("ctx", {}).get("min_length", 1)
+        entries = "an entry" if least == 1 else f"{least} entries"
+        return f"{where} = {first['input']!r} is not allowed: give it {entries} at least"
     return f"{where} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -19,11 +19,15 @@ from rnnlab.probes.base import Preset
 from rnnlab.remedies import Remedy
 from rnnlab.scan.segments import check_segments
 
+MOST_LAYERS = 1000
+MOST_THREADS = 256
+"""More than this is a slip: it only makes torch slow."""
+
 
 class ModelOptions(Options):
     """What stands around the recurrent cell."""
 
-    num_layers: int = Field(default=1, ge=1)
+    num_layers: int = Field(default=1, ge=1, le=MOST_LAYERS)
     bidirectional: bool = False
     residual_layers: bool = False
     """Add each layer's input to its output, from the second layer on."""
@@ -95,7 +99,7 @@ class Config(Options):
     recording: Recording = Recording()
     seed: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float64"] = "float32"
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, le=MOST_THREADS)
     """Threads inside torch; part of the experiment because sums depend on their order."""
 
     @field_validator("optimizer", mode="before")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 import yaml
 
@@ -13,15 +13,47 @@ from rnnlab.tasks import TASKS
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that stands twice: the first one would be lost without a word."""
+    """The safe loader, which refuses what would be read as something else than it says, without a word.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for position, key in enumerate(keys):
-            if key in keys[:position]:
-                where = node.value[position][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' stands twice", where)
-        return super().construct_mapping(node, deep)
+    Keys are looked at as they are written, before those of merged mappings (`<<: *anchor`) join them.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
+        node = super().compose_node(parent, index)
+        if alias is not None and node is not None and node.end_mark is None:  # it is not at its end yet
+            _refuse(f"anchor '{alias.anchor}' stands inside what it names: write it out there", alias.start_mark)
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys: list[str] = []
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                name = key.value
+            elif not isinstance(name := self.construct_object(key, deep=True), str):
+                said = key.value if isinstance(key, yaml.ScalarNode) else yaml.serialize(key).strip()
+                _refuse(f"key {said} is read as {name!r} and not as a name: quote it, '{said}'", key.start_mark)
+            if name in keys:
+                _refuse(f"key '{name}' stands twice", key.start_mark)
+            keys.append(name)
+        return node
+
+
+def _refuse(what: str, where: Any) -> NoReturn:
+    raise yaml.constructor.ConstructorError(None, None, what, where)
+
+
+def parse_yaml(text: str | TextIO) -> Any:
+    """Read YAML safely.
+
+    Raises:
+        yaml.YAMLError: if it is none, or holds a key that is no text or stands twice, or an anchor inside itself.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -32,7 +64,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     try:
         with Path(path).open(encoding="utf-8") as file:
-            data = yaml.load(file, Loader=_Loader)
+            data = parse_yaml(file)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -55,9 +87,10 @@ def parse_overrides(items: Iterable[str]) -> dict[str, Any]:
         if not separator or not key.strip():
             raise UserError(f"override '{item}' is not of the form section.field=value, such as optimizer.lr=3e-3")
         try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"override '{item}': the value is not valid YAML; quote it") from None
+            changes[key.strip()] = parse_yaml(value)
+        except yaml.YAMLError as error:
+            reason = getattr(error, "problem", None) or error
+            raise UserError(f"override '{item}': the value is not valid YAML ({reason}); quote it") from None
     return changes
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from rnnlab.common.text import chance, count, listing
+from rnnlab.common.text import count, listing
 from rnnlab.statistics.ablation import has_result
-from rnnlab.statistics.comparisons import SIGNIFICANT, least_p, seeds_needed
 from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.plan.factors import plain_arm, searched
+from rnnlab.sweep.plan.factors import searched
 from rnnlab.sweep.plan.space import Dimension
+from rnnlab.sweep.show.power import power
 
 FEW_SEEDS = 5
 """Below this many seeds a bootstrap interval is far from covering what it says."""
@@ -80,16 +80,13 @@ def _few_seeds(table: pd.DataFrame) -> str:
 
 def _power(table: pd.DataFrame, definition: SweepDefinition) -> str:
     """Whether the corrected test could show a difference from the plain arm, or else between any two, at all."""
-    arms, seeds = len(set(table["arm"])), int(table["seeds"].to_numpy(int).max())
-    reference = plain_arm(definition)
-    tests = arms - 1 if reference else arms * (arms - 1) // 2
-    if tests == 0 or seeds == 0 or least_p(seeds, tests) <= SIGNIFICANT:
+    seeds = int(table["seeds"].to_numpy(int).max())
+    enough, sentence = power(definition, len(set(table["arm"])), seeds)
+    if enough:
         return ""
-    among = f"with {reference}" if reference else "between arms"
     return (
-        f"{count(seeds, 'seed')} an arm cannot show any difference {among}, however large: winning on every seed gives "
-        f"p = {chance(least_p(seeds, tests))} after correction for {count(tests, 'comparison')}. "
-        f"{seeds_needed(tests)} seeds could."
+        f"{sentence} Raise `seeds` in the file of the sweep and give the command that started it again, `rnnlab sweep "
+        "FILE`: what is finished stays, and only the new seeds are run."
     )
 
 

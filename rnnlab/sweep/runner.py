@@ -14,20 +14,24 @@ from rich.console import Console
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import room_needed
 from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.machine import usable_cores
 from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.show.dry_run import say_cost
 from rnnlab.sweep.show.progress import make_display
+from rnnlab.sweep.store.database_url import parse_url
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.trial import outbox
-from rnnlab.tracking.store import option, prepare, tracking_uri
+from rnnlab.tracking.store import check_kind, option, prepare, tracking_uri
 
 Engine = Literal["local", "ray"]
+WORKERS_PER_CORE = 16
+"""Each worker holds torch in memory and wants a core of its own, so that more than this is a slip."""
 
 
 def run_sweep(
@@ -67,7 +71,7 @@ def run_sweep(
     definition, origin = load_sweep_definition(path, budget, imports), Origin.of(path, budget, imports)
     for plan in definition.studies:  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
-    _check_engine(workers, storage, engine, address, gpus_per_worker)
+    check_options(definition, workers, storage, engine, address, gpus_per_worker)
     home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
     again = shlex.join(["rnnlab", "sweep", *origin.arguments])
@@ -100,9 +104,27 @@ def run_sweep(
         return state
 
 
-def _check_engine(
-    workers: int | None, storage: str | None, engine: Engine, address: str | None, gpus_per_worker: float
+def check_options(
+    definition: SweepDefinition,
+    workers: int | None,
+    storage: str | None,
+    engine: Engine,
+    address: str | None,
+    gpus_per_worker: float,
 ) -> None:
+    """Refuse options of a start that do not go together, before anything is done; see `run_sweep`.
+
+    Raises:
+        UserError: in one sentence.
+    """
+    check_kind(tracking_uri())
+    if storage is not None:
+        parse_url(storage)
+    size, most = definition.workers if workers is None else workers, max(64, WORKERS_PER_CORE * usable_cores())
+    if engine == "local" and size > most:
+        raise UserError(
+            f"workers = {size} is not allowed: choose at most {most} on a machine of {count(usable_cores(), 'core')}"
+        )
     if workers is not None and workers < (0 if storage else 1):
         hint = "" if storage else "; 0 is for workers that join by themselves, and needs --storage"
         raise UserError(f"workers = {workers} is not allowed: choose at least {0 if storage else 1}{hint}")

@@ -190,6 +190,11 @@ class Entry:
         write_sealed(self.ended, self.state.encode())
         return self.state
 
+    def discard(self) -> None:
+        """Forget what the run was, because it goes on."""
+        self.receipt.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def close(self, run_id: str) -> None:
         """Keep no more than a receipt, now that MLflow has everything."""
         state = self.read()

@@ -65,6 +65,19 @@ def prepare(uri: str) -> None:
     connect(uri)
 
 
+def check_kind(uri: str) -> None:
+    """Refuse what is neither an SQLite file nor a server, without asking for it.
+
+    Raises:
+        UserError: naming what there may be.
+    """
+    if not re.match(f"{SQLITE}|(?i:https?)://", uri):
+        raise UserError(
+            f"tracking URI '{shown(uri)}' is not a store rnnlab can use: name an SQLite file as "
+            "sqlite:///runs/mlflow.db, or an MLflow server as http://host:5000, in MLFLOW_TRACKING_URI"
+        )
+
+
 @functools.cache
 def connect(uri: str) -> MlflowClient:
     """Open a store that exists; the first look at it in a process takes about half a second.
@@ -80,11 +93,7 @@ def connect(uri: str) -> MlflowClient:
     Raises:
         UserError: if there is no store, or it is something else, or it does not answer.
     """
-    if not re.match(f"{SQLITE}|(?i:https?)://", uri):
-        raise UserError(
-            f"tracking URI '{shown(uri)}' is not a store rnnlab can use: name an SQLite file as "
-            "sqlite:///runs/mlflow.db, or an MLflow server as http://host:5000, in MLFLOW_TRACKING_URI"
-        )
+    check_kind(uri)
     check(uri)
     client = MlflowClient(uri)
     with explained(uri):

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from rnnlab.common.files import DamagedFileError, digest
-from rnnlab.config.config import Config
+from rnnlab.tasks import TASKS
 from rnnlab.tracking.artifacts import PROFILE, draw_figures
 from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
@@ -35,7 +35,7 @@ class Writer:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._runs: dict[Path, str] = {}
-        self._stored: dict[Path, dict[str, set[int]]] = {}
+        self._stored: dict[Path, dict[str, dict[int, float]]] = {}
 
     def deliver(self, entry: Entry) -> str | None:
         """Store everything that an entry holds by now; of a run that has ended, leave a receipt in its place.
@@ -101,28 +101,32 @@ class Writer:
         params = {**listed_params(state.tags), **state.params}
         client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], synchronous=True)
         if CONFIG in state.tags:
-            log_task(client, run_id, Config.parse(json.loads(state.tags[CONFIG])).task)
+            log_task(client, run_id, TASKS.read(json.loads(state.tags[CONFIG])["task"]))
         self._stored[entry.folder] = {
-            name: {metric.step for metric in client.get_metric_history(run_id, name)} for name in run.data.metrics
+            name: {point.step: point.value for point in sorted(client.get_metric_history(run_id, name), key=_age)}
+            for name in run.data.metrics
         }
         self._runs[entry.folder] = run_id
         return run_id
 
     def _new_points(self, entry: Entry, state: RunState) -> list[Metric]:
-        """Those points whose step is not stored yet; infinities become NaN."""
+        """Those points that are not stored yet, or are others now, as of a study that grew; infinities become NaN."""
         # At step 0, whenever the run ended: the dashboard draws a line of one point for any other, and a bar for this.
         final = {name: Curve([0], [value]) for name, value in state.summary.items()}
         stored = self._stored[entry.folder]
         new: list[Metric] = []
         for name, curve in {**state.curves, **final}.items():
-            known = stored.setdefault(name, set())
+            known = stored.setdefault(name, {})
             for step, value in zip(curve.steps, curve.values, strict=True):
-                if step not in known:
-                    # MLflow would store an infinity as 1.8e308 without a word.
-                    moment = state.times.get(step, state.ended or now())
-                    new.append(Metric(name, value if math.isfinite(value) else math.nan, moment, step))
-                    known.add(step)
+                number = value if math.isfinite(value) else math.nan  # an infinity would become 1.8e308 without a word
+                if step not in known or (known[step] != number and not math.isnan(number)):
+                    new.append(Metric(name, number, state.times.get(step, state.ended or now()), step))
+                    known[step] = number
         return new
+
+
+def _age(point: Metric) -> int:
+    return point.timestamp
 
 
 def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], description: str) -> str:

@@ -24,6 +24,7 @@ from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.history import History
+from rnnlab.training.memory import check_memory
 from rnnlab.training.models import build_model
 from rnnlab.training.penalties import penalise
 from rnnlab.training.probing import Prober
@@ -61,7 +62,7 @@ def run(
 
     Raises:
         Interrupted: if `should_stop` turned true.
-        UserError: if data are missing or the checkpoint belongs to another configuration.
+        UserError: if data are missing, the checkpoint belongs to another configuration, or it cannot fit into memory.
 
     Example:
         >>> from rnnlab.config.config import Config
@@ -70,6 +71,7 @@ def run(
         >>> run(config).steps
         10
     """
+    check_memory(config)
     with torch_settings(config.threads):
         return _Run(config, checkpoint, on_profile).train(on_evaluation, should_stop)
 

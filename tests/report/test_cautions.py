@@ -70,7 +70,7 @@ def test_seeds_too_few_to_show_any_difference_are_told_with_how_many_would_do(n,
     assert (texts == []) == silent
     if not silent:
         assert texts[0].startswith("5 seeds an arm cannot show any difference with tanh, however large")
-        assert "p = 0.062 after correction for 1 comparison. 6 seeds could." in texts[0]
+        assert "p = 0.062 after correction for 1 comparison. 6 seeds could. Raise `seeds` in the file" in texts[0]
 
 
 @pytest.mark.parametrize(

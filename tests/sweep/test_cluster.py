@@ -209,15 +209,20 @@ def test_a_changed_definition_is_refused(cluster: Database, write_sweep: WriteSw
     for _ in range(2):  # to start again is to go on
         home.keep(first.read_text(), outline, str(first))
     assert (home.definition(), home.outline()) == (first.read_text(), outline)
-    changed = write_sweep(name=cluster.sweep, trials=4)
-    with pytest.raises(UserError, match="has changed since sweep"):
+    changed = write_sweep(name=cluster.sweep, seed=4)
+    with pytest.raises(UserError, match="seed = 4 instead of 0"):
         home.keep(changed.read_text(), load_sweep_definition(changed).outline, str(changed))
+    grown = write_sweep(name=cluster.sweep, trials=4)
+    home.keep(grown.read_text(), load_sweep_definition(grown).outline, str(grown))
+    assert (home.definition(), home.outline()) == (grown.read_text(), load_sweep_definition(grown).outline)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"workers": 0}, "workers = 0 is not allowed: choose at least 1; 0 is for workers that join"),
+        ({"workers": 5000}, "workers = 5000 is not allowed: choose at most"),
+        ({"storage": "foo"}, "--storage is not a URL"),
         ({"engine": "ray"}, "--engine ray needs --storage"),
         ({"engine": "ray", "storage": "postgresql://h/d"}, "--engine ray needs --address"),
         ({"address": "127.0.0.1:1"}, "--address is for a Ray cluster"),

@@ -99,6 +99,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
     assert not trials(TrialState.RUNNING)
     assert not any(alive(pid) for pid in worker_pids())
     assert list((FOLDER / "slots").rglob("checkpoint.pt"))
+    path = write_sweep(LONG, arms={"tanh": {}, "relu": {"cell.activation": "relu"}})  # it grows on the way
     assert run_sweep(path.name).exit_code == 0
     assert_each_planned_run_was_done_once(load_sweep_definition(path))
 

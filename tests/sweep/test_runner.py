@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 from rich.console import Console
 from survey import (
     FOLDER,
@@ -24,8 +25,14 @@ from rnnlab.common.locks import FileLock
 from rnnlab.report.report import write_report
 from rnnlab.statistics.pareto import pareto_table
 from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.store.home import FolderHome
+from rnnlab.sweep.store.slots import claim
+from rnnlab.sweep.work.supervisor import Supervisor
+from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.reader import load_sweep
+from rnnlab.tracking.store import prepare, tracking_uri
 
 
 @pytest.mark.slow
@@ -61,9 +68,45 @@ def test_a_whole_sweep(
     assert "complete: 10 runs done" in capsys.readouterr().out
     assert (FOLDER / "journal.log").read_bytes() == before
 
-    with pytest.raises(UserError, match="has changed since sweep 'tiny' was started"):
+    with pytest.raises(UserError, match="trials = 4 instead of 3 might find other best points"):
         run_sweep(write_sweep(trials=4).name)
     assert (FOLDER / "journal.log").read_bytes() == before
+
+
+def test_a_sweep_grows_in_the_middle_and_at_its_end(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None
+) -> None:
+    """The journal holds what a killed start left: half of a search, one slot of it running."""
+    first = write_sweep(arms={"tanh": {}}, trials=2, seeds=1)
+    definition, origin = keep(first), Origin.of(first)
+    home, uri = FolderHome(FOLDER), tracking_uri()
+    prepare(uri)
+    before = Supervisor(definition, home, home.open(), uri, origin)
+    before.prepare()
+    before._plan_slots()
+    worker = Worker(home, uri)
+    claimed = claim(worker.known_studies())
+    assert claimed is not None
+    worker._run(*claimed)
+    assert claim(worker.known_studies()) is not None
+    [done] = trials(TrialState.COMPLETE)
+
+    grown = write_sweep(arms={"lstm": {"cell.kind": "lstm"}, "tanh": {}}, trials=4, seeds=2)
+    assert run_sweep(grown, workers=1).all_slots.done == 12
+    assert_each_planned_run_was_done_once(load_sweep_definition(grown))
+    assert_points_are_those_planned(load_sweep_definition(grown))
+    assert done.datetime_complete in {trial.datetime_complete for trial in trials(TrialState.COMPLETE)}
+
+    more = write_sweep(arms={"lstm": {"cell.kind": "lstm"}, "tanh": {}}, trials=4, seeds=3)
+    finished = {run.info.run_id: run.info.end_time for run in runs()}
+    assert run_sweep(more, workers=1).all_slots.done == 14  # the studies were closed, and are opened again
+    assert_each_planned_run_was_done_once(load_sweep_definition(more))
+    assert finished.items() <= {run.info.run_id: run.info.end_time for run in runs()}.items()
+    assert {run.data.metrics["runs"] for run in runs("study")} == {3}
+    assert (FOLDER / "sweep.yaml").read_text() == more.read_text()
+    assert "on 3 fresh seeds" in write_report("tiny", workplace / "report").with_suffix(".md").read_text()
+    with pytest.raises(UserError, match="seeds = 2 is less than 3"):
+        run_sweep(write_sweep(arms={"lstm": {"cell.kind": "lstm"}, "tanh": {}}, trials=4, seeds=2))
 
 
 def test_a_grid_with_one_worker_visits_every_cell_once(

@@ -96,8 +96,9 @@ class SweepDefinition(Options):
                 f"tasks: {twice.split('/')[0]} stands for two of the tasks: tasks of one sweep must differ in kind, "
                 "length or variant, so put one into a sweep of its own"
             )
+        self._refuse_twins()
         for plan in self.studies:
-            points = [plan.config(point, self.seed) for point in self._probing_points(plan)]
+            points = [plan.checked(point, self.seed) for point in self._probing_points(plan)]
             if self.equal == "parameters":
                 check_same_size(points, f"the search of arm '{plan.arm}' on {plan.task}")
         configs = (plan.config({}, self.seed) for plan in self.studies)
@@ -156,7 +157,18 @@ class SweepDefinition(Options):
     def outline(self) -> Outline:
         """What its progress is counted against."""
         studies = tuple(plan.key for plan in self.studies)
-        return Outline(self.name, self.hash, studies, self.search_trials, self.search_seeds, self.seeds, self.imports)
+        numbers = self.search_trials, self.search_seeds, self.seeds
+        return Outline(self.name, self.hash, studies, *numbers, self.imports, self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        """Everything that decides what is run but the numbers of trials and seeds, by dotted name."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        labels = dict.fromkeys(plan.task for plan in self.studies)
+        arms = {f"arms.{name}": arm for name, arm in data["arms"].items()}
+        tasks = {f"tasks.{label}": task for label, task in zip(labels, data["tasks"], strict=True)}
+        single = {name: getattr(self, name) for name in ("equal", "search_seeds", "seed", "sampler", "pruner")}
+        search = {f"search.{name}": dimension for name, dimension in data["search"].items()}
+        return {**single, **dict(flatten({"base": self.base})), **search, **arms, **tasks}
 
     def space(self, arm: str) -> Space:
         """Everything that is searched in an arm: the shared hyperparameters, then its own."""
@@ -195,8 +207,17 @@ class SweepDefinition(Options):
                         "set the width to be matched in the base"
                     )
 
+    def _refuse_twins(self) -> None:
+        """Refuse an arm that is the same as another one on every task: it would cost its budget and tell nothing."""
+        known: dict[str, str] = {}
+        for name, arm in self.arms.items():
+            hashes = [plan.config({}, self.seed).hash for plan in self.studies if plan.arm == name]
+            other = known.setdefault(f"{hashes} {arm.search}", name)
+            if other != name:
+                raise ValueError(f"arms.{name} is the same as arms.{other} on every task: drop one of them")
+
     def _probing_points(self, plan: StudyPlan) -> Iterator[Point]:
-        """Points that visit every end and choice of every dimension, once it is known that their fields exist."""
+        """Points that visit ends, inside and choices of every dimension, once it is known that their fields exist."""
         fields = dict(flatten(plan.config({}, self.seed).model_dump(mode="json")))
         for name in plan.space:
             if name not in fields:
@@ -207,7 +228,7 @@ class SweepDefinition(Options):
                 )
         first = {name: dimension.extremes()[0] for name, dimension in plan.space.items()}
         for name, dimension in plan.space.items():
-            for value in dimension.extremes():
+            for value in dimension.probes():
                 yield {**first, name: value}
 
 

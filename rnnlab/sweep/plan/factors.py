@@ -31,9 +31,8 @@ class Factor(NamedTuple):
 
 
 def plain_arm(definition: SweepDefinition) -> str | None:
-    """The arm that changes nothing of the base, which others are to improve on; None if there is none, or several."""
-    plain = [name for name, arm in definition.arms.items() if arm.is_plain]
-    return plain[0] if len(plain) == 1 else None
+    """The arm that changes nothing of the base, which others are to improve on; None if there is none."""
+    return next((name for name, arm in definition.arms.items() if arm.is_plain), None)
 
 
 def factors(definition: SweepDefinition) -> list[Factor]:

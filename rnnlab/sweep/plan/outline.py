@@ -6,7 +6,7 @@ It holds no configuration, so that whoever only looks at a sweep imports nothing
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 Phase = Literal["search", "final"]
 
@@ -51,6 +51,7 @@ class Outline:
         search_seeds: runs of each search trial; a final slot has one.
         seeds: final slots of each study.
         imports: SHA-256 of the files that it imports, by path.
+        settings: everything else that decides what is run, by dotted name, as plain data.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Outline:
     search_seeds: int
     seeds: int
     imports: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Write it down."""

@@ -14,6 +14,8 @@ from rnnlab.common.options import Options
 if TYPE_CHECKING:
     import optuna
 
+INSIDE = 0.381966
+"""Share of a range at which one value of it is tried; at a simple fraction it might be whole by chance."""
 Point = dict[str, Any]
 """One value for every dimension, by dotted field name."""
 
@@ -69,6 +71,12 @@ class Dimension(Options):
         if self.choices is not None:
             return list(self.choices)
         return [self._exact(value) for value in self._ends()]
+
+    def probes(self) -> list[Any]:
+        """Values that stand for all: every choice, every value of a grid, or both ends of a range and one between."""
+        if self.choices is not None or self.points is not None:
+            return self.grid()
+        return list(dict.fromkeys([*self.extremes(), self.at(INSIDE)]))
 
     def grid(self) -> list[Any]:
         """Every value a grid tries; a range needs `points`."""

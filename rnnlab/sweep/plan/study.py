@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.outline import StudyKey
@@ -39,3 +40,28 @@ class StudyPlan(StudyKey):
         """
         changes = {**point, "seed": seed}
         return Config.parse(override(self.settings, changes), f"arm '{self.arm}' on {self.task}")
+
+    def checked(self, point: Point, seed: int) -> Config:
+        """The experiment at a point; where a number is not whole and should be, the message says what is missing.
+
+        Raises:
+            UserError: if the point makes it impossible.
+        """
+        try:
+            return self.config(point, seed)
+        except UserError:
+            for name, value in point.items():
+                broken = isinstance(value, float) and not value.is_integer()
+                if broken and self._allows({**point, name: round(value)}, seed):
+                    where = f"arms.{self.arm}.search.{name}" if name in self.own else f"search.{name}"
+                    raise UserError(
+                        f"{where} leads to {value:g}, and the field takes whole numbers alone: add integer: true"
+                    ) from None
+            raise
+
+    def _allows(self, point: Point, seed: int) -> bool:
+        try:
+            self.config(point, seed)
+        except UserError:
+            return False
+        return True

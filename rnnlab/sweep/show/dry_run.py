@@ -6,16 +6,27 @@ from collections.abc import Iterable
 
 from rich.console import Console
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import factors
 from rnnlab.sweep.show.forecast import Forecast, forecast, typical
+from rnnlab.sweep.show.power import power
 from rnnlab.training.models import count_parameters
 
 
 def print_forecast(definition: SweepDefinition, workers: int | None, console: Console) -> None:
-    """Print what a sweep is going to do, measure, and print how long it may take."""
-    workers = workers or definition.workers
+    """Print what a sweep is going to do, measure, and print how long it may take.
+
+    Raises:
+        UserError: if there are no workers, or an arm cannot be measured.
+    """
+    workers = definition.workers if workers is None else workers
+    if workers < 1:
+        raise UserError(
+            "workers = 0 leaves nobody whose time could be estimated: name as many as are going to join, such as "
+            "--workers 8"
+        )
     _print_plan(definition, workers, console)
     busy = os.getloadavg()[0]
     with console.status("") as spinner:
@@ -29,13 +40,15 @@ def print_forecast(definition: SweepDefinition, workers: int | None, console: Co
 
 
 def say_cost(definition: SweepDefinition, workers: int, console: Console) -> None:
-    """Print in one line what a sweep is going to cost, just before it starts."""
+    """Print what a sweep is going to cost, and what it cannot show at that, just before it starts."""
     try:
         expected = _estimate(forecast(definition, workers))
     except Exception as error:  # an arm that cannot be trained fails alone, later
         expected = f"unknown, as an arm cannot be measured ({type(error).__name__}: {error})"
     text = f"expected cost: {expected} (more with --dry-run)"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    enough, sentence = power(definition, len(definition.arms), definition.seeds)
+    for line in (text,) if enough else (text, sentence):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> None:
@@ -51,6 +64,9 @@ def _print_plan(definition: SweepDefinition, workers: int, console: Console) -> 
         f"{count(arms, 'arm')} × {count(tasks, 'task')} × {each} = {count(runs, 'run')}, "
         f"{definition.sampler} sampler, {definition.pruner.replace('none', 'no')} pruner, {count(workers, 'worker')}",
     )
+    _, sentence = power(definition, len(definition.arms), definition.seeds)
+    if sentence:
+        _say(console, "evidence", sentence)
     for factor in factors(definition):
         _say(console, factor.role, f"{factor.name}: {factor.values}".replace("`", ""))
 

@@ -12,6 +12,7 @@ from sqlalchemy import exc
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.files import lacks_room, write_whole
 from rnnlab.common.locks import FileLock, is_held
+from rnnlab.sweep.plan.growth import check_growth
 from rnnlab.sweep.plan.outline import Outline, is_name
 from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heartbeat, LossReason, SilenceDetector
 from rnnlab.sweep.store.journal import open_storage
@@ -21,6 +22,8 @@ from rnnlab.sweep.store.slots import INTERRUPTED, unnamed_too_long
 
 DEFINITION, OUTLINE = "sweep.yaml", "outline.json"
 """Names under which a home keeps what it was given."""
+KEPT = "kept"
+"""Attribute that holds both in a database."""
 OUTBOX = "outbox"
 """Folder of the runs that wait for MLflow, inside the sweep's."""
 START = "start one with `rnnlab sweep FILE`"
@@ -44,7 +47,11 @@ class Home(Protocol):
         ...
 
     def keep(self, definition: str, outline: Outline, source: str) -> None:
-        """Keep the definition, given as YAML from a source, and refuse to go on with a different one."""
+        """Keep the definition, given as YAML from a source, in the place of one that it has grown from.
+
+        Raises:
+            UserError: if it is another one, and would falsify what is there.
+        """
         ...
 
     def definition(self) -> str:
@@ -133,9 +140,9 @@ class FolderHome:
 
     def keep(self, definition: str, outline: Outline, source: str) -> None:
         if (self.folder / OUTLINE).exists():
-            _refuse_another(self.outline(), outline, source, f"delete {self.folder}")
-            return
-        if (self.folder / "journal.log").exists():
+            kept = self.outline()
+            check_growth(kept, outline, source, f"delete {self.folder}", lambda: _retrained(kept, self.open_to_read()))
+        elif (self.folder / "journal.log").exists():
             raise UserError(
                 f"{self.folder} holds a journal without its {OUTLINE}: delete the folder, or choose another name"
             )
@@ -213,12 +220,11 @@ class DatabaseHome:
         storage = self.database.open()
         # A study without trials, under a name that no arm can have, holds what belongs to the whole sweep.
         study = optuna.create_study(study_name=self.folder.name, storage=storage, load_if_exists=True)
-        if DEFINITION not in study.user_attrs:
-            study.set_user_attr(OUTLINE, outline.to_json())
-            study.set_user_attr(DEFINITION, definition)
-        else:
-            mend = f'drop the schema "{self.database.schema}" of the database'
-            _refuse_another(self.outline(), outline, source, mend)
+        if KEPT in study.user_attrs:
+            kept, mend = self.outline(), f'drop the schema "{self.database.schema}" of the database'
+            check_growth(kept, outline, source, mend, lambda: _retrained(kept, storage))
+        # One value, and so one transaction: whoever joins reads both of one start.
+        study.set_user_attr(KEPT, {DEFINITION: definition, OUTLINE: outline.to_json()})
         write_whole(self.folder / DEFINITION, definition.encode())
 
     def definition(self) -> str:
@@ -231,7 +237,7 @@ class DatabaseHome:
         sweep, known = self.folder.name, self.database.known()
         if sweep not in known:
             raise _unknown(sweep, self.database.shown, known)
-        return optuna.load_study(study_name=sweep, storage=self.database.open()).user_attrs[name]
+        return optuna.load_study(study_name=sweep, storage=self.database.open()).user_attrs[KEPT][name]
 
     def open(
         self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False
@@ -272,15 +278,11 @@ def _taken(name: str) -> UserError:
     return UserError(f"sweep '{name}' is being run by another process: wait for it, or stop it first")
 
 
-def _refuse_another(kept: Outline, given: Outline, source: str, mend: str) -> None:
-    """Refuse to go on with another sweep than the one that was kept, and name the file that has changed."""
-    if kept.hash == given.hash:
-        return
-    changed = [path for path, digest in given.imports.items() if kept.imports.get(path, digest) != digest]
-    raise UserError(
-        f"{[*changed, source][0]} has changed since sweep '{given.name}' was started: choose another name for it, or "
-        f"{mend} to start anew"
-    )
+def _retrained(outline: Outline, storage: optuna.storages.BaseStorage) -> bool:
+    """Whether final runs of any study are planned; only the owner of the sweep plans some."""
+    known = set(optuna.get_all_study_names(storage))
+    finals = known & {key.study_name("final") for key in outline.studies}
+    return any(optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False) for name in finals)
 
 
 def _unknown(name: str, where: str, known: list[str]) -> UserError:

@@ -63,6 +63,7 @@ class _TimeToLeave:
         if now - self.looked < LOOK_SECONDS:
             return False
         self.looked = now
+        self.worker.look_again()
         if read_state(self.worker.definition.outline, self.worker.storage).complete:
             return True
         if self.home.is_supervised():

@@ -7,9 +7,10 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -74,6 +75,7 @@ class Supervisor:
         check_store(self.uri, self.definition.name, [*self.searches.values(), *self.finals.values()])
         self._recover_orphans(alone=True)
         open_overview(self.uri, self.definition, self.folder / DEFINITION)
+        self._reopen_grown()
         for plan in self.plans:
             self._prepare_parent(plan)
 
@@ -140,9 +142,19 @@ class Supervisor:
             load_if_exists=True,
         )
 
+    def _reopen_grown(self) -> None:
+        """Have a study that was complete ended anew, now that more is planned in it."""
+        for study in self._read_state().studies:
+            if study.closed and study.all_slots.open:
+                name = study.plan.name
+                self.outbox.entry(f"{name}/{STUDY}").discard()  # first: a kill in between repeats this
+                self.searches[name].set_user_attr("closed", False)
+
     def _prepare_parent(self, plan: StudyPlan) -> None:
         """Give a study its MLflow run, which it keeps over restarts, and tell its workers where it came from."""
         search, final = self.searches[plan.name], self.finals[plan.name]
+        for study in (search, final):
+            _note(study, self.origin.as_attributes())
         if search.user_attrs.get("closed"):
             return
         if "id" not in search.user_attrs:
@@ -155,12 +167,11 @@ class Supervisor:
             "rnnlab.study": search.user_attrs["id"],
         }
         parent = start_parent(self.uri, self.definition.name, plan.name, tags, self.definition.question)
-        if final.user_attrs.get("parent_run") != parent:
+        noted = {"parent_run": parent, "definition": self.outline.hash}
+        if any(final.user_attrs.get(key) != value for key, value in noted.items()):
             log_file(self.uri, parent, self.folder / DEFINITION)
-        for study in (search, final):
-            for key, value in {"parent_run": parent, **self.origin.as_attributes()}.items():
-                if key not in study.user_attrs or study.user_attrs[key] != value:
-                    study.set_user_attr(key, value)
+        for study in (search, final):  # last the one that is looked at above
+            _note(study, noted)
 
     def _plan_slots(self) -> None:
         """Enqueue what has to be run: search slots, slots cut short, and final slots where the search is over."""
@@ -250,6 +261,13 @@ class Supervisor:
         self._recover(lambda trial: INTERRUPTED if trial.user_attrs.get("worker") in ended else None, crashed=False)
         self._recover_orphans(alone=True)
         self._plan_slots()
+
+
+def _note(study: optuna.Study, attributes: Mapping[str, Any]) -> None:
+    """Note what a study does not say yet: the same again would make its journal longer at every start."""
+    for key, value in attributes.items():
+        if key not in study.user_attrs or study.user_attrs[key] != value:
+            study.set_user_attr(key, value)
 
 
 def _outcome(best: FrozenTrial | None, final: list[FrozenTrial]) -> dict[str, float]:

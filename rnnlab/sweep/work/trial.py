@@ -15,9 +15,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.outline import Phase
@@ -28,7 +30,7 @@ from rnnlab.sweep.store.home import OUTBOX
 from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
 from rnnlab.tracking.outbox import Entry, Outbox
-from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.provenance import CONFIG, config_params, config_tags
 from rnnlab.tracking.run_state import OBJECTIVE, RunState
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve
@@ -40,6 +42,8 @@ ROLES: dict[Phase, str] = {
     "search": "a search trial, which helps to choose the hyperparameters and is not a result",
     "final": "a result, with the tuned hyperparameters on a fresh seed",
 }
+REFUSED = "refused"
+"""In the place of the hash of a configuration that there cannot be."""
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
 """How torch's allocators say it, in a RuntimeError."""
 
@@ -143,7 +147,7 @@ def give_up(job: Job, reason: str) -> bool:
         record = job.ended(seed)
         if record is None:
             entry = job.entry(seed)
-            entry.open(_record(job, _config(job, seed)))
+            entry.open(_record(job, seed))
             record = entry.fail(reason)
         if record.status != "FINISHED":
             return record.status == "FAILED"
@@ -154,35 +158,51 @@ def _config(job: Job, seed: int) -> Config:
     return job.plan.config(suggest(job.plan.space, job.trial), seed)
 
 
-def _record(job: Job, config: Config) -> RunState:
+def _described(job: Job, seed: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Tags and parameters of the run; where the configuration refuses its point, what it was to be."""
+    try:
+        config = _config(job, seed)
+        return config_tags(config), config_params(config)
+    except UserError:
+        point, plain = suggest(job.plan.space, job.trial), job.plan.config({}, seed)
+        wanted = json.dumps(override(job.plan.settings, {**point, "seed": seed}))
+        params = {name: value if isinstance(value, str) else json.dumps(value) for name, value in point.items()}
+        return {**config_tags(plain), CONFIG: wanted, "rnnlab.config_hash": REFUSED}, {**config_params(plain), **params}
+
+
+def _record(job: Job, seed: int) -> RunState:
+    tags, params = _described(job, seed)
     task = f"{job.plan.task} " if len(job.definition.tasks) > 1 else ""
-    seed = f" seed {config.seed}" if len(job.seeds) > 1 else ""
+    several = f" seed {seed}" if len(job.seeds) > 1 else ""
     identity = {
         "mlflow.parentRunId": job.study.user_attrs["parent_run"],
         "rnnlab.phase": job.phase,
         "rnnlab.trial": str(job.slot),
-        "rnnlab.seed": str(config.seed),
+        "rnnlab.seed": str(seed),
     }
     return RunState(
         experiment=job.definition.name,
-        name=f"{task}{job.plan.arm} {job.phase} {job.slot}{seed}",
+        name=f"{task}{job.plan.arm} {job.phase} {job.slot}{several}",
         identity=identity,
-        tags={**config_tags(config), **_tags(job, config)},
-        params=config_params(config),
+        tags={**tags, **_tags(job, seed)},
+        params=params,
     )
 
 
 def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> RunState | None:
     """Train on one seed, and say how it ended; None where the slot has to be tried again."""
-    config, entry = _config(job, seed), job.entry(seed)
-    entry.open(_record(job, config))
-    callback = _EvaluationCallback(job, entry, config.training.steps)
+    entry = job.entry(seed)
+    entry.open(_record(job, seed))
     try:
+        config = _config(job, seed)
+        callback = _EvaluationCallback(job, entry, config.training.steps)
         result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=callback, should_stop=should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
         return entry.fail(str(pruned), status="KILLED")
+    except UserError as error:  # such as a point that the configuration refuses
+        return entry.fail(str(error))
     except Exception as error:  # whatever one trial does wrong, the others go on
         if lacks_room(error):
             raise
@@ -228,9 +248,9 @@ def _tell(job: Job, runs: list[RunState]) -> None:
     job.study.tell(job.trial, values[: len(job.study.directions)])
 
 
-def _tags(job: Job, config: Config) -> dict[str, str]:
+def _tags(job: Job, seed: int) -> dict[str, str]:
     """Where the run stands in its sweep, and the command that repeats this very run."""
-    point = {**job.trial.params, "seed": config.seed}
+    point = {**job.trial.params, "seed": seed}
     settings = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in point.items()]
     plan, origin = job.plan, Origin.noted(job.study.user_attrs)
     command = shlex.join(["rnnlab", "run", *origin.arguments, "--task", plan.task, "--arm", plan.arm, *settings])

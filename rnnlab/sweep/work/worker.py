@@ -60,11 +60,22 @@ class Worker:
         self.courier = _courier(home, uri) if home.shared else None
         self.orphaned, self.finished, self.notice = orphaned, finished, notice
         self.told_to_stop = False
-        self.definition = parse_sweep_definition(home.definition(), f"sweep '{home.folder.name}'")
         self.storage = home.open(told_to_stop=self.should_stop)
-        self.plans: dict[str, StudyPlan] = {}
-        for plan in self.definition.studies:
-            self.plans |= {plan.study_name("search"): plan, plan.study_name("final"): plan}
+        self.definition, self.plans = self._read_definition()
+        self.studies: list[optuna.Study] = []
+
+    def _read_definition(self) -> tuple[SweepDefinition, dict[str, StudyPlan]]:
+        """The definition that is kept now, and its plans by the names of their studies."""
+        definition = parse_sweep_definition(self.home.definition(), f"sweep '{self.home.folder.name}'")
+        both = [{plan.study_name("search"): plan, plan.study_name("final"): plan} for plan in definition.studies]
+        return definition, {name: plan for each in both for name, plan in each.items()}
+
+    def look_again(self) -> None:
+        """See what the sweep has grown by since, and all that its supervisor has made of it."""
+        self.storage.get_all_studies()  # waits for a database that is away, as the home does not
+        if self.home.outline().hash != self.definition.hash:
+            self.definition, self.plans = self._read_definition()
+        self.studies = self.known_studies()
 
     def should_stop(self) -> bool:
         """Whether somebody said so, or nobody is left who could."""
@@ -83,9 +94,9 @@ class Worker:
 
     def _run_slots(self) -> None:
         with contextlib.suppress(Interrupted):
-            studies = self._studies()
+            self.studies = self._made_studies()
             while not self.should_stop():
-                claimed = claim(studies)
+                claimed = claim(self.studies)
                 if claimed is not None:
                     self._run(*claimed)
                 elif self.finished():
@@ -98,7 +109,7 @@ class Worker:
         known = set(optuna.get_all_study_names(self.storage))
         return [optuna.load_study(study_name=name, storage=self.storage) for name in self.plans if name in known]
 
-    def _studies(self) -> list[optuna.Study]:
+    def _made_studies(self) -> list[optuna.Study]:
         """The sweep's studies, as soon as its supervisor has made them."""
         while len(studies := self.known_studies()) < len(self.plans) and not self.should_stop():
             time.sleep(IDLE_SECONDS)

@@ -37,7 +37,14 @@ QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
             "arm 'tanh' on adding-5 has no such field",
         ),
         ({"search": {"optimizer.beta1": {"choices": [0.5, 1.5]}}}, "optimizer.beta1 = 1.5 is not allowed"),
-        ({"search": {}}, "search = {} is not allowed"),
+        ({"search": {"training.batch_size": {"low": 2, "high": 64}}}, "search.training.batch_size leads to 25.6819"),
+        (
+            {"sampler": "grid", "trials": None, "search": {"training.batch_size": {"low": 2, "high": 9, "points": 3}}},
+            "search.training.batch_size leads to 5.5, and the field takes whole numbers alone: add integer: true",
+        ),
+        ({"search": {}}, "search = {} is not allowed: give it an entry at least"),
+        ({"tasks": []}, "tasks = [] is not allowed: give it an entry at least"),
+        ({"search": {"optimizer.lr": {"choices": []}}}, "choices = [] is not allowed: give it an entry at least"),
         ({"tasks": [{"kind": "adding", "length": 5}] * 2}, "adding-5 stands for two of the tasks"),
         ({"tasks": [{"kind": "adding", "length": 5, "with": {"seed": 1}}]}, "tasks.0.with.seed: the sweep sets"),
         ({"tasks": [{"kind": "adding", "length": 1}]}, "task.length = 1 is not allowed"),
@@ -56,6 +63,7 @@ QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
             {"arms": {"x": {"search": BATCH}}, "sampler": "grid", "trials": None},
             "arms.x.search is for samplers with a number of trials",
         ),
+        ({"arms": {"x": {}, "y": {"cell.hidden_size": 4}}}, "arms.y is the same as arms.x on every task: drop one"),
         ({"equal": "size"}, "equal = 'size' is not allowed"),
         ({"equal": "parameters", "arms": {"x": {"cell.hidden_size": 9}}}, "arms.x sets cell.hidden_size, which equal"),
         ({"equal": "parameters", "arms": {"x": {"cell": {"hidden_size": 9}}}}, "arms.x sets cell.hidden_size, which"),
@@ -118,7 +126,8 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
 ) -> None:
     """Slot by slot the arms stay paired in everything that they share, and no two draw their own values alike."""
     lstm = {"cell.kind": "lstm"}
-    arms = {"plain": lstm, "one": lstm | BIAS, "two": lstm | BIAS}
+    wider = {"search": {"cell.forget_bias": {"low": 0, "high": 5.0001}}}
+    arms = {"plain": lstm, "one": lstm | BIAS, "two": lstm | wider}
     definition = SweepDefinition.parse(tiny | {"arms": arms, "trials": 20, "sampler": sampler})
     every = [definition.planned_points(plan) for plan in definition.studies]
     assert {len(points) for points in every} == {20}
@@ -127,7 +136,7 @@ def test_what_an_arm_alone_searches_leaves_the_shared_values_as_they_are(
     assert rates[0] == rates[1] == rates[2]
     assert all("cell.forget_bias" not in point for point in plain)
     biases = [point["cell.forget_bias"] for point in (*one, *two)]
-    assert len(set(biases)) == 2 * known and 0 <= min(biases) < 1 and 4 < max(biases) <= 5
+    assert len(set(biases)) == 2 * known and 0 <= min(biases) < 1 and 4 < max(biases) <= 5.0001
 
 
 def test_an_arm_wins_over_its_task_with_what_it_searches_too(tiny: dict[str, Any]) -> None:

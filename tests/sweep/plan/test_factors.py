@@ -68,7 +68,6 @@ def test_the_table_has_a_row_for_every_factor():
     [
         ({"tanh": {}, "relu": {"cell.activation": "relu"}}, "tanh"),
         ({"lstm": {"cell.kind": "lstm"}, "relu": {"cell.activation": "relu"}}, None),
-        ({"one": {}, "two": {}}, None),
     ],
 )
 def test_the_plain_arm_is_the_one_that_changes_nothing(arms, plain):

@@ -1,5 +1,6 @@
 """One slot: whatever happens to it, Optuna and MLflow tell the same story, and nothing is trained twice."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,11 @@ from bench import MakeBench, count_trainings, never, stop_after
 from optuna.trial import TrialState
 
 from rnnlab.common.interrupts import Interrupted
-from rnnlab.sweep.store.slots import claim
+from rnnlab.sweep.store.slots import claim, latest
 from rnnlab.sweep.work import trial as trial_module
 from rnnlab.sweep.work.trial import execute, give_up, out_of_memory
 from rnnlab.tracking.outbox import Entry
+from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.tracking.store import connect
 from rnnlab.training.loop import run
@@ -225,3 +227,19 @@ def test_a_pruned_trial_keeps_its_curves(make_bench: MakeBench) -> None:
     assert [(metric.step, metric.value) for metric in history] == list(bench.last().intermediate_values.items())
     assert [metric.step for metric in history] == [5]
     assert stored.data.metrics["steps"] == 5 and stored.data.metrics["seconds"] > 0
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_point_that_the_configuration_refuses_fails_its_slot(make_bench: MakeBench, given_up: bool) -> None:
+    """Each choice is possible beside the first of the other; together the last ones are not."""
+    search = {"cell.norm": {"choices": ["none", "batch"]}, "training.batch_size": {"choices": [4, 1]}}
+    bench = make_bench(sampler="grid", trials=None, search=search)
+    jobs = [bench.claim() for _ in range(4)]
+    assert give_up(jobs[3], "lost") if given_up else execute(jobs[3], never) is None
+    (stored,) = bench.runs()
+    assert stored.info.status == "FAILED"
+    assert (stored.data.params["training.batch_size"], stored.data.tags["rnnlab.config_hash"]) == ("1", "refused")
+    if not given_up:
+        assert latest(bench.study)[3].user_attrs["reason"].startswith("arm 'tanh' on adding-5: cell.norm = 'batch'")
+    refused = json.loads(stored.data.tags[CONFIG])
+    assert (refused["cell"]["norm"], refused["training"]["batch_size"]) == ("batch", 1)

@@ -1,0 +1,35 @@
+"""What cannot fit into memory is refused before it is asked for."""
+
+import pytest
+
+from rnnlab.common.errors import UserError
+from rnnlab.config.config import Config
+from rnnlab.config.overrides import override
+from rnnlab.training.loop import run
+from rnnlab.training.memory import check_memory, least_memory
+from rnnlab.training.models import build_model
+
+SMALL = {"task": {"kind": "adding", "length": 5}, "cell": {"kind": "lstm", "hidden_size": 4}}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cell.hidden_size", 10**8),
+        ("training.batch_size", 2 * 10**12),
+        ("training.eval_examples", 2 * 10**12),
+        ("training.test_examples", 2 * 10**12),
+    ],
+)
+def test_a_run_too_large_is_one_sentence(field: str, value: int) -> None:
+    with pytest.raises(
+        UserError, match=rf"{field} = {value} would take [\d,]+ GiB of memory at least, and this machine"
+    ):
+        run(Config.parse(override(SMALL, {field: value})))
+
+
+def test_it_counts_every_weight_with_its_gradient() -> None:
+    config = Config.parse(SMALL)
+    weights = sum(p.numel() * p.element_size() for p in build_model(config).parameters() if p.requires_grad)
+    assert least_memory(config)["cell.hidden_size"] == 2 * weights
+    check_memory(config)
