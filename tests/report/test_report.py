@@ -109,7 +109,7 @@ def test_factors_budget_and_all_tasks_have_their_tables(page):
 def test_the_tables_behind_the_report_are_there_as_csv_and_latex(small_sweep, report):
     runs = load_sweep("small", small_sweep)
     names = {path.name for path in (report / "tables").iterdir()}
-    csv = {f"{name}.csv" for name in ("overall", "comparisons", "solving", "health", "importance", "budget")}
+    csv = {f"{name}.csv" for name in ("overall", "comparisons", "solving", "health", "importance", "spending")}
     assert names == csv | {"overall.tex", "adding-8.tex", "delayed_recall-5.tex"}
     for name, table in (("comparisons", comparison_table(runs, None)), ("solving", solve_table(runs))):
         found = pd.read_csv(report / "tables" / f"{name}.csv")

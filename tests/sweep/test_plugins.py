@@ -8,7 +8,7 @@ import pytest
 from plugged import CELL
 from rich.console import Console
 
-from rnnlab.commands.run import resolve
+from rnnlab.commands.resolve import resolve
 from rnnlab.common import plugins
 from rnnlab.common.errors import UserError
 from rnnlab.report.report import write_report
