@@ -54,6 +54,8 @@ MISTAKES = [
     ({"remedies__truncation": 5}, "remedies.truncation = 5 is not allowed: give it a section"),
     ({"optimizer__lr": 1e38}, "less than or equal to 10000"),
     ({"seed": -1}, "seed = -1"),
+    ({"threads": 1000}, "threads = 1000 is not allowed: input should be less than or equal to 256"),
+    ({"model__num_layers": 10**9}, "less than or equal to 1000"),
     ({"cell__hidden_size": None}, "cell.hidden_size = None"),
 ]
 

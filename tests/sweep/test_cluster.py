@@ -22,6 +22,7 @@ from rnnlab.sweep.show.status import read_status
 from rnnlab.sweep.store.home import DatabaseHome
 from rnnlab.sweep.store.postgres import Database
 from rnnlab.sweep.work.join import join_sweep
+from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.undelivered import UNDELIVERED
 
@@ -237,3 +238,26 @@ def test_engines_say_what_they_need(write_sweep: WriteSweep, options: dict[str, 
 def test_a_worker_without_a_database_says_so() -> None:
     with pytest.raises(UserError, match="a worker joins by --storage"):
         join_sweep("tiny", None)
+
+
+def test_a_worker_that_joined_sees_what_the_sweep_has_grown_by(
+    cluster: Database, write_sweep: WriteSweep, mlflow: str
+) -> None:
+    """It plans as little as any worker: a study that its supervisor has not made yet is not there for it."""
+    home = DatabaseHome(Path("runs/sweeps").absolute() / cluster.sweep, os.environ["RNNLAB_STORAGE"])
+    home.folder.mkdir(parents=True)
+    first = write_sweep(name=cluster.sweep, arms={"tanh": {}})
+    home.keep(first.read_text(), load_sweep_definition(first).outline, str(first))
+    worker = Worker(home, mlflow)
+    for name in worker.plans:
+        optuna.create_study(study_name=name, storage=worker.storage)
+    worker.look_again()
+    assert len(worker.plans) == len(worker.studies) == 2
+    grown = write_sweep(name=cluster.sweep, arms={"tanh": {}, "gru": {"cell.kind": "gru"}}, seeds=7)
+    home.keep(grown.read_text(), load_sweep_definition(grown).outline, str(grown))
+    worker.look_again()
+    assert (len(worker.plans), len(worker.studies), worker.definition.seeds) == (4, 2, 7)
+    for name in set(worker.plans) - {study.study_name for study in worker.studies}:
+        optuna.create_study(study_name=name, storage=worker.storage)
+    worker.look_again()
+    assert {study.study_name for study in worker.studies} == set(worker.plans)
