@@ -1,6 +1,7 @@
 """Total gradients as they come back through single scans, and how they make up a sequence."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -39,6 +40,13 @@ class ScanGradients:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
 
+    def ends(self) -> Tensor:
+        """(B,) the step after the last of every example, in absolute time."""
+        steps = torch.full((self.batch_size,), self.steps)
+        if self.order.ended is not None:
+            steps = self.order.restore_state(steps - self.order.ended.sum(0))
+        return self.start + steps
+
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
         for k, active in enumerate(self.order.sizes or ()):
@@ -46,24 +54,37 @@ class ScanGradients:
         return values
 
 
-def laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
-    """Lay norms, (T, B) each, at their absolute time, NaN where none is.
+def sequences(spans: Mapping[int, tuple[int, int]]) -> list[list[int]]:
+    """Tell which calls of one layer make up one sequence.
 
-    Without a length, pieces that say where they start and do not overlap land there too, and any others one after the
-    other.
+    Args:
+        spans: first step and the step after the last of every call, by its number.
+
+    Returns:
+        Numbers of the calls of each sequence. A call that starts after step 0 goes on with a sequence that ended there
+        or, where steps between were cut off, before; every other one begins a sequence.
     """
-    ends = [start + len(piece) for start, piece in pieces]
-    if length is None:
-        in_order = all(start >= end for (start, _), end in zip(pieces[1:], ends[:-1], strict=True))
-        if not (in_order and ends[-1] > sum(len(piece) for _, piece in pieces)):
-            return torch.cat([piece for _, piece in pieces]) if len(pieces) > 1 else pieces[0][1]
-        length = ends[-1]
-    elif len(pieces) == 1 and length == len(pieces[0][1]):
+    found: list[list[int]] = []
+    for number in sorted(spans):
+        start = spans[number][0]
+        ends = [spans[calls[-1]][1] for calls in found]
+        if start and start in ends:
+            found[ends.index(start)].append(number)
+        elif start and (before := [end for end in ends if end < start]):
+            found[ends.index(max(before))].append(number)
+        else:
+            found.append([number])
+    return found
+
+
+def laid(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
+    """Lay norms, (T, B) each, at their absolute time, NaN where none is."""
+    if len(pieces) == 1 and length == len(pieces[0][1]):
         return pieces[0][1]
-    laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)
+    whole = torch.full((length, max(piece.shape[1] for _, piece in pieces)), torch.nan, dtype=torch.float64)
     for start, piece in pieces:
-        laid[start : start + len(piece)] = piece
-    return laid
+        whole[start : start + len(piece), : piece.shape[1]] = piece
+    return whole
 
 
 def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
@@ -76,3 +97,17 @@ def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
         reached[start : start + len(piece)] = True
     total[~reached] = torch.nan
     return total
+
+
+def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
+    """Count steps of every example back from its own last one.
+
+    Args:
+        norms: (T, B) in order of time.
+        ends: (B,) the step after the last of every example.
+
+    Returns:
+        (T, B) by lag; NaN beyond an example's first step.
+    """
+    step = ends - 1 - torch.arange(len(norms)).unsqueeze(1)  # (T, B)
+    return norms.gather(0, step.clamp(min=0)).masked_fill(step < 0, torch.nan)

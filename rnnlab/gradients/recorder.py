@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.cells import States
 from rnnlab.common import torch_private
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import ScanGradients, added, laid
+from rnnlab.gradients.passes import ScanGradients, added, by_lag, laid, sequences
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.scan.observer import ScanCall
@@ -79,8 +80,10 @@ class Recorder:
     loss_reduction_scale: float = 1.0
     steps: list[Step] = field(default_factory=list)
     _received: dict[Key, dict[int, ScanGradients]] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+    """Name of the module that each layer belongs to."""
     _first_layer: dict[int, int] = field(default_factory=dict)
-    _calls: int = 0
+    _calls: dict[int, int] = field(default_factory=dict)  # by first layer
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
 
@@ -88,6 +91,8 @@ class Recorder:
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Observe every recurrent layer inside `model`; each backward pass becomes one step."""
         layers, self._first_layer = recurrent_layers(model)
+        names = {id(module): name for name, module in model.named_modules()}
+        self.modules = [names[id(layer)] for layer in layers for _ in range(layer.num_layers)]
         try:
             for layer in layers:
                 layer.observers.append(self)
@@ -120,8 +125,10 @@ class Recorder:
 
     def observe(self, call: ScanCall) -> _GradientReceiver:
         """Follow one scan; see `rnnlab.scan.observer`."""
-        self._calls += 1
-        return _GradientReceiver(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
+        first = self._first_layer[id(call.module)]
+        if (call.layer, call.direction) == (0, "forward"):
+            self._calls[first] = self._calls.get(first, 0) + 1
+        return _GradientReceiver(self, call, first + call.layer, self._calls[first])
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
@@ -136,48 +143,82 @@ class Recorder:
     def _commit(self) -> None:
         """Turn what one backward pass, or one observed step, has received into norms."""
         train_step, length = self._window or (None, None)
-        norms, per_example = {}, {}
+        step = Step({}, {}, {}, train_step)
         for key, numbered in self._received.items():
-            scans = [numbered[number] for number in sorted(numbered)]
-            if self.overlapping and length is not None:
-                logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
-            else:
-                logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
-            if self.loss_reduction_scale != 1:
-                logs = logs + math.log10(self.loss_reduction_scale)
-            norms[key] = over_examples(logs)
-            if self.per_example:
-                per_example[key] = logs.numpy()
+            for number, calls in enumerate(self._sequences(key)):
+                scans = [numbered[call] for call in calls if call in numbered]
+                if scans:
+                    self._add(step, key._replace(call=number), scans, length)
         self._received.clear()
-        if norms:
-            self.steps.append(Step(norms, per_example, train_step))
+        if step.norms:
+            self.steps.append(step)
+
+    def _sequences(self, key: Key) -> list[list[int]]:
+        """Which calls of a module, of those that something came back through, make up one sequence each."""
+        module = self.modules[key.layer]
+        scans = {
+            number: scan
+            for other, numbered in self._received.items()
+            for number, scan in numbered.items()
+            if self.modules[other.layer] == module
+        }
+        if self._window is not None:  # all of them are pieces of one
+            return [sorted(scans)]
+        return sequences({number: (scan.start, scan.start + scan.steps) for number, scan in scans.items()})
+
+    def _add(self, step: Step, key: Key, scans: list[ScanGradients], length: int | None) -> None:
+        """Add the norms of one state of one sequence to a step."""
+        if length is None:
+            first, ends = scans[0].start, _latest([scan.ends() for scan in scans])
+            length = int(ends.max()) if len(ends) else scans[-1].start + scans[-1].steps
+        else:
+            first, ends = 0, torch.tensor([length])
+        if self.overlapping:
+            logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
+        else:
+            logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
+        if self.loss_reduction_scale != 1:
+            logs = logs + math.log10(self.loss_reduction_scale)
+        norms = step.norms[key] = over_examples(logs)
+        if key.direction == "reverse":  # its last step is the first in time
+            step.by_lag[key] = Norms(*(values[first:] for values in norms))
+        elif (ends == length).all():
+            step.by_lag[key] = Norms(*(values[::-1] for values in norms))
+        else:
+            step.by_lag[key] = over_examples(by_lag(logs, ends))
+        if self.per_example:
+            step.per_example[key] = logs.numpy()
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
         from rnnlab.gradients.profile import build
 
-        return build(self.steps, self.loss_reduction_scale, self.per_example)
+        return build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far as tensors and primitives, for a checkpoint."""
-        return [
-            {
-                "train_step": step.train_step,
-                "norms": [[*key, torch.from_numpy(np.stack(norms))] for key, norms in step.norms.items()],
-            }
-            for step in self.steps
+        steps = [[step.train_step, _packed(step.norms), _packed(step.by_lag)] for step in self.steps]
+        return {"modules": self.modules, "steps": steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` wrote."""
+        self.modules = state["modules"]
+        self.steps = [
+            Step(_unpacked(norms), _unpacked(by_lag), {}, train_step) for train_step, norms, by_lag in state["steps"]
         ]
 
-    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Take up what `state_dict` wrote."""
-        self.steps = [
-            Step(
-                {Key(*entry[:3]): Norms(*entry[3].numpy()) for entry in step["norms"]},
-                {},
-                step["train_step"],
-            )
-            for step in state
-        ]
+
+def _packed(norms: dict[Key, Norms]) -> list[list[Any]]:
+    return [[*key, torch.from_numpy(np.stack(values))] for key, values in norms.items()]
+
+
+def _unpacked(entries: list[list[Any]]) -> dict[Key, Norms]:
+    return {Key(*key): Norms(*values.numpy()) for *key, values in entries}
+
+
+def _latest(ends: list[Tensor]) -> Tensor:
+    """(B,) where the pieces of a sequence end, of which later ones may hold fewer examples."""
+    return torch.stack([F.pad(each, (0, max(map(len, ends)) - len(each))) for each in ends]).amax(0)
 
 
 @contextmanager

@@ -84,10 +84,10 @@ def test_scaled_orthogonal_linear_recurrence_has_slope_log10_rho(rho):
     layer = Recurrent("vanilla", I, 32, activation="identity", init=init, dtype=torch.float64)
     with rnnlab.record(layer) as log:
         layer(torch.randn(300, B, I, dtype=torch.float64))[0][-1].square().sum().backward()
-    profile = log.dataset()["log10_grad_norm"].squeeze()
+    profile = log.dataset()["log10_grad_norm_by_lag"].squeeze()
     decay = rnnlab.fit_decay(profile.values, profile["lag"].values)
     assert decay.slope == pytest.approx(np.log10(rho), abs=1e-12)  # QR leaves Q orthogonal to 1e-15
-    np.testing.assert_allclose(np.diff(profile.values), -np.log10(rho), atol=1e-12)
+    np.testing.assert_allclose(np.diff(profile.values), np.log10(rho), atol=1e-12)
 
 
 def test_norms_far_below_what_float32_can_square():
@@ -101,7 +101,7 @@ def test_norms_far_below_what_float32_can_square():
     )
     with rnnlab.record(layer) as log:
         layer(torch.randn(100, 1, I))[0][-1].sum().backward()
-    profile = log.dataset()["log10_grad_norm"].squeeze()
+    profile = log.dataset()["log10_grad_norm_by_lag"].squeeze()
     expected = np.log10(8) / 2 - profile["lag"].values * np.log10(2)
     np.testing.assert_allclose(profile.values, expected, atol=1e-6)  # powers of two are exact; the log is float64
 
@@ -136,14 +136,14 @@ def test_reverse_direction_is_the_forward_one_on_the_reversed_sequence():
     np.testing.assert_allclose(reverse, forward[..., ::-1], atol=TOLERANCE)
 
 
-def test_calls_before_one_backward_are_laid_along_time():
+def test_calls_that_say_when_they_start_are_one_sequence():
     layer = rnnlab.GRU(I, H, dtype=torch.float64)
     x = torch.randn(T, B, I, dtype=torch.float64)
     with rnnlab.record(layer) as log:
         layer(x)[0][-1].sum().backward()
         state, y = None, x
-        for x_t in x:
-            y, state = layer(x_t[None], state)
+        for t, x_t in enumerate(x):
+            y, state = layer(x_t[None], state, start=t)
         y[-1].sum().backward()
     ds = log.dataset()["log10_grad_norm"].squeeze()
     np.testing.assert_allclose(ds[0], ds[1], atol=TOLERANCE)
@@ -236,3 +236,91 @@ def test_a_transform_is_refused_inside_and_works_outside_the_block():
         torch.vmap(member)(weights, x)
     assert not log.steps
     torch.testing.assert_close(torch.vmap(member)(weights, x)[1], net(x[1])[0])
+
+
+def alone_by_lag(net: nn.Module, x: Tensor, lengths: list[int]) -> list[np.ndarray]:
+    """log10 norms of every sequence on its own, the last step first, from plain autograd through single steps."""
+    found = []
+    for b, length in enumerate(lengths):
+        states, hidden = [], None
+        for x_t in x[:length, b : b + 1]:
+            _, hidden = net(x_t.unsqueeze(0), hidden)
+            hidden.retain_grad()
+            states.append(hidden)
+        states[-1].sum().backward()
+        found.append(np.array([float(s.grad.norm().log10()) for s in states[::-1]]))
+    return found
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_decay_of_sequences_of_unequal_length_is_that_of_each_alone(packed):
+    """Lag counts from the last step of each: from the end of the longest the slope comes out at half of it."""
+    torch.manual_seed(0)
+    net, lengths = rnnlab.GRU(I, 8, dtype=torch.float64), [10, 30, 60, 100]
+    x = torch.randn(100, 4, I, dtype=torch.float64)
+    with rnnlab.record(net) as log:
+        if packed:
+            net(nn.utils.rnn.pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False))[1].sum().backward()
+        else:  # one step of the record each
+            for b, length in enumerate(lengths):
+                net(x[:length, b : b + 1])[1].sum().backward()
+    ds = log.dataset().squeeze()
+    alone = alone_by_lag(net, x, lengths)
+    together = np.full((4, 100), np.nan)
+    for row, norms in zip(together, alone, strict=True):
+        row[: len(norms)] = norms
+    if packed:
+        slope = rnnlab.fit_decay(ds["log10_grad_norm_by_lag"].values, ds["lag"].values).slope
+        assert slope == pytest.approx(np.mean([rnnlab.fit_decay(n, np.arange(len(n))).slope for n in alone]), rel=0.1)
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(ds["log10_grad_norm_by_lag"], np.nanmean(together, 0), atol=TOLERANCE)
+            np.testing.assert_allclose(ds["log10_grad_norm_min_by_lag"], np.nanmin(together, 0), atol=TOLERANCE)
+            np.testing.assert_allclose(ds["log10_grad_norm_max_by_lag"], np.nanmax(together, 0), atol=TOLERANCE)
+    else:
+        np.testing.assert_allclose(ds["log10_grad_norm_by_lag"], together, atol=TOLERANCE)
+
+
+def test_lag_counts_in_the_direction_of_the_scan():
+    """Padding behind the longest sequence, and either direction: the last step of a scan has lag 0."""
+    net = rnnlab.RNN(I, H, bidirectional=True, dtype=torch.float64)
+    for name, value in net.named_parameters():
+        if name.endswith("_reverse"):
+            value.data = net.get_parameter(name.removesuffix("_reverse")).data
+    x, lengths = torch.randn(T, B, I, dtype=torch.float64), [T, 3, 7, 5, 1]
+    mirrored = torch.zeros_like(x)
+    for b, length in enumerate(lengths):
+        mirrored[:length, b] = x[:length, b].flip(0)
+    found = []
+    for inputs in (x, mirrored):
+        with rnnlab.record(net) as log:
+            net(inputs, lengths=lengths)[1].sum().backward()
+        found.append(log.dataset()["log10_grad_norm_by_lag"].squeeze())
+    np.testing.assert_allclose(
+        found[0].sel(direction="forward"), found[1].sel(direction="reverse"), atol=TOLERANCE
+    )
+
+
+def test_calls_are_sequences_of_their_own_unless_their_start_joins_them():
+    """A network that reads two sentences: each has its own norms, those of a pass on its own."""
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"rnn": rnnlab.GRU(I, H, num_layers=2, dtype=torch.float64)})})
+    net = model.get_submodule("encoder.rnn")
+    x, z = (torch.randn(steps, B, I, dtype=torch.float64) for steps in (T, T - 4))
+
+    def pieces(x: Tensor) -> Tensor:
+        _, state = net(x[:5])
+        return net(x[5:], state, start=5)[1]
+
+    with rnnlab.record(model) as log:
+        (net(x)[1].sum() + net(z)[1].square().sum()).backward()
+        (net(x)[1].sum() + pieces(z).square().sum()).backward()
+        net(x)[1].sum().backward()
+        net(z)[1].square().sum().backward()
+    ds = log.dataset()
+    assert ds["log10_grad_norm"].dims == ("step", "layer", "direction", "state", "time")
+    assert ds["module"].values.tolist() == ["encoder.rnn"] * 4
+    assert ds["layer"].values.tolist() == [0, 0, 1, 1] and ds["call"].values.tolist() == [0, 1, 0, 1]
+    first, second = (ds["log10_grad_norm"].isel(layer=ds["call"] == call) for call in (0, 1))
+    for both in (0, 1):
+        np.testing.assert_allclose(first[both], first[2], atol=TOLERANCE)
+        np.testing.assert_allclose(second[both], first[3], atol=TOLERANCE)
+    assert np.isnan(second[2:]).all()
