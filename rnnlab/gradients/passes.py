@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.gradients.norms import log10_norm
@@ -99,6 +100,13 @@ def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
     return total
 
 
+def ends(scans: list[ScanGradients]) -> Tensor:
+    """(B,) the step after the last of every example in a sequence, of which later pieces may hold fewer examples."""
+    each = [scan.ends() for scan in scans]
+    width = max(len(one) for one in each)
+    return torch.stack([F.pad(one, (0, width - len(one))) for one in each]).amax(0)
+
+
 def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
     """Count steps of every example back from its own last one.
 
@@ -107,7 +115,9 @@ def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
         ends: (B,) the step after the last of every example.
 
     Returns:
-        (T, B) by lag; NaN beyond an example's first step.
+        (L, B) by lag, NaN where none is known.
     """
-    step = ends - 1 - torch.arange(len(norms)).unsqueeze(1)  # (T, B)
-    return norms.gather(0, step.clamp(min=0)).masked_fill(step < 0, torch.nan)
+    lag = torch.arange(max([len(norms), *ends.tolist()])).unsqueeze(1)
+    step = ends[: norms.shape[1]] - 1 - lag
+    known = (step >= 0) & (step < len(norms))
+    return norms.gather(0, step.clamp(0, len(norms) - 1)).masked_fill(~known, torch.nan)

@@ -46,7 +46,9 @@ class Step:
         return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
 
 
-def build(steps: "Sequence[Step]", modules: Sequence[str], loss_reduction_scale: float, per_example: bool) -> xr.Dataset:
+def build(
+    steps: "Sequence[Step]", modules: Sequence[str], loss_reduction_scale: float, per_example: bool
+) -> xr.Dataset:
     """Assemble recorded steps.
 
     Args:
@@ -66,7 +68,9 @@ def build(steps: "Sequence[Step]", modules: Sequence[str], loss_reduction_scale:
         "direction": [d for d in ("forward", "reverse") if any(key.direction == d for key in keys)],
         "state": list(dict.fromkeys(key.state for key in keys)),
     }
-    length = max((len(norms.mean) for step in steps for norms in step.norms.values()), default=0)
+    length = max(
+        (len(n.mean) for step in steps for norms in (step.norms, step.by_lag) for n in norms.values()), default=0
+    )
     arrays = _arrays("time", "", axes, [step.norms for step in steps], length)
     arrays |= _arrays("lag", "_by_lag", axes, [step.by_lag for step in steps], length)
     dataset = xr.Dataset(

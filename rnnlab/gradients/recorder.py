@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.cells import States
 from rnnlab.common import torch_private
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import ScanGradients, added, by_lag, laid, sequences
+from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.scan.observer import ScanCall
@@ -143,36 +142,34 @@ class Recorder:
     def _commit(self) -> None:
         """Turn what one backward pass, or one observed step, has received into norms."""
         train_step, length = self._window or (None, None)
-        step = Step({}, {}, {}, train_step)
-        for key, numbered in self._received.items():
-            for number, calls in enumerate(self._sequences(key)):
-                scans = [numbered[call] for call in calls if call in numbered]
-                if scans:
-                    self._add(step, key._replace(call=number), scans, length)
+        step, found = Step({}, {}, {}, train_step), self._sequences()
+        for key, scans in found.items():
+            stop = scans[-1].start + scans[-1].steps
+            if length is None:  # what starts where this one ends goes on with it, as a decoder does
+                after = [scan for other in found.values() if other[0].start == stop for scan in other]
+                self._add(step, key, scans, ends([*scans, *after]), stop)
+            else:
+                self._add(step, key, scans, ends([scan for other in found.values() for scan in other]), length)
         self._received.clear()
         if step.norms:
             self.steps.append(step)
 
-    def _sequences(self, key: Key) -> list[list[int]]:
-        """Which calls of a module, of those that something came back through, make up one sequence each."""
-        module = self.modules[key.layer]
-        scans = {
-            number: scan
-            for other, numbered in self._received.items()
-            for number, scan in numbered.items()
-            if self.modules[other.layer] == module
-        }
-        if self._window is not None:  # all of them are pieces of one
-            return [sorted(scans)]
-        return sequences({number: (scan.start, scan.start + scan.steps) for number, scan in scans.items()})
+    def _sequences(self) -> dict[Key, list[ScanGradients]]:
+        """What came back of each state, one entry for each sequence that a layer has read."""
+        spans: dict[str, dict[int, tuple[int, int]]] = {}
+        for key, numbered in self._received.items():
+            for number, scan in numbered.items():
+                spans.setdefault(self.modules[key.layer], {})[number] = (scan.start, scan.start + scan.steps)
+        found = {}
+        for key, numbered in self._received.items():
+            of_module = spans[self.modules[key.layer]]
+            for call, numbers in enumerate(sequences(of_module) if self._window is None else [sorted(of_module)]):
+                if scans := [numbered[number] for number in numbers if number in numbered]:
+                    found[key._replace(call=call)] = scans
+        return found
 
-    def _add(self, step: Step, key: Key, scans: list[ScanGradients], length: int | None) -> None:
+    def _add(self, step: Step, key: Key, scans: list[ScanGradients], ends: Tensor, length: int) -> None:
         """Add the norms of one state of one sequence to a step."""
-        if length is None:
-            first, ends = scans[0].start, _latest([scan.ends() for scan in scans])
-            length = int(ends.max()) if len(ends) else scans[-1].start + scans[-1].steps
-        else:
-            first, ends = 0, torch.tensor([length])
         if self.overlapping:
             logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
         else:
@@ -181,7 +178,7 @@ class Recorder:
             logs = logs + math.log10(self.loss_reduction_scale)
         norms = step.norms[key] = over_examples(logs)
         if key.direction == "reverse":  # its last step is the first in time
-            step.by_lag[key] = Norms(*(values[first:] for values in norms))
+            step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
         elif (ends == length).all():
             step.by_lag[key] = Norms(*(values[::-1] for values in norms))
         else:
@@ -216,20 +213,15 @@ def _unpacked(entries: list[list[Any]]) -> dict[Key, Norms]:
     return {Key(*key): Norms(*values.numpy()) for *key, values in entries}
 
 
-def _latest(ends: list[Tensor]) -> Tensor:
-    """(B,) where the pieces of a sequence end, of which later ones may hold fewer examples."""
-    return torch.stack([F.pad(each, (0, max(map(len, ends)) - len(each))) for each in ends]).amax(0)
-
-
 @contextmanager
 def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0) -> Iterator[Recorder]:
     """Record the total gradient norm of every recurrent layer at every time step.
 
     Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
     pass through what was called inside the block makes one step. A layer that is called several times before
-    backward appears with its calls one after the other along `time`, at the times that `start` gave them if it did:
-    what lies before them was cut off, and is NaN. Where sequences differ in length, `lag` counts
-    from the end of the longest.
+    backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
+    they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
+    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).

@@ -295,9 +295,7 @@ def test_lag_counts_in_the_direction_of_the_scan():
         with rnnlab.record(net) as log:
             net(inputs, lengths=lengths)[1].sum().backward()
         found.append(log.dataset()["log10_grad_norm_by_lag"].squeeze())
-    np.testing.assert_allclose(
-        found[0].sel(direction="forward"), found[1].sel(direction="reverse"), atol=TOLERANCE
-    )
+    np.testing.assert_allclose(found[0].sel(direction="forward"), found[1].sel(direction="reverse"), atol=TOLERANCE)
 
 
 def test_calls_are_sequences_of_their_own_unless_their_start_joins_them():

@@ -40,7 +40,9 @@ def test_arms_are_compared_at_one_training_step(sweep):
     assert shared_steps(shortened) == steps[:2]
     ax = compare_at(shortened, steps[1])
     assert ax.get_title(loc="left").endswith(f"training step {steps[1]}")
-    expected = profiles["tanh"]["log10_grad_norm_by_lag"].isel(step=1, layer=-1).sel(direction="forward", state="h").values
+    expected = (
+        profiles["tanh"]["log10_grad_norm_by_lag"].isel(step=1, layer=-1).sel(direction="forward", state="h").values
+    )
     assert any(np.array_equal(line.get_ydata(), expected) for line in ax.get_lines())
 
 
