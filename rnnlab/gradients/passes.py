@@ -24,7 +24,7 @@ class ScanGradients:
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
 
-        A gradient that is not a number has overflown on its way and counts as infinite.
+        A gradient that is not a number is infinite here, to tell it from one that was not measured.
         """
         if self.vectors is not None:
             stacked = self.vectors
@@ -36,7 +36,8 @@ class ScanGradients:
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:
-        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end."""
+        """(T, B) float64 in order of time: -inf where the loss does not reach, inf for what is not a number, NaN beyond
+        a sequence's end."""
         if self.norms is None or self.vectors_by_step:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)

@@ -15,6 +15,7 @@ VARIABLES = {
     "log10_grad_norm_min": "smallest log10 norm of any example",
     "log10_grad_norm_max": "largest log10 norm of any example",
     "zero_fraction": "share of examples whose gradient is exactly zero",
+    "nan_fraction": "share of examples whose gradient is not a number, or infinite",
 }
 _TOLD_BY = {name + suffix: "zero_fraction" + suffix for name in VARIABLES for suffix in ("", "_by_lag")}
 """What tells whether a quantity was measured where it has no number."""
@@ -143,7 +144,7 @@ def top(measured: xr.Dataset) -> xr.Dataset:
     found = measured.isel(layer=0, drop=True)
     for name in measured.data_vars:
         # A gradient of exactly zero has no logarithm, and was measured all the same.
-        values, told_by = (measured.variables[each] for each in (name, _TOLD_BY.get(name, name)))
+        values, told_by = (measured.variables[each] for each in (name, _TOLD_BY.get(str(name), name)))
         if "layer" in values.dims:
             known = np.moveaxis(told_by.notnull().values, told_by.get_axis_num("layer"), 0)
             found[name].values = _highest(np.moveaxis(values.values, values.get_axis_num("layer"), 0), known)

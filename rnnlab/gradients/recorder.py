@@ -1,11 +1,13 @@
 """Record the total gradient norm at every time step while somebody else's training script runs."""
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -66,6 +68,20 @@ class _GradientReceiver:
         return self.recorder.received(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
+class _Pass:
+    """What has come back in one backward pass.
+
+    The engine alone holds it, to call it at the end, so that a pass that fails takes what it left behind with it.
+    """
+
+    def __init__(self, recorder: "Recorder") -> None:
+        self.recorder = recorder
+        self.received: dict[Key, dict[int, ScanGradients]] = {}
+
+    def __call__(self) -> None:
+        self.recorder.commit(self)
+
+
 @dataclass(eq=False)
 class Recorder:
     """Collects total gradient norms of every recurrent layer of a model.
@@ -78,7 +94,8 @@ class Recorder:
     per_example: bool = False
     loss_reduction_scale: float = 1.0
     steps: list[Step] = field(default_factory=list)
-    _received: dict[Key, dict[int, ScanGradients]] = field(default_factory=dict)
+    _passes: "WeakValueDictionary[tuple[int, int | None], _Pass]" = field(default_factory=WeakValueDictionary)
+    _gathered: "_Pass | None" = None  # what one observed step gathers, from however many passes
     modules: list[str] = field(default_factory=list)
     """Name of the module that each layer belongs to."""
     _first_layer: dict[int, int] = field(default_factory=dict)
@@ -99,7 +116,6 @@ class Recorder:
         finally:
             for layer in layers:
                 layer.observers.remove(self)
-            self._received.clear()
 
     @contextmanager
     def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
@@ -115,15 +131,18 @@ class Recorder:
                 add, as they do in the weights.
         """
         self._window, self.overlapping = (train_step, length), overlapping
+        self._gathered = _Pass(self)
         try:
             with self.attached(model):
                 yield
-                self._commit()
+                self._gathered()
         finally:
-            self._window, self.overlapping = None, False
+            self._window, self._gathered, self.overlapping = None, None, False
 
     def observe(self, call: ScanCall) -> _GradientReceiver:
         """Follow one scan; see `rnnlab.scan.observer`."""
+        if torch_private.graph_task() not in (None, -1):
+            self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
         first = self._first_layer[id(call.module)]
         if (call.layer, call.direction) == (0, "forward"):
             self._calls[first] = self._calls.get(first, 0) + 1
@@ -131,18 +150,33 @@ class Recorder:
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
-        if not self._received and self._window is None:
-            # Runs when the whole backward pass is over, so that one pass makes one step.
-            torch_private.after_backward(self._commit)
-        numbered = self._received.setdefault(key, {})
+        numbered = self._current_pass().received.setdefault(key, {})
         if number not in numbered:
             numbered[number] = ScanGradients(call)
         return numbered[number]
 
-    def _commit(self) -> None:
+    def _current_pass(self) -> "_Pass":
+        """The backward pass that is running; the outer one, where a hook or a checkpoint runs one within another."""
+        if self._gathered is not None:
+            return self._gathered
+        thread, task = threading.get_ident(), torch_private.graph_task()
+        known = list(self._passes.items())
+        same = [one for (_, number), one in known if number == task and task is not None]
+        around = [one for (where, _), one in known if where == thread]
+        found = next(iter([*same, *around]), None)
+        if found is None:
+            found = _Pass(self)
+            # Runs when the whole backward pass is over, so that one pass makes one step.
+            torch_private.after_backward(found)
+        self._passes[thread, task] = found
+        return found
+
+    def commit(self, finished: "_Pass") -> None:
         """Turn what one backward pass, or one observed step, has received into norms."""
+        for place in [place for place, one in self._passes.items() if one is finished]:
+            del self._passes[place]
         train_step, length = self._window or (None, None)
-        step, found = Step({}, {}, {}, train_step), self._sequences()
+        step, found = Step({}, {}, {}, train_step), self._sequences(finished.received)
         for key, scans in found.items():
             stop = scans[-1].start + scans[-1].steps
             if length is None:  # what starts where this one ends goes on with it, as a decoder does
@@ -150,18 +184,17 @@ class Recorder:
                 self._add(step, key, scans, ends([*scans, *after]), stop)
             else:
                 self._add(step, key, scans, ends([scan for other in found.values() for scan in other]), length)
-        self._received.clear()
         if step.norms:
             self.steps.append(step)
 
-    def _sequences(self) -> dict[Key, list[ScanGradients]]:
+    def _sequences(self, received: dict[Key, dict[int, ScanGradients]]) -> dict[Key, list[ScanGradients]]:
         """What came back of each state, one entry for each sequence that a layer has read."""
         spans: dict[str, dict[int, tuple[int, int]]] = {}
-        for key, numbered in self._received.items():
+        for key, numbered in received.items():
             for number, scan in numbered.items():
                 spans.setdefault(self.modules[key.layer], {})[number] = (scan.start, scan.start + scan.steps)
         found = {}
-        for key, numbered in self._received.items():
+        for key, numbered in received.items():
             of_module = spans[self.modules[key.layer]]
             for call, numbers in enumerate(sequences(of_module) if self._window is None else [sorted(of_module)]):
                 if scans := [numbered[number] for number in numbers if number in numbered]:
@@ -184,7 +217,7 @@ class Recorder:
         else:
             step.by_lag[key] = over_examples(by_lag(logs, ends))
         if self.per_example:
-            step.per_example[key] = logs.numpy()
+            step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""

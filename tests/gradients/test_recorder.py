@@ -1,9 +1,12 @@
 """Recorded norms are the true total gradients, and recording changes nothing else."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import rnnlab
 from rnnlab.common.errors import UserError
@@ -74,7 +77,32 @@ def test_a_gradient_of_zero_is_not_missing():
     ds = log.dataset().squeeze()
     assert (ds["zero_fraction"][: T // 2 + 1] == 0).all()
     assert (ds["zero_fraction"][T // 2 + 1 :] == 1).all()
-    assert np.isnan(ds["log10_grad_norm"][T // 2 + 1 :]).all()
+    assert np.isneginf(ds["log10_grad_norm"][T // 2 + 1 :]).all()
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_not_measured_zero_and_not_a_number_stay_apart(kernel, monkeypatch):
+    """Five examples: a number, zero, NaN, infinite, and one that ends before."""
+    if not kernel:
+        monkeypatch.setattr("rnnlab.scan.native.supports", lambda *_: False)
+    net, lengths = rnnlab.GRU(I, H), [T, T, T, T, 2]
+    weight = torch.tensor([1.0, 0.0, torch.nan, torch.inf, 0.0]).unsqueeze(1)
+    with rnnlab.record(net, per_example=True) as log:
+        y, _ = net(torch.randn(T, B, I), lengths=lengths)
+        y.backward(torch.cat([torch.zeros(T - 1, B, H), weight.expand(1, B, H)]))
+    ds = log.dataset().squeeze()
+    norms = ds["log10_grad_norm_per_example"].values
+    for t in range(T):
+        measured = 5 if t < 2 else 4
+        assert ds["nan_fraction"][t] == pytest.approx(2 / measured)
+        assert ds["zero_fraction"][t] == pytest.approx((measured - 3) / measured)
+        assert np.isfinite(norms[t, 0]) and ds["log10_grad_norm"][t] == pytest.approx(norms[t, 0])
+    assert not np.isposinf(norms).any()
+    with rnnlab.record(net) as log:
+        net(torch.randn(T, B, I))[0].backward(torch.full((T, B, H), torch.nan))
+    broken = log.dataset().squeeze()
+    assert (broken["nan_fraction"] == 1).all() and (broken["zero_fraction"] == 0).all()
+    assert np.isnan(broken["log10_grad_norm"]).all()
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9, 1.0, 1.1])
@@ -322,3 +350,72 @@ def test_calls_are_sequences_of_their_own_unless_their_start_joins_them():
         np.testing.assert_allclose(first[both], first[2], atol=TOLERANCE)
         np.testing.assert_allclose(second[both], first[3], atol=TOLERANCE)
     assert np.isnan(second[2:]).all()
+
+
+def recorded(net: nn.Module, x: Tensor) -> np.ndarray:
+    """Norms of one undisturbed pass."""
+    with rnnlab.record(net) as log:
+        net(x)[0][-1].sum().backward()
+    return log.dataset()["log10_grad_norm"].values
+
+
+def test_a_pass_that_failed_leaves_nothing_behind():
+    net, x = rnnlab.GRU(I, H, num_layers=2, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    with rnnlab.record(net) as log:
+        for error in (ValueError, KeyboardInterrupt):
+            entered = x.clone().requires_grad_()
+
+            def fail(gradient: Tensor, error: type[BaseException] = error) -> None:
+                raise error
+
+            entered.register_hook(fail)
+            with pytest.raises(error):
+                net(entered)[0][-1].sum().backward()
+        y = net(x)[0][-1].sum()
+        y.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            y.backward()
+        net(x)[0][-1].sum().backward()
+    norms = log.dataset()["log10_grad_norm"].values
+    assert len(norms) == 2
+    for row in norms:
+        np.testing.assert_allclose(row, recorded(net, x)[0], atol=TOLERANCE)
+
+
+def test_passes_of_two_threads_are_two_steps():
+    net, x = rnnlab.GRU(I, H, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    together = threading.Barrier(2, timeout=20)
+
+    def meet(gradient: Tensor) -> None:
+        together.wait()
+
+    with rnnlab.record(net) as log:
+        losses = []
+        for _ in range(2):
+            y = net(x)[0]
+            y.register_hook(meet)
+            losses.append(y[-1].sum())
+        threads = [threading.Thread(target=loss.backward) for loss in losses]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    norms = log.dataset()["log10_grad_norm"].values
+    assert len(norms) == 2
+    np.testing.assert_allclose(norms, recorded(net, x).repeat(2, 0), atol=TOLERANCE)
+
+
+def test_reentrant_checkpoints_round_each_layer_make_one_step():
+    model = nn.ModuleList([rnnlab.GRU(I, H, dtype=torch.float64), rnnlab.GRU(H, H, dtype=torch.float64)])
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    with rnnlab.record(model) as log:
+        for reentrant in (True, False):
+            y = x
+            for layer in model:
+                y = checkpoint(lambda x, layer=layer: layer(x)[0], y, use_reentrant=reentrant)
+            y[-1].sum().backward()
+        model[1](model[0](x)[0])[0][-1].sum().backward()
+    norms = log.dataset()["log10_grad_norm"].values
+    assert len(norms) == 3
+    np.testing.assert_allclose(norms[0], norms[2], atol=TOLERANCE)
+    np.testing.assert_allclose(norms[1], norms[2], atol=TOLERANCE)
