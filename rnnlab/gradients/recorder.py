@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from rnnlab.cells import States
 from rnnlab.common import torch_private
+from rnnlab.common.errors import UserError
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
 from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
 from rnnlab.gradients.profile import Key, Step
-from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.layers.recurrent import Recurrent, recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:
@@ -103,12 +104,27 @@ class Recorder:
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
 
+    def __post_init__(self) -> None:
+        if not 0 < self.loss_reduction_scale < math.inf:
+            raise UserError(
+                f"loss_reduction_scale = {self.loss_reduction_scale} multiplies gradients: give a positive number, "
+                "such as the batch size to undo the mean over a batch"
+            )
+
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Observe every recurrent layer inside `model`; each backward pass becomes one step."""
-        layers, self._first_layer = recurrent_layers(model)
+        layers, first = recurrent_layers(model)
+        # A shallow copy, such as a replica, shares the observers of its original, and counts as a call of it.
+        layers = list({id(layer.observers): layer for layer in reversed(layers)}.values())[::-1]
+        self._first_layer = {id(layer.observers): first[id(layer)] for layer in layers}
         names = {id(module): name for name, module in model.named_modules()}
-        self.modules = [names[id(layer)] for layer in layers for _ in range(layer.num_layers)]
+        self.modules = [
+            names[id(module)]
+            for module in model.modules()
+            if isinstance(module, Recurrent)
+            for _ in range(module.num_layers)
+        ]
         try:
             for layer in layers:
                 layer.observers.append(self)
@@ -143,7 +159,7 @@ class Recorder:
         """Follow one scan; see `rnnlab.scan.observer`."""
         if torch_private.graph_task() not in (None, -1):
             self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
-        first = self._first_layer[id(call.module)]
+        first = self._first_layer[id(call.module.observers)]
         if (call.layer, call.direction) == (0, "forward"):
             self._calls[first] = self._calls.get(first, 0) + 1
         return _GradientReceiver(self, call, first + call.layer, self._calls[first])

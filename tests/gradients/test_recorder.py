@@ -1,5 +1,6 @@
 """Recorded norms are the true total gradients, and recording changes nothing else."""
 
+import copy
 import threading
 
 import numpy as np
@@ -419,3 +420,47 @@ def test_reentrant_checkpoints_round_each_layer_make_one_step():
     assert len(norms) == 3
     np.testing.assert_allclose(norms[0], norms[2], atol=TOLERANCE)
     np.testing.assert_allclose(norms[1], norms[2], atol=TOLERANCE)
+
+
+def test_calls_of_different_batch_size_and_empty_ones_leave_the_users_backward_alone():
+    net = rnnlab.LSTM(I, H, dtype=torch.float64)
+    many, few, none = (torch.randn(T, n, I, dtype=torch.float64) for n in (4, 2, 0))
+    with rnnlab.record(net, per_example=True) as log:
+        (net(many)[0][-1].sum() + net(few)[0][-1].sum() + net(none)[0].sum()).backward()
+        _, (h, c) = net(many[:5])
+        net(many[5:, :2], (h[:, :2], c[:, :2]), start=5)[0][-1].sum().backward()  # the batch shrinks on the way
+        net(none)[0].sum().backward()
+        net(few)[0][-1].sum().backward()
+    norms = log.dataset()["log10_grad_norm_per_example"].sel(state="h").squeeze()  # (step, call, time, example)
+    np.testing.assert_allclose(norms[0, 0, :, :4], recorded_examples(net, many), atol=TOLERANCE)
+    np.testing.assert_allclose(norms[0, 1, :, :2], recorded_examples(net, few), atol=TOLERANCE)
+    assert np.isnan(norms[0, 1, :, 2:]).all() and np.isnan(norms[0, 2]).all()
+    assert np.isfinite(norms[1, 0, :, :2]).all() and not np.isfinite(norms[1, 0, 5:, 2:]).any()
+    np.testing.assert_allclose(norms[-1, 0, :, :2], recorded_examples(net, few), atol=TOLERANCE)
+
+
+def recorded_examples(net: nn.Module, x: Tensor) -> np.ndarray:
+    """Norms (T, B) of one undisturbed pass."""
+    with rnnlab.record(net, per_example=True) as log:
+        net(x)[0][-1].sum().backward()
+    return log.dataset()["log10_grad_norm_per_example"].sel(state="h").squeeze().values
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_has_no_logarithm_is_refused_at_the_door(scale):
+    with (
+        pytest.raises(UserError, match="loss_reduction_scale"),
+        rnnlab.record(rnnlab.RNN(I, H), loss_reduction_scale=scale),
+    ):
+        pass
+
+
+def test_copies_that_share_observers_and_weights_that_are_plain_tensors_are_recorded():
+    net, x = rnnlab.GRU(I, H, dtype=torch.float64), torch.randn(T, B, I, dtype=torch.float64)
+    with rnnlab.record(net) as log:
+        replica = copy.copy(net)
+        replica._parameters = {}
+        for name, value in net.named_parameters():
+            setattr(replica, name, value * 1.0)
+        replica(x)[0][-1].sum().backward()
+    np.testing.assert_allclose(log.dataset()["log10_grad_norm"], recorded(net, x), atol=TOLERANCE)
