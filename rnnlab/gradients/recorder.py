@@ -103,8 +103,12 @@ class Recorder:
     _calls: dict[int, int] = field(default_factory=dict)  # by first layer
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
+    every: int = 1
+    _finished: int = 0
 
     def __post_init__(self) -> None:
+        if type(self.every) is not int or self.every < 1:
+            raise UserError(f"every = {self.every!r} must be a whole number of backward passes, at least 1")
         if not 0 < self.loss_reduction_scale < math.inf:
             raise UserError(
                 f"loss_reduction_scale = {self.loss_reduction_scale} multiplies gradients: give a positive number, "
@@ -192,6 +196,10 @@ class Recorder:
         for place in [place for place, one in self._passes.items() if one is finished]:
             del self._passes[place]
         train_step, length = self._window or (None, None)
+        if self._window is None and finished.received:
+            number, self._finished = self._finished, self._finished + 1
+            if number % self.every:
+                return
         step, found = Step({}, {}, {}, train_step), self._sequences(finished.received)
         for key, scans in found.items():
             stop = scans[-1].start + scans[-1].steps
@@ -263,7 +271,9 @@ def _unpacked(entries: list[list[Any]]) -> dict[Key, Norms]:
 
 
 @contextmanager
-def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0) -> Iterator[Recorder]:
+def record(
+    model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0, every: int = 1
+) -> Iterator[Recorder]:
     """Record the total gradient norm of every recurrent layer at every time step.
 
     Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
@@ -276,6 +286,7 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).
         per_example: keep an `example` dimension.
         loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
+        every: of so many backward passes one is kept, from the first on: a long training then fits in memory.
 
     Returns:
         A context manager that gives the recorder; `recorder.dataset()` is the result.
@@ -289,6 +300,6 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
         20
     """
     torch_private.check_end_of_backward()
-    recorder = Recorder(per_example, loss_reduction_scale)
+    recorder = Recorder(per_example, loss_reduction_scale, every=every)
     with recorder.attached(model):
         yield recorder

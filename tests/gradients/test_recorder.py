@@ -464,3 +464,14 @@ def test_copies_that_share_observers_and_weights_that_are_plain_tensors_are_reco
             setattr(replica, name, value * 1.0)
         replica(x)[0][-1].sum().backward()
     np.testing.assert_allclose(log.dataset()["log10_grad_norm"], recorded(net, x), atol=TOLERANCE)
+
+
+def test_of_a_long_training_every_nth_pass_is_kept():
+    net, batches = rnnlab.GRU(I, H, dtype=torch.float64), torch.randn(7, T, B, I, dtype=torch.float64)
+    with rnnlab.record(net, every=3) as log:
+        for x in batches:
+            net(x)[0][-1].sum().backward()
+    expected = np.concatenate([recorded(net, x) for x in batches[::3]])
+    np.testing.assert_allclose(log.dataset()["log10_grad_norm"], expected, atol=TOLERANCE)
+    with pytest.raises(UserError, match="every = 0"), rnnlab.record(net, every=0):
+        pass
