@@ -27,6 +27,7 @@ KERNEL_NAMES = (
     "autograd.forward_ad._current_level",
 )
 """What tells a tensor that C code may read, below torch."""
+GRAPH_TASK = "_C._current_graph_task_id"
 END_OF_BACKWARD = "autograd.Variable._execution_engine.queue_callback"
 
 
@@ -93,6 +94,11 @@ def check_end_of_backward() -> None:
 def after_backward(function: Callable[[], None]) -> None:
     """Call a function when the backward pass that is running is over; one of several threads may do so."""
     attrgetter(END_OF_BACKWARD)(torch)(function)
+
+
+def graph_task() -> int | None:
+    """Number of the backward pass that is running in this thread; none if this torch does not tell."""
+    return torch._C._current_graph_task_id() if _has(GRAPH_TASK) else None
 
 
 def _has(name: str) -> bool:

@@ -27,39 +27,44 @@ class Norms(NamedTuple):
     """Norms of one state over the examples of a batch, (T,) each; NaN where nothing was measured.
 
     Attributes:
-        mean: mean of log10 norms over the examples whose gradient is not zero.
+        mean: mean of log10 norms over the examples whose gradient is a number other than zero; -inf where there is none
+            and some are zero.
         low: smallest of them.
         high: largest of them.
         zero_fraction: share of examples whose gradient is exactly zero.
+        nan_fraction: share of examples whose gradient is not a number, or infinite.
     """
 
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
     zero_fraction: np.ndarray
+    nan_fraction: np.ndarray
 
 
 def over_examples(log10_norms: Tensor) -> Norms:
     """Aggregate over examples, in log space.
 
     Args:
-        log10_norms: (T, B) from `log10_norm`; NaN where an example was not measured.
+        log10_norms: (T, B): -inf where the gradient of an example is zero, inf where it is not a number, NaN where it
+            was not measured.
 
     Returns:
-        Mean, minimum and maximum over the measured examples that are not zero, and the share of zeros among the
-        measured; NaN where there are none.
+        Mean, minimum and maximum over the finite ones, and the shares of zeros and of what is not a number among the
+        measured.
     """
     logs = log10_norms.numpy()
-    if np.isfinite(logs).all():  # as a rule; the rest costs several times more
-        return Norms(logs.mean(1), logs.min(1), logs.max(1), np.zeros(len(logs)))
-    zero, measured = np.isneginf(logs), ~np.isnan(logs)
-    usable = measured & ~zero
-    count = usable.sum(1)
-    nothing = np.where(count > 0, 0.0, np.nan)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN where nothing was measured
-        return Norms(
+    if logs.size and np.isfinite(logs).all():  # as a rule; the rest costs several times more
+        nothing = np.zeros(len(logs))
+        return Norms(logs.mean(1), logs.min(1), logs.max(1), nothing, nothing)
+    zero, broken, usable = np.isneginf(logs), np.isposinf(logs), np.isfinite(logs)
+    count, measured = usable.sum(1), (~np.isnan(logs)).sum(1)
+    otherwise = np.where(zero.any(1), -np.inf, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is NaN where nothing was measured
+        found = (
             np.where(usable, logs, 0.0).sum(1) / count,
-            np.where(usable, logs, np.inf).min(1, initial=np.inf) + nothing,
-            np.where(usable, logs, -np.inf).max(1, initial=-np.inf) + nothing,
-            zero.sum(1) / measured.sum(1),
+            np.where(usable, logs, np.inf).min(1, initial=np.inf),
+            np.where(usable, logs, -np.inf).max(1, initial=-np.inf),
         )
+        mean, low, high = (np.where(count > 0, values, otherwise) for values in found)
+        return Norms(mean, low, high, zero.sum(1) / measured, broken.sum(1) / measured)

@@ -1,8 +1,10 @@
 """Total gradients as they come back through single scans, and how they make up a sequence."""
 
 import math
+from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.gradients.norms import log10_norm
@@ -24,7 +26,7 @@ class ScanGradients:
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
 
-        A gradient that is not a number has overflown on its way and counts as infinite.
+        A gradient that is not a number is infinite here, to tell it from one that was not measured.
         """
         if self.vectors is not None:
             stacked = self.vectors
@@ -38,8 +40,8 @@ class ScanGradients:
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:
-        """(T, B) float64 in order of time: -inf where the loss does not reach, NaN beyond a sequence's end and where
-        the norm is too small to be known."""
+        """(T, B) float64 in order of time: -inf where the loss does not reach, inf for what is not a number, NaN beyond
+        a sequence's end and where the norm is too small to be known."""
         if self.norms is None or self.vectors_by_step:
             return log10_norm(self.gradients().cpu())
         return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
@@ -52,6 +54,13 @@ class ScanGradients:
             found[k, active:] = torch.nan
         return self.order.restore(found if self.underflowed is None else found + self.underflowed.cpu())
 
+    def ends(self) -> Tensor:
+        """(B,) the step after the last of every example, in absolute time."""
+        steps = torch.full((self.batch_size,), self.steps)
+        if self.order.ended is not None:
+            steps = self.order.restore_state(steps - self.order.ended.sum(0))
+        return self.start + steps
+
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
         if self.underflowed is not None:
@@ -61,24 +70,37 @@ class ScanGradients:
         return values
 
 
-def laid(pieces: list[tuple[int, Tensor]], length: int | None) -> Tensor:
-    """Lay norms, (T, B) each, at their absolute time, NaN where none is.
+def sequences(spans: Mapping[int, tuple[int, int]]) -> list[list[int]]:
+    """Tell which calls of one layer make up one sequence.
 
-    Without a length, pieces that say where they start and do not overlap land there too, and any others one after the
-    other.
+    Args:
+        spans: first step and the step after the last of every call, by its number.
+
+    Returns:
+        Numbers of the calls of each sequence. A call that starts after step 0 goes on with a sequence that ended there
+        or, where steps between were cut off, before; every other one begins a sequence.
     """
-    ends = [start + len(piece) for start, piece in pieces]
-    if length is None:
-        in_order = all(start >= end for (start, _), end in zip(pieces[1:], ends[:-1], strict=True))
-        if not (in_order and ends[-1] > sum(len(piece) for _, piece in pieces)):
-            return torch.cat([piece for _, piece in pieces]) if len(pieces) > 1 else pieces[0][1]
-        length = ends[-1]
-    elif len(pieces) == 1 and length == len(pieces[0][1]):
+    found: list[list[int]] = []
+    for number in sorted(spans):
+        start = spans[number][0]
+        ends = [spans[calls[-1]][1] for calls in found]
+        if start and start in ends:
+            found[ends.index(start)].append(number)
+        elif start and (before := [end for end in ends if end < start]):
+            found[ends.index(max(before))].append(number)
+        else:
+            found.append([number])
+    return found
+
+
+def laid(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
+    """Lay norms, (T, B) each, at their absolute time, NaN where none is."""
+    if len(pieces) == 1 and length == len(pieces[0][1]):
         return pieces[0][1]
-    laid = torch.full((length, pieces[0][1].shape[1]), torch.nan, dtype=torch.float64)
+    whole = torch.full((length, max(piece.shape[1] for _, piece in pieces)), torch.nan, dtype=torch.float64)
     for start, piece in pieces:
-        laid[start : start + len(piece)] = piece
-    return laid
+        whole[start : start + len(piece), : piece.shape[1]] = piece
+    return whole
 
 
 def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
@@ -91,3 +113,26 @@ def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
         reached[start : start + len(piece)] = True
     total[~reached] = torch.nan
     return total
+
+
+def ends(scans: list[ScanGradients]) -> Tensor:
+    """(B,) the step after the last of every example in a sequence, of which later pieces may hold fewer examples."""
+    each = [scan.ends() for scan in scans]
+    width = max(len(one) for one in each)
+    return torch.stack([F.pad(one, (0, width - len(one))) for one in each]).amax(0)
+
+
+def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
+    """Count steps of every example back from its own last one.
+
+    Args:
+        norms: (T, B) in order of time.
+        ends: (B,) the step after the last of every example.
+
+    Returns:
+        (L, B) by lag, NaN where none is known.
+    """
+    lag = torch.arange(max([len(norms), *ends.tolist()])).unsqueeze(1)
+    step = ends[: norms.shape[1]] - 1 - lag
+    known = (step >= 0) & (step < len(norms))
+    return norms.gather(0, step.clamp(0, len(norms) - 1)).masked_fill(~known, torch.nan)

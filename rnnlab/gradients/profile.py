@@ -9,84 +9,113 @@ import xarray as xr
 
 from rnnlab.gradients.norms import Norms
 
-DIMS = ("step", "layer", "direction", "state", "time")
+DIMS = ("step", "layer", "direction", "state")
 VARIABLES = {
     "log10_grad_norm": "mean over examples of log10 of the total gradient norm",
     "log10_grad_norm_min": "smallest log10 norm of any example",
     "log10_grad_norm_max": "largest log10 norm of any example",
     "zero_fraction": "share of examples whose gradient is exactly zero",
+    "nan_fraction": "share of examples whose gradient is not a number, or infinite",
 }
+_TOLD_BY = {name + suffix: "zero_fraction" + suffix for name in VARIABLES for suffix in ("", "_by_lag")}
+"""What tells whether a quantity was measured where it has no number."""
 
 
 class Key(NamedTuple):
-    """Which state of which layer: layers are counted through the whole model."""
+    """Which state in which call of which layer: layers are counted through the whole model."""
 
     layer: int
     direction: str
     state: str
+    call: int = 0
 
 
 @dataclass
 class Step:
-    """Norms of one recorded backward pass, (T,) or per example (T, B)."""
+    """Norms of one recorded backward pass by time and by lag, (T,), or per example by time, (T, B)."""
 
     norms: dict[Key, Norms]
+    by_lag: dict[Key, Norms]
     per_example: dict[Key, np.ndarray]
     train_step: int | None
     underflowed: dict[Key, np.ndarray] = field(default_factory=dict)
     """(T,) share of examples whose gradient was too small to be measured, of the states that have some."""
 
-    def top(self, state: str = "h", direction: str = "forward") -> Norms:
-        """Norms of one state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
-        layers = [self.norms[key] for key in sorted(self.norms) if (key.state, key.direction) == (state, direction)]
+    def top(self, by_lag: bool = False) -> Norms:
+        """Norms of the hidden state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
+        norms = self.by_lag if by_lag else self.norms
+        layers = [norms[key] for key in sorted(norms, key=_order) if (key.state, key.direction) == ("h", "forward")]
         known = [~np.isnan(layer.zero_fraction) for layer in layers]
         return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
 
 
-def build(steps: "Sequence[Step]", loss_reduction_scale: float, per_example: bool) -> xr.Dataset:
+def build(
+    steps: "Sequence[Step]", modules: Sequence[str], loss_reduction_scale: float, per_example: bool
+) -> xr.Dataset:
     """Assemble recorded steps.
 
     Args:
         steps: in the order of their backward passes.
+        modules: name of the module that each layer belongs to.
         loss_reduction_scale: what gradients were multiplied by, kept as an attribute.
         per_example: add `log10_grad_norm_per_example` with a trailing `example` dimension.
 
     Returns:
-        Dataset with dims (step, layer, direction, state, time); NaN where nothing was measured.
+        Dataset with dims (step, layer, direction, state, time), and the same `_by_lag` in place of time; NaN where
+        nothing was measured. Each call of a layer has its place along `layer`, told apart by the coordinate `call`.
     """
     keys = sorted({key for step in steps for key in step.norms}, key=_order)
+    rows = sorted({(key.layer, key.call) for key in keys})
     axes = {
-        "layer": sorted({key.layer for key in keys}),
+        "layer": rows,
         "direction": [d for d in ("forward", "reverse") if any(key.direction == d for key in keys)],
         "state": list(dict.fromkeys(key.state for key in keys)),
     }
-    length = max((len(norms.mean) for step in steps for norms in step.norms.values()), default=0)
-    shape = (len(steps), *(len(axis) for axis in axes.values()), length)
-    arrays = {name: np.full(shape, np.nan) for name in VARIABLES}
-    for i, step in enumerate(steps):
-        for key, norms in step.norms.items():
-            place = (i, *_position(key, axes))
-            for array, values in zip(arrays.values(), norms, strict=True):
-                array[place][: len(values)] = values
-    too_small = np.where(np.isnan(arrays["zero_fraction"]), np.nan, 0.0)
+    length = max(
+        (len(n.mean) for step in steps for norms in (step.norms, step.by_lag) for n in norms.values()), default=0
+    )
+    arrays = _arrays("time", "", axes, [step.norms for step in steps], length)
+    arrays |= _arrays("lag", "_by_lag", axes, [step.by_lag for step in steps], length)
+    too_small = np.where(np.isnan(arrays["zero_fraction"][1]), np.nan, 0.0)
     for i, step in enumerate(steps):
         for key, share in step.underflowed.items():
             too_small[(i, *_position(key, axes))][: len(share)] = share
     dataset = xr.Dataset(
-        {name: (DIMS, array, {"long_name": VARIABLES[name]}) for name, array in arrays.items()},
+        arrays,
         coords={
             "step": np.arange(len(steps)),
             **axes,
+            "layer": [layer for layer, _ in rows],
+            "module": ("layer", np.array([modules[layer] for layer, _ in rows], dtype=str)),
+            "call": ("layer", np.array([call for _, call in rows], dtype=np.int64)),
             "time": np.arange(length),
-            "lag": ("time", np.arange(length)[::-1].copy(), {"long_name": "distance to the last step"}),
+            "lag": ("lag", np.arange(length), {"long_name": "steps before the last one of each example"}),
         },
         attrs={"loss_reduction_scale": loss_reduction_scale},
     )
-    dataset["underflowed_fraction"] = DIMS, too_small, {"long_name": "share of examples too small to be measured"}
+    title = {"long_name": "share of examples too small to be measured"}
+    dataset["underflowed_fraction"] = (*DIMS, "time"), too_small, title
     train_steps = [step.train_step for step in steps]
     if steps and None not in train_steps:
         dataset = dataset.assign_coords(train_step=("step", np.array(train_steps, dtype=np.int64)))
     return _with_examples(dataset, steps, axes) if per_example else dataset
+
+
+def _arrays(
+    dim: str, suffix: str, axes: dict[str, list], steps: Sequence[dict[Key, Norms]], length: int
+) -> dict[str, tuple]:
+    """Variables of all steps along time or lag."""
+    shape = (len(steps), *(len(axis) for axis in axes.values()), length)
+    arrays = {name: np.full(shape, np.nan) for name in VARIABLES}
+    for i, step in enumerate(steps):
+        for key, norms in step.items():
+            place = (i, *_position(key, axes))
+            for array, values in zip(arrays.values(), norms, strict=True):
+                array[place][: len(values)] = values
+    return {
+        name + suffix: ((*DIMS, dim), array, {"long_name": VARIABLES[name] + suffix.replace("_", " ")})
+        for name, array in arrays.items()
+    }
 
 
 def _with_examples(dataset: xr.Dataset, steps: "Sequence[Step]", axes: dict[str, list]) -> xr.Dataset:
@@ -96,15 +125,16 @@ def _with_examples(dataset: xr.Dataset, steps: "Sequence[Step]", axes: dict[str,
     for i, step in enumerate(steps):
         for key, values in step.per_example.items():
             array[(i, *_position(key, axes))][: values.shape[0], : values.shape[1]] = values
-    return dataset.assign(log10_grad_norm_per_example=((*DIMS, "example"), array))
+    return dataset.assign(log10_grad_norm_per_example=((*DIMS, "time", "example"), array))
 
 
 def _position(key: "Key", axes: dict[str, list]) -> tuple[int, ...]:
-    return tuple(axis.index(getattr(key, name)) for name, axis in axes.items())
+    places = ((key.layer, key.call), key.direction, key.state)
+    return tuple(axis.index(place) for axis, place in zip(axes.values(), places, strict=True))
 
 
-def _order(key: "Key") -> tuple[int, str, bool, str]:
-    return key.layer, key.direction, key.state != "h", key.state
+def _order(key: "Key") -> tuple[int, int, str, bool, str]:
+    return key.layer, key.call, key.direction, key.state != "h", key.state
 
 
 def top(measured: xr.Dataset) -> xr.Dataset:
@@ -122,7 +152,7 @@ def top(measured: xr.Dataset) -> xr.Dataset:
     found = measured.isel(layer=0, drop=True)
     for name in measured.data_vars:
         # A gradient of exactly zero has no logarithm, and was measured all the same.
-        values, told_by = (measured.variables[each] for each in (name, "zero_fraction" if name in VARIABLES else name))
+        values, told_by = (measured.variables[each] for each in (name, _TOLD_BY.get(str(name), name)))
         if "layer" in values.dims:
             known = np.moveaxis(told_by.notnull().values, told_by.get_axis_num("layer"), 0)
             found[name].values = _highest(np.moveaxis(values.values, values.get_axis_num("layer"), 0), known)

@@ -1,11 +1,13 @@
 """Record the total gradient norm at every time step while somebody else's training script runs."""
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -13,10 +15,11 @@ from torch import Tensor, nn
 
 from rnnlab.cells import States
 from rnnlab.common import torch_private
+from rnnlab.common.errors import UserError
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import ScanGradients, added, laid
+from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
 from rnnlab.gradients.profile import Key, Step
-from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.layers.recurrent import Recurrent, recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:
@@ -72,6 +75,20 @@ class _GradientReceiver:
         return self.recorder.received(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
+class _Pass:
+    """What has come back in one backward pass.
+
+    The engine alone holds it, to call it at the end, so that a pass that fails takes what it left behind with it.
+    """
+
+    def __init__(self, recorder: "Recorder") -> None:
+        self.recorder = recorder
+        self.received: dict[Key, dict[int, ScanGradients]] = {}
+
+    def __call__(self) -> None:
+        self.recorder.commit(self)
+
+
 @dataclass(eq=False)
 class Recorder:
     """Collects total gradient norms of every recurrent layer of a model.
@@ -84,16 +101,40 @@ class Recorder:
     per_example: bool = False
     loss_reduction_scale: float = 1.0
     steps: list[Step] = field(default_factory=list)
-    _received: dict[Key, dict[int, ScanGradients]] = field(default_factory=dict)
+    _passes: "WeakValueDictionary[tuple[int, int | None], _Pass]" = field(default_factory=WeakValueDictionary)
+    _gathered: "_Pass | None" = None  # what one observed step gathers, from however many passes
+    modules: list[str] = field(default_factory=list)
+    """Name of the module that each layer belongs to."""
     _first_layer: dict[int, int] = field(default_factory=dict)
-    _calls: int = 0
+    _calls: dict[int, int] = field(default_factory=dict)  # by first layer
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
+    every: int = 1
+    _finished: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.every) is not int or self.every < 1:
+            raise UserError(f"every = {self.every!r} must be a whole number of backward passes, at least 1")
+        if not 0 < self.loss_reduction_scale < math.inf:
+            raise UserError(
+                f"loss_reduction_scale = {self.loss_reduction_scale} multiplies gradients: give a positive number, "
+                "such as the batch size to undo the mean over a batch"
+            )
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Observe every recurrent layer inside `model`; each backward pass becomes one step."""
-        layers, self._first_layer = recurrent_layers(model)
+        layers, first = recurrent_layers(model)
+        # A shallow copy, such as a replica, shares the observers of its original, and counts as a call of it.
+        layers = list({id(layer.observers): layer for layer in reversed(layers)}.values())[::-1]
+        self._first_layer = {id(layer.observers): first[id(layer)] for layer in layers}
+        names = {id(module): name for name, module in model.named_modules()}
+        self.modules = [
+            names[id(module)]
+            for module in model.modules()
+            if isinstance(module, Recurrent)
+            for _ in range(module.num_layers)
+        ]
         try:
             for layer in layers:
                 layer.observers.append(self)
@@ -101,7 +142,6 @@ class Recorder:
         finally:
             for layer in layers:
                 layer.observers.remove(self)
-            self._received.clear()
 
     @contextmanager
     def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
@@ -117,94 +157,148 @@ class Recorder:
                 add, as they do in the weights.
         """
         self._window, self.overlapping = (train_step, length), overlapping
+        self._gathered = _Pass(self)
         try:
             with self.attached(model):
                 yield
-                self._commit()
+                self._gathered()
         finally:
-            self._window, self.overlapping = None, False
+            self._window, self._gathered, self.overlapping = None, None, False
 
     def observe(self, call: ScanCall) -> _GradientReceiver:
         """Follow one scan; see `rnnlab.scan.observer`."""
-        self._calls += 1
-        return _GradientReceiver(self, call, self._first_layer[id(call.module)] + call.layer, self._calls)
+        if torch_private.graph_task() not in (None, -1):
+            self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
+        first = self._first_layer[id(call.module.observers)]
+        if (call.layer, call.direction) == (0, "forward"):
+            self._calls[first] = self._calls.get(first, 0) + 1
+        return _GradientReceiver(self, call, first + call.layer, self._calls[first])
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
-        if not self._received and self._window is None:
-            # Runs when the whole backward pass is over, so that one pass makes one step.
-            torch_private.after_backward(self._commit)
-        numbered = self._received.setdefault(key, {})
+        numbered = self._current_pass().received.setdefault(key, {})
         if number not in numbered:
             numbered[number] = ScanGradients(call)
         return numbered[number]
 
-    def _commit(self) -> None:
+    def _current_pass(self) -> "_Pass":
+        """The backward pass that is running; the outer one, where a hook or a checkpoint runs one within another."""
+        if self._gathered is not None:
+            return self._gathered
+        thread, task = threading.get_ident(), torch_private.graph_task()
+        known = list(self._passes.items())
+        same = [one for (_, number), one in known if number == task and task is not None]
+        around = [one for (where, _), one in known if where == thread]
+        found = next(iter([*same, *around]), None)
+        if found is None:
+            found = _Pass(self)
+            # Runs when the whole backward pass is over, so that one pass makes one step.
+            torch_private.after_backward(found)
+        self._passes[thread, task] = found
+        return found
+
+    def commit(self, finished: "_Pass") -> None:
         """Turn what one backward pass, or one observed step, has received into norms."""
+        for place in [place for place, one in self._passes.items() if one is finished]:
+            del self._passes[place]
         train_step, length = self._window or (None, None)
-        norms, per_example, underflowed = {}, {}, {}
-        for key, numbered in self._received.items():
-            scans = [numbered[number] for number in sorted(numbered)]
-            if self.overlapping and length is not None:
-                logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
+        if self._window is None and finished.received:
+            number, self._finished = self._finished, self._finished + 1
+            if number % self.every:
+                return
+        step, found = Step({}, {}, {}, train_step), self._sequences(finished.received)
+        for key, scans in found.items():
+            stop = scans[-1].start + scans[-1].steps
+            if length is None:  # what starts where this one ends goes on with it, as a decoder does
+                after = [scan for other in found.values() if other[0].start == stop for scan in other]
+                self._add(step, key, scans, ends([*scans, *after]), stop)
             else:
-                logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
-            if self.loss_reduction_scale != 1:
-                logs = logs + math.log10(self.loss_reduction_scale)
-            norms[key] = over_examples(logs)
-            if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
-                where = laid([(scan.start, scan.underflow()) for scan in scans], length)
-                underflowed[key] = where.nanmean(1).numpy()
-            if self.per_example:
-                per_example[key] = logs.numpy()
-        self._received.clear()
-        if norms:
-            self.steps.append(Step(norms, per_example, train_step, underflowed))
+                self._add(step, key, scans, ends([scan for other in found.values() for scan in other]), length)
+        if step.norms:
+            self.steps.append(step)
+
+    def _sequences(self, received: dict[Key, dict[int, ScanGradients]]) -> dict[Key, list[ScanGradients]]:
+        """What came back of each state, one entry for each sequence that a layer has read."""
+        spans: dict[str, dict[int, tuple[int, int]]] = {}
+        for key, numbered in received.items():
+            for number, scan in numbered.items():
+                spans.setdefault(self.modules[key.layer], {})[number] = (scan.start, scan.start + scan.steps)
+        found = {}
+        for key, numbered in received.items():
+            of_module = spans[self.modules[key.layer]]
+            for call, numbers in enumerate(sequences(of_module) if self._window is None else [sorted(of_module)]):
+                if scans := [numbered[number] for number in numbers if number in numbered]:
+                    found[key._replace(call=call)] = scans
+        return found
+
+    def _add(self, step: Step, key: Key, scans: list[ScanGradients], ends: Tensor, length: int) -> None:
+        """Add the norms of one state of one sequence to a step."""
+        if self.overlapping:
+            logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
+        else:
+            logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
+        if self.loss_reduction_scale != 1:
+            logs = logs + math.log10(self.loss_reduction_scale)
+        norms = step.norms[key] = over_examples(logs)
+        if key.direction == "reverse":  # its last step is the first in time
+            step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
+        elif (ends == length).all():
+            step.by_lag[key] = Norms(*(values[::-1] for values in norms))
+        else:
+            step.by_lag[key] = over_examples(by_lag(logs, ends))
+        if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
+            step.underflowed[key] = laid([(scan.start, scan.underflow()) for scan in scans], length).nanmean(1).numpy()
+        if self.per_example:
+            step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
         from rnnlab.gradients.profile import build
 
-        return build(self.steps, self.loss_reduction_scale, self.per_example)
+        return build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
 
-    def state_dict(self) -> list[dict[str, Any]]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far as tensors and primitives, for a checkpoint."""
-        return [
-            {
-                "train_step": step.train_step,
-                "underflowed": [[*key, torch.from_numpy(share)] for key, share in step.underflowed.items()],
-                "norms": [[*key, torch.from_numpy(np.stack(norms))] for key, norms in step.norms.items()],
-            }
+        steps = [
+            [step.train_step, _packed(step.norms), _packed(step.by_lag), _packed(step.underflowed)]
             for step in self.steps
         ]
+        return {"modules": self.modules, "steps": steps}
 
-    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` wrote."""
+        self.modules = state["modules"]
         self.steps = [
-            Step(
-                {Key(*entry[:3]): Norms(*entry[3].numpy()) for entry in step["norms"]},
-                {},
-                step["train_step"],
-                {Key(*entry[:3]): entry[3].numpy() for entry in step["underflowed"]},
-            )
-            for step in state
+            Step(_unpacked(norms), _unpacked(by_lag), {}, train_step, {Key(*key): v.numpy() for *key, v in underflowed})
+            for train_step, norms, by_lag, underflowed in state["steps"]
         ]
+
+
+def _packed(values: Mapping[Key, Norms | np.ndarray]) -> list[list[Any]]:
+    return [[*key, torch.from_numpy(np.stack(value))] for key, value in values.items()]
+
+
+def _unpacked(entries: list[list[Any]]) -> dict[Key, Norms]:
+    return {Key(*key): Norms(*values.numpy()) for *key, values in entries}
 
 
 @contextmanager
-def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0) -> Iterator[Recorder]:
+def record(
+    model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0, every: int = 1
+) -> Iterator[Recorder]:
     """Record the total gradient norm of every recurrent layer at every time step.
 
     Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
     pass through what was called inside the block makes one step. A layer that is called several times before
-    backward appears with its calls one after the other along `time`, at the times that `start` gave them if it did:
-    what lies before them was cut off, and is NaN. Where sequences differ in length, `lag` counts
-    from the end of the longest.
+    backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
+    they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
+    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).
         per_example: keep an `example` dimension.
         loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
+        every: of so many backward passes one is kept, from the first on: a long training then fits in memory.
 
     Returns:
         A context manager that gives the recorder; `recorder.dataset()` is the result.
@@ -218,6 +312,6 @@ def record(model: nn.Module, *, per_example: bool = False, loss_reduction_scale:
         20
     """
     torch_private.check_end_of_backward()
-    recorder = Recorder(per_example, loss_reduction_scale)
+    recorder = Recorder(per_example, loss_reduction_scale, every=every)
     with recorder.attached(model):
         yield recorder

@@ -215,7 +215,10 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        check_input(x, self.input_size, next(self.parameters()).dtype)
+        weight = next(self.parameters(), None)
+        if weight is None:  # of a replica, or generated: plain tensors
+            weight = next(iter(self.weights().tensors.values()))
+        check_input(x, self.input_size, weight.dtype)
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnlab.gradients.decay import Decay, fit_decay
-from rnnlab.plots.profiles import finite, norm_label, select, title, train_steps
+from rnnlab.plots.profiles import BY_LAG, finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import FAINT, axes, dress, legend_below, looks
 
 LAG = "lag (time steps before the last)"
@@ -48,9 +48,9 @@ def lag_plot(
     ax = ax or axes(7.2, 4.9)
     for row, place in zip(rows, np.linspace(0.02, 0.8, len(rows)), strict=True):
         one, color = chosen.isel(step=row), to_hex(colormaps["viridis"](place))
-        decay = fit_decay(one["log10_grad_norm"].values, lag)
+        decay = fit_decay(one[BY_LAG].values, lag)
         label = f"step {recorded[row]:,}: {_in_words(decay)}"
-        low, high = one["log10_grad_norm_min"].values, one["log10_grad_norm_max"].values
+        low, high = (one[f"log10_grad_norm_{end}_by_lag"].values for end in ("min", "max"))
         ax.fill_between(lag, low, high, color=color, alpha=0.18, linewidth=0)
         _line(ax, one, decay, color=color, label=label)
     dress(ax, title(profile, layer, direction, state), LAG, norm_label(state))
@@ -86,7 +86,7 @@ def compare_lags(
     drawn: list[tuple[float, Line2D]] = []
     for name, look in looks(profiles).items():
         one = select(profiles[name], state, layer, direction).isel(step=step)
-        decay = fit_decay(one["log10_grad_norm"].values, one["lag"].values)
+        decay = fit_decay(one[BY_LAG].values, one["lag"].values)
         line = _line(
             ax, one, None, color=look.color, linestyle=look.dashes, label=f"{name}: {_in_words(decay, errors=False)}"
         )
@@ -99,7 +99,7 @@ def compare_lags(
 
 def _line(ax: Axes, one: xr.Dataset, decay: Decay | None, **look: object) -> Line2D:
     """Draw mean norm against lag, and its fitted line where one is given."""
-    lag, norm = one["lag"].values, finite(one)
+    lag, norm = one["lag"].values, finite(one, BY_LAG)
     (line,) = ax.plot(lag, norm, linewidth=1.8, **look)  # type: ignore[arg-type]
     seen = np.isfinite(norm)
     if decay is not None and math.isfinite(decay.slope):

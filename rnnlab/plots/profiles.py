@@ -6,6 +6,7 @@ import xarray as xr
 from rnnlab.common.errors import UserError
 from rnnlab.gradients.profile import top
 
+BY_LAG = "log10_grad_norm_by_lag"
 DECADES = 12
 """How far below the largest norm a figure reaches, unless told otherwise."""
 
@@ -46,9 +47,9 @@ def train_steps(profile: xr.Dataset) -> np.ndarray:
     return profile["train_step" if "train_step" in profile.coords else "step"].values
 
 
-def finite(profile: xr.Dataset) -> np.ndarray:
+def finite(profile: xr.Dataset, name: str = "log10_grad_norm") -> np.ndarray:
     """log10 norms with NaN for whatever is no number: not measured, zero, overflown."""
-    norms = profile["log10_grad_norm"].values
+    norms = profile[name].values
     return np.where(np.isfinite(norms), norms, np.nan)
 
 
@@ -67,10 +68,16 @@ def title(profile: xr.Dataset, layer: int | None, direction: str, state: str) ->
     what = {"h": "hidden state", "c": "cell state"}.get(state, state)
     parts = [f"Total gradient norm of the {what}"]
     if profile.sizes["layer"] > 1:
-        parts.append("top layer" if layer is None else f"layer {int(profile['layer'].values[layer])}")
+        parts.append("top layer" if layer is None else layer_name(profile, layer))
     if profile.sizes["direction"] > 1:
         parts.append(direction)
     return ", ".join(parts)
+
+
+def layer_name(profile: xr.Dataset, place: int) -> str:
+    """A place along `layer` in words, with its call where the layer was called several times."""
+    layer, call = (int(profile[name].values[place]) for name in ("layer", "call"))
+    return f"layer {layer}, call {call}" if (profile["call"] > 0).any() else f"layer {layer}"
 
 
 def steps_back(count: int) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from rnnlab.plots.lag import LAG
-from rnnlab.plots.profiles import DECADES, finite, norm_label, select, title, train_steps
+from rnnlab.plots.profiles import BY_LAG, DECADES, finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import FAINT, INK, axes, dress
 
 RIDGES = 12
@@ -40,7 +40,7 @@ def ridges(
     chosen = select(profile, state, layer, direction)
     S = chosen.sizes["step"]
     rows = np.unique(np.linspace(0, S - 1, min(S, RIDGES)).round().astype(int))
-    norms, lag = finite(chosen)[rows], chosen["lag"].values
+    norms, lag = finite(chosen, BY_LAG)[rows], chosen["lag"].values
     low, high = _limits(norms)
     heights = (np.clip(norms, low, None) - low) / (high - low) * OVERLAP
     ax = ax or axes(7.2, 2.2 + 0.32 * len(rows))

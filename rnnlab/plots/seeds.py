@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.plots.lag import LAG
-from rnnlab.plots.profiles import finite, norm_label, select, title, train_steps
+from rnnlab.plots.profiles import BY_LAG, finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import axes, dress, legend_below, looks
 from rnnlab.statistics.intervals import student
 
@@ -53,7 +53,7 @@ def lag_over_seeds(
         UserError: if a profile has no such state, layer or direction.
     """
     chosen = [select(profile, state, layer, direction).isel(step=step) for profile in profiles]
-    lag, norms = chosen[0]["lag"].values, np.stack([finite(one) for one in chosen])  # (T,), (N, T)
+    lag, norms = chosen[0]["lag"].values, np.stack([finite(one, BY_LAG) for one in chosen])  # (T,), (N, T)
     ax = ax or axes(7.2, 4.6 + 0.2 * len(predictions))
     middle, half = student(norms)
     measured, *theories = looks(["measured", *(p.name for p in predictions)]).values()

@@ -24,11 +24,12 @@ def total_gradient(trace: "Trace") -> "dict[str, xr.DataArray]":
         trace: one direction of one layer.
 
     Returns:
-        `log10_grad_norm`, with `_min` and `_max` over examples, and `zero_fraction`: (state, time).
+        `log10_grad_norm`, with `_min` and `_max` over examples, `zero_fraction` and `nan_fraction`: (state, time).
     """
     norms = [over_examples(_measured(trace.in_time(total)).cpu()) for total in trace.total]
     arrays = norm_arrays("grad_norm", "total gradient", norms, trace)
-    arrays["zero_fraction"] = arrays.pop("grad_norm_zero_fraction")
+    for share in ("zero_fraction", "nan_fraction"):
+        arrays[share] = arrays.pop(f"grad_norm_{share}")
     return arrays
 
 
@@ -46,12 +47,18 @@ def norm_arrays(name: str, title: str, norms: list[Norms], trace: "Trace") -> "d
         trace: names the states.
 
     Returns:
-        The four variables, (state, time).
+        The five variables, (state, time).
     """
     import xarray as xr
 
-    names = (f"log10_{name}", f"log10_{name}_min", f"log10_{name}_max", f"{name}_zero_fraction")
+    names = (
+        f"log10_{name}",
+        f"log10_{name}_min",
+        f"log10_{name}_max",
+        *(f"{name}_{share}_fraction" for share in ("zero", "nan")),
+    )
     titles = ("mean over examples of log10 of the", "smallest log10", "largest log10", "share of zeros:")
+    titles = (*titles, "share of what is not a number:")
     coords = {"state": list(trace.cell.states), "time": trace.time}
     return {
         variable: xr.DataArray(np.stack(values), coords, ("state", "time"), attrs={"long_name": f"{what} {title} norm"})

@@ -202,15 +202,14 @@ class _Run:
         """Add the few numbers of the newest profile that are worth a curve."""
         if not self.recorder.steps:
             return
-        newest = self.recorder.steps[-1].top()
-        lag = np.arange(len(newest.mean))[::-1]
-        self.history.add(self.step, "grad/decay_rate", fit_decay(newest.mean, lag).slope)
+        newest, back = self.recorder.steps[-1].top(), self.recorder.steps[-1].top(by_lag=True)
+        self.history.add(self.step, "grad/decay_rate", fit_decay(back.mean, np.arange(len(back.mean))).slope)
         zero_fraction = newest.zero_fraction[np.isfinite(newest.zero_fraction)]
         self.history.add(
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
         )
         for k in self.config.task.lags:
-            self.history.add(self.step, f"grad/lag_{k}", float(newest.mean[-1 - k]))
+            self.history.add(self.step, f"grad/lag_{k}", float(back.mean[k]))
         if self.on_profile is not None:
             self.on_profile(self.step, newest)
 

@@ -119,14 +119,14 @@ def summarised(profile: xr.Dataset) -> xr.Dataset:
         profile: gradient profile of one run.
 
     Returns:
-        Dataset with dims (step, time).
+        Dataset with dims (step, time) and (step, lag).
     """
     return top(profile.sel(direction="forward", state="h"))
 
 
 def _decay(profile: xr.Dataset) -> Decay:
-    """Fit the decay rate of one profile, dim (time,)."""
-    return fit_decay(profile["log10_grad_norm"].values, profile["lag"].values)
+    """Fit the decay rate of one profile, dims (time,) and (lag,)."""
+    return fit_decay(profile["log10_grad_norm_by_lag"].values, profile["lag"].values)
 
 
 def _change(profile: xr.Dataset) -> float:

@@ -22,10 +22,12 @@ def profile(rate: float = -0.05, states: tuple[str, ...] = ("h",), layers: int =
     values = {"log10_grad_norm": norms, "log10_grad_norm_min": norms - 0.5, "log10_grad_norm_max": norms + 0.25}
     values["zero_fraction"] = np.zeros_like(norms)
     return xr.Dataset(
-        {name: (DIMS, array) for name, array in values.items()},
+        {name: ((*DIMS, "time"), array) for name, array in values.items()}
+        | {f"{name}_by_lag": ((*DIMS, "lag"), array[..., ::-1]) for name, array in values.items()},
         coords={
             "step": np.arange(S), "layer": np.arange(layers), "direction": ["forward"], "state": list(states),
-            "time": np.arange(T), "lag": ("time", lag), "train_step": ("step", [0, 1, 10, 100, 1000]),
+            "time": np.arange(T), "lag": np.arange(T), "train_step": ("step", [0, 1, 10, 100, 1000]),
+            "call": ("layer", np.zeros(layers, int)),
         },
     )  # fmt: skip
 

@@ -116,8 +116,9 @@ def test_axes_are_named_and_no_text_is_cut_off(draw, data):
 )
 def test_a_profile_without_any_finite_norm_is_drawn_empty(draw, tmp_path):
     data = profile()
-    data["log10_grad_norm"][:] = np.nan
-    data["log10_grad_norm"][0] = -np.inf
+    for name in ("log10_grad_norm", "log10_grad_norm_by_lag"):
+        data[name][:] = np.nan
+        data[name][0] = -np.inf
     plots.save(draw(data), tmp_path / "figure.png")
 
 

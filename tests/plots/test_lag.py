@@ -18,7 +18,7 @@ def test_lag_plot_draws_first_middle_and_last_step_with_bands_and_fit():
     for line, fit, step in zip(solid, fits, (0, 2, 4), strict=True):
         one = data.isel(step=step, layer=0, direction=0, state=0)
         np.testing.assert_array_equal(xs(line), one["lag"])
-        np.testing.assert_array_equal(ys(line), one["log10_grad_norm"])
+        np.testing.assert_array_equal(ys(line), one["log10_grad_norm_by_lag"])
         np.testing.assert_allclose(ys(fit), [-step, -step - 0.05 * (T - 1)], atol=1e-12)
     bands = [band for band in ax.collections if isinstance(band, FillBetweenPolyCollection)]
     edges = [np.concatenate([path.vertices for path in band.get_paths()]) for band in bands]
@@ -29,8 +29,8 @@ def test_lag_plot_draws_first_middle_and_last_step_with_bands_and_fit():
 
 def test_lag_plot_gives_slope_and_half_life_of_the_fit():
     data = profile()
-    data["log10_grad_norm"] += np.random.default_rng(0).normal(0, 0.1, data["log10_grad_norm"].shape)
-    norms = data["log10_grad_norm"].isel(step=4, layer=0, direction=0, state=0).values
+    data["log10_grad_norm_by_lag"] += np.random.default_rng(0).normal(0, 0.1, data["log10_grad_norm_by_lag"].shape)
+    norms = data["log10_grad_norm_by_lag"].isel(step=4, layer=0, direction=0, state=0).values
     decay = fit_decay(norms, data["lag"].values)
     text = legend(plots.lag_plot(data))[2].replace("−", "-")
     assert text.startswith("step 1,000: ")
@@ -51,7 +51,7 @@ def test_compare_lags_draws_every_arm_and_lists_the_slowest_decay_first():
     arms = {"tanh": profile(-0.3), "lstm": profile(-0.01), "relu": profile(0.02)}
     ax = plots.compare_lags(arms, step=1)
     for line, data in zip(ax.lines, arms.values(), strict=True):
-        np.testing.assert_array_equal(ys(line), data["log10_grad_norm"].isel(step=1).values.ravel())
+        np.testing.assert_array_equal(ys(line), data["log10_grad_norm_by_lag"].isel(step=1).values.ravel())
     assert [label.split(":")[0] for label in legend(ax)] == ["relu", "lstm", "tanh"]
 
 
@@ -73,6 +73,7 @@ def test_table_curve_figures_and_pictures_see_the_same_top_of_a_network():
         "direction": 1,
         "state": 1,
         "time": 2 * L + 1,
+        "lag": 2 * L + 1,
     }
     # The encoder's upper layer reads, then the decoder's upper layer answers.
     layers = data["log10_grad_norm"].sel(direction="forward", state="h").values  # (S, layers, time)
@@ -82,7 +83,7 @@ def test_table_curve_figures_and_pictures_see_the_same_top_of_a_network():
     assert result.history["grad/decay_rate"].values[-1] == pytest.approx(slope, rel=1e-6)
     for ax, number in ((plots.lag_plot(data), -2), (plots.compare_lags({"gru": data}), -1)):
         drawn = ax.lines[number]
-        np.testing.assert_array_equal(ys(drawn), spliced[-1])
+        np.testing.assert_array_equal(ys(drawn), spliced[-1, ::-1])
         assert np.polyfit(xs(drawn), ys(drawn), 1)[0] == pytest.approx(slope, rel=1e-6)
     np.testing.assert_array_equal(np.asarray(plots.heatmap(data).images[0].get_array()), spliced)
     alone = data.isel(layer=[1]).copy(data={name: values.isel(layer=[1]) for name, values in data.items()})

@@ -25,9 +25,9 @@ def test_mean_interval_and_slope_are_those_over_seeds():
     rates = [-0.04, -0.05, -0.09]
     ax = plots.lag_over_seeds(seeds(rates), step=2)
     (line,) = ax.lines
-    norms = np.array([data["log10_grad_norm"].values.reshape(S, T)[2] for data in seeds(rates)])
+    norms = np.array([data["log10_grad_norm_by_lag"].values.reshape(S, T)[2] for data in seeds(rates)])
     np.testing.assert_allclose(ys(line), norms.mean(0))
-    low, high = stats.t.interval(0.95, 2, loc=norms[:, 0].mean(), scale=stats.sem(norms[:, 0]))
+    low, high = stats.t.interval(0.95, 2, loc=norms[:, -1].mean(), scale=stats.sem(norms[:, -1]))
     (band,) = (band for band in ax.collections if isinstance(band, FillBetweenPolyCollection))
     edge = np.concatenate([path.vertices for path in band.get_paths()])
     at_first = edge[edge[:, 0] == T - 1, 1]  # the largest lag
@@ -62,6 +62,6 @@ def test_one_seed_has_no_interval_and_theory_without_a_number_no_line():
 
 def test_a_lag_that_some_seeds_have_not_measured_counts_the_others():
     data = seeds([-0.04, -0.06])
-    data[0]["log10_grad_norm"][..., :5] = np.nan
+    data[0]["log10_grad_norm_by_lag"][..., :5] = np.nan
     (line,) = plots.lag_over_seeds(data).lines
-    np.testing.assert_allclose(ys(line)[:5], data[1]["log10_grad_norm"].values.reshape(S, T)[0, :5])
+    np.testing.assert_allclose(ys(line)[:5], data[1]["log10_grad_norm_by_lag"].values.reshape(S, T)[0, :5])

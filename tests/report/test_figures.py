@@ -27,7 +27,7 @@ def test_one_run_an_arm_is_shown_the_first_that_did_not_diverge(sweep):
         profiles = first_profiles(rows, given, uri)
         assert list(profiles) == rows["arm"].tolist()
         first = tanh.loc[tanh["seed"] == 1000].iloc[0]
-        lag, norm = (profiles["tanh"][name] for name in ("lag", "log10_grad_norm"))
+        lag, norm = (profiles["tanh"][name] for name in ("lag", "log10_grad_norm_by_lag"))
         slope = np.polyfit(lag, norm.isel(step=0, layer=-1).sel(direction="forward", state="h"), 1)[0]
         assert slope == pytest.approx(first["decay_rate_init"], rel=1e-4)  # profiles are kept in float32
 
@@ -40,7 +40,9 @@ def test_arms_are_compared_at_one_training_step(sweep):
     assert shared_steps(shortened) == steps[:2]
     ax = compare_at(shortened, steps[1])
     assert ax.get_title(loc="left").endswith(f"training step {steps[1]}")
-    expected = profiles["tanh"]["log10_grad_norm"].isel(step=1, layer=-1).sel(direction="forward", state="h").values
+    expected = (
+        profiles["tanh"]["log10_grad_norm_by_lag"].isel(step=1, layer=-1).sel(direction="forward", state="h").values
+    )
     assert any(np.array_equal(line.get_ydata(), expected) for line in ax.get_lines())
 
 

@@ -111,6 +111,6 @@ def test_early_is_the_last_measurement_within_the_first_share_of_training(small_
         for found, run_id in zip(early, frame["run_id"], strict=True):
             profile = load_profile(str(run_id), small_sweep)
             assert profile["train_step"].values.tolist() == [0, 2, 7]
-            top = profile["log10_grad_norm"].isel(step=recorded, layer=-1).sel(direction="forward", state="h")
+            top = profile["log10_grad_norm_by_lag"].isel(step=recorded, layer=-1).sel(direction="forward", state="h")
             slope = np.polyfit(profile["lag"], top, 1)[0]
             assert found == pytest.approx(slope, rel=1e-4)  # profiles are kept in float32

@@ -25,7 +25,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_time_steps_are_counted_as_the_profile_counts_them(written):
     coords = {"layer": [0], "direction": ["forward"], "state": ["h"], "time": np.arange(30)}
-    norms = xr.DataArray(np.zeros((2, 1, 1, 1, 30)), coords, DIMS)
+    norms = xr.DataArray(np.zeros((2, 1, 1, 1, 30)), coords, (*DIMS, "time"))
     profile = xr.Dataset({"log10_grad_norm": norms, "zero_fraction": norms}).assign_coords(train_step=("step", [0, 7]))
     picture(profile, 1)
     assert written[-2:] == ["time step 0", "29"] and "Gradient at training step 7" in written

@@ -153,6 +153,14 @@ def test_the_profile_goes_from_the_encoders_first_step_to_the_decoders_last():
         assert measured[:L, :T].all() and not measured[:L, T:].any()
         assert measured[L:, T : T + length].all() and not measured[L:, :T].any()
         assert not measured[L:, T + length :].any()
+    # Lag counts from the last answer of each example, in the encoder too.
+    by_lag = profile["log10_grad_norm_by_lag"].values  # (layer, lag)
+    for lag in range(int(lengths.max()) + T):
+        at = [(T + length - 1 - lag, b) for b, length in enumerate(lengths.tolist()) if T + length > lag]
+        for layer in range(2 * L):
+            known = [norms[layer, t, b] for t, b in at if np.isfinite(norms[layer, t, b])]
+            expected = np.mean(known) if known else np.nan
+            assert by_lag[layer, lag] == pytest.approx(expected, abs=1e-12, nan_ok=True)
     # What reaches the last step of the encoder's top layer is what the decoder sends back through its first states.
     _, states = model.recurrent(model.encode(batch.inputs))
     handed = states.detach().requires_grad_()
