@@ -38,8 +38,9 @@ class Step:
 
     def top(self, state: str = "h", direction: str = "forward") -> Norms:
         """Norms of one state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
-        layers = [self.norms[key] for key in sorted(self.norms) if (key.state, key.direction) == (state, direction)]
-        known = [~np.isnan(layer.zero_fraction) for layer in layers]
+        keys = [key for key in sorted(self.norms) if (key.state, key.direction) == (state, direction)]
+        layers = [self.norms[key] for key in keys]
+        known = [~np.isnan(self.norms[key].zero_fraction) | (self.underflowed.get(key, 0) > 0) for key in keys]
         return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
 
 
@@ -120,9 +121,10 @@ def top(measured: xr.Dataset) -> xr.Dataset:
         The same without that dim.
     """
     found = measured.isel(layer=0, drop=True)
+    told = "underflowed_fraction" if "underflowed_fraction" in measured else "zero_fraction"
     for name in measured.data_vars:
-        # A gradient of exactly zero has no logarithm, and was measured all the same.
-        values, told_by = (measured.variables[each] for each in (name, "zero_fraction" if name in VARIABLES else name))
+        # What is exactly zero has no logarithm, and what underflowed no value: both are the top's all the same.
+        values, told_by = (measured.variables[each] for each in (name, told if name in VARIABLES else name))
         if "layer" in values.dims:
             known = np.moveaxis(told_by.notnull().values, told_by.get_axis_num("layer"), 0)
             found[name].values = _highest(np.moveaxis(values.values, values.get_axis_num("layer"), 0), known)
