@@ -17,7 +17,7 @@ VARIABLES = {
     "zero_fraction": "share of examples whose gradient is exactly zero",
     "nan_fraction": "share of examples whose gradient is not a number, or infinite",
 }
-_TOLD_BY = {name + suffix: "zero_fraction" + suffix for name in VARIABLES for suffix in ("", "_by_lag")}
+_TOLD_BY = {name + suffix: "underflowed_fraction" + suffix for name in VARIABLES for suffix in ("", "_by_lag")}
 """What tells whether a quantity was measured where it has no number."""
 
 
@@ -40,12 +40,14 @@ class Step:
     train_step: int | None
     underflowed: dict[Key, np.ndarray] = field(default_factory=dict)
     """(T,) share of examples whose gradient was too small to be measured, of the states that have some."""
+    underflowed_by_lag: dict[Key, np.ndarray] = field(default_factory=dict)
 
     def top(self, by_lag: bool = False) -> Norms:
         """Norms of the hidden state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
-        norms = self.by_lag if by_lag else self.norms
-        layers = [norms[key] for key in sorted(norms, key=_order) if (key.state, key.direction) == ("h", "forward")]
-        known = [~np.isnan(layer.zero_fraction) for layer in layers]
+        norms, lost = (self.by_lag, self.underflowed_by_lag) if by_lag else (self.norms, self.underflowed)
+        keys = [key for key in sorted(norms, key=_order) if (key.state, key.direction) == ("h", "forward")]
+        layers = [norms[key] for key in keys]
+        known = [~np.isnan(norms[key].zero_fraction) | (lost.get(key, 0) > 0) for key in keys]
         return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
 
 
@@ -76,10 +78,8 @@ def build(
     )
     arrays = _arrays("time", "", axes, [step.norms for step in steps], length)
     arrays |= _arrays("lag", "_by_lag", axes, [step.by_lag for step in steps], length)
-    too_small = np.where(np.isnan(arrays["zero_fraction"][1]), np.nan, 0.0)
-    for i, step in enumerate(steps):
-        for key, share in step.underflowed.items():
-            too_small[(i, *_position(key, axes))][: len(share)] = share
+    _add_underflowed(arrays, "time", "", axes, [step.underflowed for step in steps])
+    _add_underflowed(arrays, "lag", "_by_lag", axes, [step.underflowed_by_lag for step in steps])
     dataset = xr.Dataset(
         arrays,
         coords={
@@ -93,8 +93,6 @@ def build(
         },
         attrs={"loss_reduction_scale": loss_reduction_scale},
     )
-    title = {"long_name": "share of examples too small to be measured"}
-    dataset["underflowed_fraction"] = (*DIMS, "time"), too_small, title
     train_steps = [step.train_step for step in steps]
     if steps and None not in train_steps:
         dataset = dataset.assign_coords(train_step=("step", np.array(train_steps, dtype=np.int64)))
@@ -116,6 +114,19 @@ def _arrays(
         name + suffix: ((*DIMS, dim), array, {"long_name": VARIABLES[name] + suffix.replace("_", " ")})
         for name, array in arrays.items()
     }
+
+
+def _add_underflowed(
+    arrays: dict[str, tuple], dim: str, suffix: str, axes: dict[str, list], steps: Sequence[dict[Key, np.ndarray]]
+) -> None:
+    """Add the share of examples too small to be measured, which is zero where nothing was lost."""
+    _, measured, _ = arrays[f"zero_fraction{suffix}"]
+    shares = np.where(np.isnan(measured), np.nan, 0.0)
+    for i, step in enumerate(steps):
+        for key, share in step.items():
+            shares[(i, *_position(key, axes))][: len(share)] = share
+    title = f"share of examples too small to be measured{suffix.replace('_', ' ')}"
+    arrays[f"underflowed_fraction{suffix}"] = (*DIMS, dim), shares, {"long_name": title}
 
 
 def _with_examples(dataset: xr.Dataset, steps: "Sequence[Step]", axes: dict[str, list]) -> xr.Dataset:
@@ -151,8 +162,9 @@ def top(measured: xr.Dataset) -> xr.Dataset:
     """
     found = measured.isel(layer=0, drop=True)
     for name in measured.data_vars:
-        # A gradient of exactly zero has no logarithm, and was measured all the same.
-        values, told_by = (measured.variables[each] for each in (name, _TOLD_BY.get(str(name), name)))
+        # A gradient of exactly zero has no logarithm, and what underflowed no value: both are the top's all the same.
+        told_by = _TOLD_BY.get(str(name), name)
+        values, told_by = measured.variables[name], measured.variables[told_by if told_by in measured else name]
         if "layer" in values.dims:
             known = np.moveaxis(told_by.notnull().values, told_by.get_axis_num("layer"), 0)
             found[name].values = _highest(np.moveaxis(values.values, values.get_axis_num("layer"), 0), known)

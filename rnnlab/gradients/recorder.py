@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -13,66 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnnlab.cells import States
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.gradients.norms import Norms, log10_norm, over_examples
 from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
 from rnnlab.gradients.profile import Key, Step
+from rnnlab.gradients.receiver import GradientReceiver
 from rnnlab.layers.recurrent import Recurrent, recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:
     import xarray as xr
-
-
-class _GradientReceiver:
-    """Follows one scan and passes on what comes back through it.
-
-    In the reference scan it hangs a hook on every state, which autograd calls with the gradient summed over every
-    path: that is the total gradient, and for the cell state of an LSTM it includes the path through the same step's
-    output. What is received is put aside anew for every backward pass, as a graph may be kept for another one.
-    """
-
-    every_step = False
-
-    def __init__(self, recorder: "Recorder", call: ScanCall, layer: int, number: int) -> None:
-        self.recorder, self.call, self.layer, self.number = recorder, call, layer, number
-        self.vectors = recorder.overlapping
-
-    def step(self, k: int, states: States) -> None:
-        for name, state in zip(self.call.cell.states, states, strict=True):
-            state.register_hook(partial(self._receive, name, k))
-
-    def end(self, outputs: Tensor, history: list[States]) -> None:
-        pass
-
-    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
-        received = self._received(state)
-        if len(log2) == received.steps:
-            received.norms = log2
-            return
-        if received.norms is None:
-            received.norms = log2.new_full((received.steps, received.batch_size), -torch.inf)
-        received.norms[first : first + len(log2)] = log2
-
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
-        received, gradients = self._received(state), torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
-        if received.vectors is None:
-            received.vectors = gradients.new_zeros(received.steps, *gradients.shape[1:])
-        received.vectors[first : first + len(gradients)] = gradients
-
-    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
-        received = self._received(state)
-        if received.underflowed is None:
-            received.underflowed = where.new_zeros(received.steps, received.batch_size)
-        received.underflowed[first : first + len(where)] = where
-
-    def _receive(self, state: str, k: int, gradient: Tensor) -> None:
-        self._received(state).vectors_by_step[k] = gradient.detach()
-
-    def _received(self, state: str) -> ScanGradients:
-        return self.recorder.received(Key(self.layer, self.call.direction, state), self.number, self.call)
 
 
 class _Pass:
@@ -165,14 +115,19 @@ class Recorder:
         finally:
             self._window, self._gathered, self.overlapping = None, None, False
 
-    def observe(self, call: ScanCall) -> _GradientReceiver:
+    def observe(self, call: ScanCall) -> GradientReceiver:
         """Follow one scan; see `rnnlab.scan.observer`."""
         if torch_private.graph_task() not in (None, -1):
             self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
         first = self._first_layer[id(call.module.observers)]
         if (call.layer, call.direction) == (0, "forward"):
             self._calls[first] = self._calls.get(first, 0) + 1
-        return _GradientReceiver(self, call, first + call.layer, self._calls[first])
+        layer, number = first + call.layer, self._calls[first]
+
+        def received(state: str) -> ScanGradients:
+            return self.received(Key(layer, call.direction, state), number, call)
+
+        return GradientReceiver(call.cell.states, self.overlapping, received)
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
@@ -247,7 +202,12 @@ class Recorder:
         else:
             step.by_lag[key] = over_examples(by_lag(logs, ends))
         if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
-            step.underflowed[key] = laid([(scan.start, scan.underflow()) for scan in scans], length).nanmean(1).numpy()
+            lost = laid([(scan.start, scan.underflow()) for scan in scans], length)
+            step.underflowed[key] = lost.nanmean(1).numpy()
+            forward = key.direction == "forward"
+            step.underflowed_by_lag[key] = (
+                (by_lag(lost, ends) if forward else lost[scans[0].start :]).nanmean(1).numpy()
+            )
         if self.per_example:
             step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
 
@@ -260,7 +220,7 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far as tensors and primitives, for a checkpoint."""
         steps = [
-            [step.train_step, _packed(step.norms), _packed(step.by_lag), _packed(step.underflowed)]
+            [step.train_step, *map(_packed, (step.norms, step.by_lag, step.underflowed, step.underflowed_by_lag))]
             for step in self.steps
         ]
         return {"modules": self.modules, "steps": steps}
@@ -269,8 +229,8 @@ class Recorder:
         """Take up what `state_dict` wrote."""
         self.modules = state["modules"]
         self.steps = [
-            Step(_unpacked(norms), _unpacked(by_lag), {}, train_step, {Key(*key): v.numpy() for *key, v in underflowed})
-            for train_step, norms, by_lag, underflowed in state["steps"]
+            Step(_norms(norms), _norms(by_lag), {}, train_step, _unpacked(lost), _unpacked(lost_by_lag))
+            for train_step, norms, by_lag, lost, lost_by_lag in state["steps"]
         ]
 
 
@@ -278,8 +238,12 @@ def _packed(values: Mapping[Key, Norms | np.ndarray]) -> list[list[Any]]:
     return [[*key, torch.from_numpy(np.stack(value))] for key, value in values.items()]
 
 
-def _unpacked(entries: list[list[Any]]) -> dict[Key, Norms]:
-    return {Key(*key): Norms(*values.numpy()) for *key, values in entries}
+def _unpacked(entries: list[list[Any]]) -> dict[Key, np.ndarray]:
+    return {Key(*key): values.numpy() for *key, values in entries}
+
+
+def _norms(entries: list[list[Any]]) -> dict[Key, Norms]:
+    return {key: Norms(*values) for key, values in _unpacked(entries).items()}
 
 
 @contextmanager

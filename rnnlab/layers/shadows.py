@@ -85,6 +85,6 @@ class _Surface(torch.autograd.Function):
 
 
 def _shadow_of_states(state: Tensor) -> Tensor | None:
-    """The shadow of states that come into a stack; none if no stack made them, or somebody changes them."""
+    """The shadow of states that come into a stack; none if no stack made them as they are, or with hooks."""
     made_by, shadow = _handed_on.get(state, (None, None))
     return shadow if made_by is state.grad_fn and not state._backward_hooks else None
