@@ -8,7 +8,7 @@ from torch.nn.utils import parametrize
 
 from rnnlab.common.errors import UserError
 from rnnlab.layers.dropin import GRU, LSTM, RNN, Instrumented
-from rnnlab.layers.recurrent import Observers
+from rnnlab.scan.observer import Observers
 
 M = TypeVar("M", bound=nn.Module)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from rnnlab.cells import Cell, States, make_cell
 from rnnlab.layers.checks import is_autocast
-from rnnlab.layers.recurrent import Observers, Recurrent
+from rnnlab.layers.recurrent import Recurrent
+from rnnlab.scan.observer import Observers
 
 
 class Instrumented(Recurrent):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,19 +24,12 @@ from rnnlab.layers.checks import (
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.layers.shadows import StackShadows
 from rnnlab.scan import scan
-from rnnlab.scan.observer import Observer, ScanCall, ScanObserver
+from rnnlab.scan.observer import Observers, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
 from rnnlab.scan.shadow import Shadows
 
 DIRECTIONS = ("forward", "reverse")
-
-
-class Observers(list[Observer]):
-    """The observers of one layer, and not of its copies."""
-
-    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        return type(self), ()
 
 
 class Recurrent(nn.Module):
@@ -148,6 +141,12 @@ class Recurrent(nn.Module):
         """Number of outputs a step, both directions together."""
         return self.cell.output_size * len(self.directions)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """That of the weights, which in a replica, or where they are generated, are plain tensors."""
+        weight = next(self.parameters(), None)
+        return (next(iter(self.weights().tensors.values())) if weight is None else weight).dtype
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the starting values anew."""
         names = self.cell.parameter_shapes(1, self.bias)
@@ -215,10 +214,7 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        weight = next(self.parameters(), None)
-        if weight is None:  # of a replica, or generated: plain tensors
-            weight = next(iter(self.weights().tensors.values()))
-        check_input(x, self.input_size, weight.dtype)
+        check_input(x, self.input_size, self._dtype)
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}

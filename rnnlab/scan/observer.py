@@ -1,6 +1,6 @@
 """What an observer of a layer is told of one scan."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor, nn
 
@@ -70,3 +70,10 @@ class Observer(Protocol):
     def observe(self, call: ScanCall) -> ScanObserver:
         """Called when a scan begins."""
         ...
+
+
+class Observers(list[Observer]):
+    """The observers of one layer, and not of its copies."""
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
