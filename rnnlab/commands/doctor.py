@@ -29,7 +29,7 @@ STYLES: dict[Level, str] = {"ok": "green", "warning": "yellow", "problem": "bold
 
 SCARCE, TOO_LITTLE = 2.0, 0.2
 """GB of free disk below which there is a warning, and a problem: a sweep of a hundred runs takes about 0.1."""
-CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"
+CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 """The versions that rnnlab was tested with, where it lies beside the package, as in a checkout."""
 NAMED = 4
 """Most packages named in one line."""

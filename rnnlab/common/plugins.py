@@ -88,12 +88,12 @@ def _run(path: str, resolved: Path, text: bytes) -> None:
         exec(compile(text, str(resolved), "exec"), module.__dict__)
     except BaseException as error:
         del sys.modules[module.__name__]
-        if isinstance(error, UserError) or not isinstance(error, Exception):
+        if isinstance(error, UserError | KeyboardInterrupt):
             raise
         raise UserError(f"cannot import {path}{_line(error, resolved)}: {_said(error)}; mend it first") from error
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """The last line of the file that took part in an error."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     if isinstance(error, SyntaxError) and error.filename == str(path):
@@ -101,6 +101,6 @@ def _line(error: Exception, path: Path) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     return f"{type(error).__name__}: {said}"

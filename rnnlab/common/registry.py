@@ -36,7 +36,13 @@ class Registry(Mapping[str, T]):
 
     def register(self, entry: C) -> C:
         """Make a class known by the default of its field `kind`; used as a decorator."""
-        self.add(entry.model_fields["kind"].default, entry, entry)  # type: ignore[arg-type]
+        field = entry.model_fields.get("kind")
+        if field is None or not isinstance(field.default, str):
+            raise UserError(
+                f"{self.what} {entry.__name__} has no name: give its class a field `kind` with a default, such as "
+                'kind: Literal["mine"] = "mine"'
+            )
+        self.add(field.default, entry, entry)  # type: ignore[arg-type]
         return entry
 
     def add(self, name: str, entry: T, definition: Any) -> None:

@@ -160,6 +160,8 @@ def refuse_impossible(config: "Config") -> None:
 
 def _check_remedies(config: "Config") -> None:
     for remedy in config.remedies:
+        if not remedy.acts:
+            raise ValueError(f"remedies.{remedy.kind} does nothing: write prepare, cut, penalty or change in its class")
         remedy.check(config)
         if remedy.penalises:
             _check_penalty(config, f"remedies.{remedy.kind}")
@@ -171,7 +173,7 @@ def _check_penalty(config: "Config", remedy: str) -> None:
             f"{remedy} needs every step, which model.checkpoint_every = {config.model.checkpoint_every} does not keep: "
             "set one of them to null"
         )
-    if config.cell.zoneout or getattr(config.cell, "norm", "none").startswith("batch"):
+    if not config.cell.is_repeatable:
         raise ValueError(
             f"{remedy} takes single steps again, which zoneout and batch norm do not allow: set it to null, or leave "
             "those out of the cell"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.options import Options
 
 
@@ -124,6 +125,11 @@ class Remedy(Options):
         return gradient
 
     @property
+    def acts(self) -> bool:
+        """Whether it overrides any of the methods by which a remedy acts; a misspelt one would go unnoticed."""
+        return any(getattr(type(self), by) is not getattr(Remedy, by) for by in ("prepare", "cut", "penalty", "change"))
+
+    @property
     def penalises(self) -> bool:
         """Whether it acts on the loss, for which every step is followed and taken again."""
         return type(self).penalty is not Remedy.penalty
@@ -181,6 +187,11 @@ def change_gradients(
         return Changed(float(raw.norm), float(raw.norm))
     for remedy in remedies:
         changed = remedy.change(changed, step, generator)
+        if not isinstance(changed, Gradient):
+            raise UserError(
+                f"remedy '{remedy.kind}' gives a {type(changed).__name__} in place of the gradient: "
+                "return Gradient.of(values) from its method `change`"
+            )
     if changed.values is not raw.values:
         parts = changed.values.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):

@@ -51,6 +51,9 @@ class Truncation(Remedy):
 
     def cut(self, windows: Sequence[Window]) -> Sequence[Window]:
         """Windows that each reach at most k₂ steps back from their end, k₁ steps of loss each."""
-        steps, stride = windows[-1].stop, self.stride or self.window
-        ends = [(first, min(first + stride, steps)) for first in range(0, steps, stride)]
-        return [Window(max(0, stop - self.window), first, stop) for first, stop in ends]
+        found, stride = [], self.stride or self.window
+        for window in windows:
+            for first in range(window.loss_start, window.stop, stride):
+                stop = min(first + stride, window.stop)
+                found.append(Window(max(window.start, stop - self.window), first, stop))
+        return found

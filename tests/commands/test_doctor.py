@@ -99,6 +99,7 @@ def test_packages_that_are_missing_or_too_old_are_named_with_the_cure(
 
 
 def test_versions_other_than_the_tested_ones_are_a_warning(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Path(__file__).parents[2] / "constraints.txt" == doctor.CONSTRAINTS and doctor.CONSTRAINTS.exists()
     pins = bare / "constraints.txt"
     monkeypatch.setattr(doctor, "CONSTRAINTS", pins)
     assert finding("versions").level == "ok"  # there are none to compare with

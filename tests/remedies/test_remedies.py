@@ -12,7 +12,9 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
-from rnnlab.remedies import Gradient, Penalty, Remedy, Unrolled, register
+from rnnlab.remedies import Gradient, Penalty, Remedy, Unrolled, change_gradients, cut_into_windows, register
+from rnnlab.remedies.registry import REMEDIES
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.loop import run
 from rnnlab.training.models import SequenceModel
@@ -165,3 +167,38 @@ def test_what_acts_before_training_acts_on_the_first_recorded_gradient_alone():
         pushed = state["recurrent.weight_hh_l0"].sum(1) + state["recurrent.bias_hh_l0"]
         answers.append(float(pushed.tanh().square().mean()))
     assert answers[0] < 0.2 * answers[1]
+
+
+def test_remedies_that_cut_the_graph_do_so_one_within_the_other():
+    """Every loss of the second stays in a window of the first, and reaches no further back than either allows."""
+    wide, narrow = Truncation(window=10, stride=5), Truncation(window=4)
+    for remedies in ((wide, narrow), (narrow, wide)):
+        windows = cut_into_windows(23, remedies)
+        assert [step for w in windows for step in range(w.loss_start, w.stop)] == list(range(23))
+        assert max(w.stop - w.start for w in windows) <= 4
+        bounds = {w.stop for w in cut_into_windows(23, remedies[:1])}
+        assert bounds <= {w.stop for w in windows}
+
+
+def test_mistakes_in_a_remedy_of_ones_own_are_named():
+    class Wrong(Remedy):
+        kind: Literal["wrong"] = "wrong"
+
+        def change(self, gradient, step, generator):
+            return gradient.values
+
+    class Idle(Remedy):
+        kind: Literal["idle"] = "idle"
+
+    class Nameless(Remedy):
+        pass
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    with pytest.raises(UserError, match=r"remedy 'wrong' gives a Tensor .* return Gradient\.of"):
+        change_gradients([weight], [Wrong()])
+    with pytest.raises(UserError, match="Nameless has no name: give its class a field `kind`"):
+        REMEDIES.register(Nameless)
+    REMEDIES.register(Idle)
+    with pytest.raises(UserError, match=r"remedies\.idle does nothing"):
+        Config.parse({"task": {"kind": "adding"}, "cell": {"kind": "gru"}, "remedies": {"idle": {}}})
