@@ -42,7 +42,7 @@ def slope(kind: str, options: dict[str, Any], seed: int) -> float:
     with rnnlab.record(net) as log:
         last = net(x)[0][-1]
         (last * torch.randn_like(last)).sum().backward()
-    profile = log.dataset()["log10_grad_norm"].isel(step=0, layer=0, direction=0).sel(state="h")
+    profile = log.dataset()["log10_grad_norm_by_lag"].isel(step=0, layer=0, direction=0).sel(state="h")
     return rnnlab.fit_decay(profile.values, profile["lag"].values).slope
 
 

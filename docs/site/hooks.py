@@ -49,7 +49,9 @@ def public_names() -> dict[str, list[str]]:
     declared = {".".join(file.parent.relative_to(ROOT).parts): _declared(file) for file in files}
     pages = {package: [f"{package}.{name}" for name in names] for package, names in declared.items()}
     for module, name in sorted(set(_imported())):
-        package = module if module in declared else module.rpartition(".")[0]
+        package = module
+        while package not in declared:  # the package of a room stands with that of its house
+            package = package.rpartition(".")[0]
         if name not in {*declared[PACKAGE], *declared[package]}:
             pages[package].append(f"{module}.{name}")
     return {package: names for package, names in pages.items() if names}

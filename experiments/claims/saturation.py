@@ -33,7 +33,7 @@ def slope(activation: str, scale: float, seed: int) -> float:
     direction = torch.randn(B, H, generator=generator, dtype=torch.float64)
     with rnnlab.record(net) as log:
         (net(x)[0][-1] * direction).sum().backward()
-    profile = log.dataset()["log10_grad_norm"].squeeze()
+    profile = log.dataset()["log10_grad_norm_by_lag"].squeeze()
     return rnnlab.fit_decay(profile.values, profile["lag"].values).slope
 
 

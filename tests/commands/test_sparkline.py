@@ -10,7 +10,7 @@ from rnnlab.gradients.norms import Norms
 def norms(mean, zero=None) -> Norms:
     mean = np.asarray(mean, dtype=float)
     zero = np.where(np.isnan(mean), np.nan, 0.0) if zero is None else np.asarray(zero, dtype=float)
-    return Norms(mean, mean, mean, zero)
+    return Norms(mean, mean, mean, zero, np.zeros(len(mean)))
 
 
 def test_a_vanishing_gradient_climbs_to_the_right_from_the_lowest_to_the_highest_block():

@@ -20,7 +20,13 @@ def sweep_state(tiny: dict[str, Any], tasks: int, search_done: int, final_done: 
     """Twelve arms that are all equally far."""
     entries = [{"kind": "adding", "length": 100 * (k + 1)} for k in range(tasks)]
     definition = SweepDefinition.parse(
-        tiny | {"arms": {arm: {} for arm in ARMS}, "tasks": entries, "trials": 40, "seeds": 10}
+        tiny
+        | {
+            "arms": {arm: {"cell.hidden_size": k + 1} for k, arm in enumerate(ARMS)},
+            "tasks": entries,
+            "trials": 40,
+            "seeds": 10,
+        }
     )
     search, final = Counts(40, search_done, failed, 1), Counts(10, final_done, 0, 0)
     studies = [StudyState(plan, search, final, 0.012345, 6.0, (), (), False) for plan in definition.studies]
