@@ -235,7 +235,7 @@ class Recorder:
 
 
 def _packed(values: Mapping[Key, Norms | np.ndarray]) -> list[list[Any]]:
-    return [[*key, torch.from_numpy(np.stack(value))] for key, value in values.items()]
+    return [[*key, torch.from_numpy(np.array(value))] for key, value in values.items()]
 
 
 def _unpacked(entries: list[list[Any]]) -> dict[Key, np.ndarray]:

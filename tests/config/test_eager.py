@@ -29,7 +29,7 @@ def test_updates_and_states_are_those_of_torch_to_the_bit(kind):
         for gradient in gradients[2:]:
             weight.grad = gradient.clone()
             again.step()
-        assert not weight.grad.requires_grad and weight.is_leaf
+        assert weight.grad is not None and not weight.grad.requires_grad and weight.is_leaf
         ended.append(weight.detach())
     assert torch.equal(*ended) and not torch.equal(ended[0], start)
 

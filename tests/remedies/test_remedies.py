@@ -184,7 +184,7 @@ def test_mistakes_in_a_remedy_of_ones_own_are_named():
     class Wrong(Remedy):
         kind: Literal["wrong"] = "wrong"
 
-        def change(self, gradient, step, generator):
+        def change(self, gradient: Gradient, step: int, generator: torch.Generator | None) -> Any:
             return gradient.values
 
     class Idle(Remedy):

@@ -37,6 +37,8 @@ class Log:
     def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
         self.total[state] = torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
 
+    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None: ...
+
 
 def random_layer(kind: str, inputs: int, hidden: int, dtype: torch.dtype, **options: object) -> tuple[Cell, Weights]:
     cell = make_cell(kind, hidden_size=hidden, **options)

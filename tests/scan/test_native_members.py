@@ -86,6 +86,8 @@ def test_the_report_covers_all_members():
         def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
             self.shapes += [mantissa.shape, exponent.shape]
 
+        def underflowed(self, state: str, where: Tensor, first: int = 0) -> None: ...
+
     cell = make_cell("vanilla", hidden_size=H)
     weights, log = stacked(cell, P), Log()
     x, h = torch.ones(T, B, I).double(), torch.zeros(B, H).double()

@@ -22,7 +22,9 @@ def result(profile: Any = None, outcome: Outcome = "finished", loss: float = 0.1
 
 def profile_of(norms: np.ndarray, zero: np.ndarray | None = None) -> Any:
     zero = np.zeros(T) if zero is None else zero
-    return build([Step({Key(0, "forward", "h"): Norms(norms, norms, norms, zero)}, {}, 0)], 1.0, False)
+    by_time, key = Norms(norms, norms, norms, zero, np.zeros(T)), Key(0, "forward", "h")
+    by_lag = Norms(*(values[::-1] for values in by_time))
+    return build([Step({key: by_time}, {key: by_lag}, {}, 0)], ["rnn"], 1.0, False)
 
 
 @pytest.mark.parametrize(

@@ -87,4 +87,4 @@ def test_a_grid_brings_its_own_number_of_trials(tiny: dict[str, Any]) -> None:
         for n in (3, 4)
     ]
     with pytest.raises(UserError, match=r"search\.optimizer\.lr = .*\"points\": 4"):
-        grow(*grids)
+        grow(grids[0], grids[1])
