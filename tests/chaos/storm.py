@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rnnlab.sweep.store.journal import open_storage
 
 PARENT = "import sys; from rnnlab.sweep.runner import run_sweep; sys.exit(run_sweep(sys.argv[1]).exit_code)"
-STUCK_SECONDS = 300.0
+STUCK_SECONDS = 600.0
 """Longest wait for anything to happen."""
 
 
