@@ -192,10 +192,12 @@ class Cell(Options, ABC):
     def advance(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         """One step as a scan takes it: the equations, then zoneout where asked for."""
         new = self.step(w, u, states, t)
-        if not self.zoneout:
-            return new
-        each = zip(self.states, states, new, strict=True)
-        return tuple(now if name in self.copies else self._keep(w, old, now) for name, old, now in each)
+        return self.zone_out(w, states, new) if self.zoneout else new
+
+    def zone_out(self, w: Weights, old: States, new: States) -> States:
+        """Let units keep their old values: each at random in training, in the mean otherwise."""
+        each = zip(self.states, old, new, strict=True)
+        return tuple(now if name in self.copies else self._keep(w, then, now) for name, then, now in each)
 
     def _keep(self, w: Weights, old: Tensor, new: Tensor) -> Tensor:
         if not w.training:

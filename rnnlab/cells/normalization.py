@@ -51,10 +51,9 @@ def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
 
     Reference: Cooijmans et al. 2017, "Recurrent Batch Normalization", eq. 4 to 8 and section 3.
     """
-    mean, var = _statistics(w, what)
-    t = min(t, mean.shape[0] - 1)
+    mean, var = (w.at_step(name, t) for name in _statistics_names(what))
     gain, shift = _scale(w, what)
-    return _batch_norm(w, v, mean[t], var[t], gain, shift)
+    return _batch_norm(w, v, mean, var, gain, shift)
 
 
 def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor:
@@ -135,8 +134,13 @@ def _batch_norm(w: "Weights", v: Tensor, mean: Tensor, var: Tensor, gain: Tensor
     return F.batch_norm(v, mean, var, gain, shift, from_batch, MOMENTUM, EPSILON)
 
 
+def _statistics_names(what: str) -> tuple[str, str]:
+    return f"running_mean_{what}", f"running_var_{what}"
+
+
 def _statistics(w: "Weights", what: str) -> tuple[Tensor, Tensor]:
-    return w.tensors[f"running_mean_{what}"], w.tensors[f"running_var_{what}"]
+    mean, var = _statistics_names(what)
+    return w.tensors[mean], w.tensors[var]
 
 
 def _scale(w: "Weights", what: str) -> tuple[Tensor, Tensor | None]:

@@ -55,6 +55,11 @@ class Weights:
         """A tensor that a layer may have or not, such as a bias."""
         return self.tensors.get(name)
 
+    def at_step(self, name: str, t: int) -> Tensor:
+        """What a tensor with a row for every time step holds at one; steps beyond its last row share that."""
+        rows = self.tensors[name]
+        return rows[min(t, len(rows) - 1)]
+
     def gate(self, name: str, z: Tensor) -> Tensor:
         """σ(z), seen by the probes as a gate of this name; z is (B, H)."""
         _refuse_unbatched(name, z)

@@ -1,6 +1,6 @@
 """A backward pass made of torch's own operations, to be differentiated, followed or mapped: the kernels' cannot be."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -64,9 +64,24 @@ class _Keep:
         pass
 
 
+Again = Callable[[Sequence[Tensor], Sequence[ScanObserver]], tuple[Tensor, Sequence[Tensor]]]
+"""Takes a scan of these tensors by the reference, and returns its outputs and final states."""
+
+
+def by_reference(
+    cell: Cell, sizes: Sequence[int] | None, tensors: Sequence[Tensor | None], observers: Sequence[ScanObserver]
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Take the scan of a kernel's `Operands` by the reference."""
+    operands = Operands.of(tensors)
+    weights = {name: t for name, t in operands.weights.items() if t is not None}
+    w = Weights(weights, True, None if sizes is None else list(sizes))
+    y, (finals,) = reference.scan(cell, w, operands.x, [operands.starts], 0, observers)
+    return y, finals
+
+
 def gradients(
+    again: Again,
     cell: Cell,
-    sizes: Sequence[int] | None,
     tensors: Sequence[Tensor | None],
     upstream: Sequence[Tensor | None],
     needs: Sequence[bool],
@@ -75,9 +90,9 @@ def gradients(
     """Take the scan again under autograd and go back, with a graph if gradients are enabled.
 
     Args:
+        again: takes the scan.
         cell: the equations.
-        sizes: active examples of every step, if sequences differ in length.
-        tensors: those of `Operands`, one after the other.
+        tensors: what it reads, inputs first.
         upstream: gradients of the outputs and the final states; none is zero.
         needs: which tensors need a gradient.
         observers: are given the norms of the total gradients, and follow the new graph, if any, from then on.
@@ -94,11 +109,9 @@ def gradients(
             "which one profile cannot show: send them one at a time, or leave the record block out"
         )
     differentiate = torch.is_grad_enabled()
-    operands = Operands.of(tensors)
-    weights = {name: t for name, t in operands.weights.items() if t is not None}
-    w, keep = Weights(weights, True, None if sizes is None else list(sizes)), _Keep()
+    keep = _Keep()
     with torch.enable_grad():
-        y, (finals,) = reference.scan(cell, w, operands.x, [operands.starts], 0, [keep])
+        y, finals = again(tensors, [keep])  # type: ignore[arg-type]
     pairs = [(out, g) for out, g in zip((y, *finals), upstream, strict=True) if g is not None]
     wanted = [t for t, need in zip(tensors, needs, strict=True) if need and t is not None]
     states = [s for states in keep.states for s in states] if observers else []
@@ -110,7 +123,7 @@ def gradients(
         allow_unused=True,
     )
     for observer in observers:
-        _report(observer, cell, keep.states, found[len(wanted) :], operands.x.shape[1])
+        _report(observer, cell, keep.states, found[len(wanted) :], y.shape[1])
         if not differentiate:
             continue
         observer.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not

@@ -27,23 +27,10 @@ def scan(
     Returns:
         (T, B, output_size) the outputs, zero for examples that have ended, and the states after the last step.
     """
-    history, B = list(history), x.shape[1]
-    firsts = []
-    for k, u in enumerate(cell.project(w, x, start).unbind(0)):
-        phase = (start + k) % len(history)
-        old, active = history[phase], B if w.sizes is None else w.sizes[k]
-        if active == B:
-            new = cell.advance(w, u, old, start + k)
-            history[phase] = new
-        else:
-            new = cell.advance(w, u[:active], tuple(s[:active] for s in old), start + k)
-            history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
-        for observer in observers:
-            observer.step(k, new)
-        firsts.append(pad_rows(new[0], B))
-    outputs = cell.emit(w, torch.stack(firsts), x)
+    firsts, history = steps(cell, w, cell.project(w, x, start), history, start, observers)
+    outputs = cell.emit(w, firsts, x)
     if w.sizes is not None:
-        outputs = _without_padding(outputs, w.sizes)
+        outputs = without_padding(outputs, w.sizes)
     if observers:  # a view of its own tells the gradient from outside from that of the scan's own steps
         history = [tuple(s.view_as(s) for s in states) for states in history]
     for observer in observers:
@@ -51,7 +38,40 @@ def scan(
     return outputs, history
 
 
-def _without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:
+def steps(
+    cell: Cell, w: Weights, u: Tensor, history: Sequence[States], start: int, observers: Sequence[ScanObserver]
+) -> tuple[Tensor, list[States]]:
+    """Take every step of a sequence that has been projected.
+
+    Args:
+        cell: the equations.
+        w: the layer's weights.
+        u: (T, B, G*H), what `cell.project` made of the inputs.
+        history: as for `scan`.
+        start: absolute time of the first step.
+        observers: see the states of every step.
+
+    Returns:
+        (T, B, S) the first state at every step, zero for examples that have ended, and the states after the last.
+    """
+    history, B = list(history), u.shape[1]
+    firsts = []
+    for k, now in enumerate(u.unbind(0)):
+        phase = (start + k) % len(history)
+        old, active = history[phase], B if w.sizes is None else w.sizes[k]
+        if active == B:
+            new = cell.advance(w, now, old, start + k)
+            history[phase] = new
+        else:
+            new = cell.advance(w, now[:active], tuple(s[:active] for s in old), start + k)
+            history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
+        for observer in observers:
+            observer.step(k, new)
+        firsts.append(pad_rows(new[0], B))
+    return torch.stack(firsts), history
+
+
+def without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:
     """Zero the outputs of examples that have ended."""
     row = torch.arange(outputs.shape[1], device=outputs.device)
     active = row < torch.tensor(sizes, device=outputs.device).unsqueeze(1)  # (T, B)

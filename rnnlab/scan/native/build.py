@@ -11,12 +11,12 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from rnnlab.scan.native import layout
 
-SOURCES = Path(__file__).parent
 SPEED = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-tree-loop-distribute-patterns")
 FLAGS = ("-std=c++17", *SPEED, "-fopenmp", "-fPIC", "-shared")
 INSTRUCTIONS = {
@@ -24,6 +24,25 @@ INSTRUCTIONS = {
     "AVX2": ("-mavx2", "-mfma"),
 }
 """What the compiler may use, by the name torch gives to what the processor can do; the baseline for any other."""
+
+
+class Program(NamedTuple):
+    """What is compiled to one library.
+
+    Attributes:
+        name: what the name of the library begins with.
+        text: of its C++.
+        folders: where its headers lie.
+    """
+
+    name: str
+    text: str
+    folders: tuple[Path, ...]
+
+
+def _kernels() -> Program:
+    here = Path(__file__).parent
+    return Program("kernels", (here / "kernels.cpp").read_text(), (here,))
 
 
 @functools.cache
@@ -37,13 +56,23 @@ def load() -> ctypes.CDLL | None:
     Returns:
         The library; none, with one warning, where it cannot be built.
     """
-    flags = _flags()
     try:
-        return _loaded(_compiled(os.environ.get("CXX", ""), flags))
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = _first_error(error.stderr) if isinstance(error, subprocess.CalledProcessError) else error
-        warnings.warn(f"recurrent layers run on the slower reference path: {reason}", RuntimeWarning, stacklevel=2)
+        return _loaded(compiled(_kernels()))
+    except OSError as error:
+        warnings.warn(f"recurrent layers run on the slower reference path: {error}", RuntimeWarning, stacklevel=2)
         return None
+
+
+def compiled(program: Program) -> Path:
+    """Path of a library, compiled by now.
+
+    Raises:
+        OSError: if it cannot be; it says why.
+    """
+    try:
+        return _compiled(program, os.environ.get("CXX", ""), _flags())
+    except subprocess.CalledProcessError as error:
+        raise OSError(_first_error(error.stderr)) from error
 
 
 def _loaded(library: Path) -> ctypes.CDLL:
@@ -57,7 +86,7 @@ def _loaded(library: Path) -> ctypes.CDLL:
 def is_compiled() -> bool:
     """Whether `load` needs no compiler: somebody has compiled the kernels on this machine."""
     try:
-        return _is_whole(_library(os.environ.get("CXX", ""), _flags()))
+        return _is_whole(_library(_kernels(), os.environ.get("CXX", ""), _flags()))
     except OSError:
         return False
 
@@ -93,23 +122,22 @@ def _compiler(choice: str) -> list[str]:
     return [found, *command[1:]]
 
 
-def _library(choice: str, flags: tuple[str, ...]) -> Path:
-    """Path of the compiled library, whether it is there or not."""
-    key = hashlib.sha256(repr((choice, flags, torch.__version__)).encode())
-    for source in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
-        key.update(source.read_bytes())
-    return cache_folder() / f"kernels-{key.hexdigest()[:16]}.so"
+def _library(program: Program, choice: str, flags: tuple[str, ...]) -> Path:
+    """Path of a compiled library, whether it is there or not."""
+    key = hashlib.sha256(repr((choice, flags, torch.__version__, program.text)).encode())
+    for header in sorted(header for folder in program.folders for header in folder.glob("*.h")):
+        key.update(header.read_bytes())
+    return cache_folder() / f"{program.name}-{key.hexdigest()[:16]}.so"
 
 
-def _compiled(choice: str, flags: tuple[str, ...]) -> Path:
-    """Path of the library, compiled by now."""
-    library = _library(choice, flags)
+def _compiled(program: Program, choice: str, flags: tuple[str, ...]) -> Path:
+    library = _library(program, choice, flags)
     if _is_whole(library):
         return library
     with open(library.with_name("lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed, by a dying process too
         if not _is_whole(library):
-            _compile(_compiler(choice), flags, library)
+            _compile(program, _compiler(choice), flags, library)
     return library
 
 
@@ -130,15 +158,16 @@ def _noted(library: Path) -> Path:
     return library.with_suffix(".sha256")
 
 
-def _compile(command: list[str], flags: tuple[str, ...], library: Path) -> None:
+def _compile(program: Program, command: list[str], flags: tuple[str, ...], library: Path) -> None:
     """Compile beside the target, which is ours alone by now, and rename, so that nobody ever sees half a file."""
     folder = library.parent / "building"
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
     folder.mkdir()
-    fresh = folder / library.name
+    fresh, text = folder / library.name, folder / f"{program.name}.cpp"
+    text.write_text(program.text)
     try:
         subprocess.run(
-            [*command, *flags, str(SOURCES / "kernels.cpp"), "-o", str(fresh)],
+            [*command, *flags, *(f"-I{headers}" for headers in program.folders), str(text), "-o", str(fresh)],
             env=os.environ | {"TMPDIR": str(folder)},
             check=True,
             capture_output=True,

@@ -8,8 +8,9 @@ constexpr int MOST_VECTORS = 4;  // vectors of B that one tile is wide
 
 // Rows of a tile: as many accumulators as leave registers for one row of B and a broadcast value.
 constexpr int tile_rows(int vectors) {
-    const int rows = (REGISTERS - vectors - 2) / vectors;
-    return rows > 8 ? 8 : rows;
+    int rows = 1;  // beside the accumulators: the shorter side of the tile, and one value more
+    while (rows < 8 && (rows + 1) * vectors + (rows + 1 < vectors ? rows + 1 : vectors) + 1 <= REGISTERS) rows++;
+    return rows;
 }
 
 // One tile: C = C0 + A B, with A[r, k] = a[r * rs + k * ks].
@@ -25,14 +26,26 @@ __attribute__((noinline)) void tile(const T* c0, long ldc0, T* c, long ldc, cons
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) row[r] = a + r * rs;
     for (int k = 0; k < depth; k++) {
-        Vec<T> bs[N];
-#pragma GCC unroll 4
-        for (int n = 0; n < N; n++) bs[n] = load(b + n * LANES<T>);
+        if constexpr (R < N) {
+            Vec<T> values[R];
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            const Vec<T> value = splat<T>(row[r][k * ks]);
+            for (int r = 0; r < R; r++) values[r] = splat<T>(row[r][k * ks]);
 #pragma GCC unroll 4
-            for (int n = 0; n < N; n++) sums[r][n] += value * bs[n];
+            for (int n = 0; n < N; n++) {
+                const Vec<T> bn = load(b + n * LANES<T>);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) sums[r][n] += values[r] * bn;
+            }
+        } else {
+            Vec<T> bs[N];
+#pragma GCC unroll 4
+            for (int n = 0; n < N; n++) bs[n] = load(b + n * LANES<T>);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) {
+                const Vec<T> value = splat<T>(row[r][k * ks]);
+#pragma GCC unroll 4
+                for (int n = 0; n < N; n++) sums[r][n] += value * bs[n];
+            }
         }
         b += ldb;
     }

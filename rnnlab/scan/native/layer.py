@@ -12,7 +12,7 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
-from rnnlab.scan.differentiable import Operands, gradients
+from rnnlab.scan.differentiable import Operands, by_reference, gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan, Wanted
 from rnnlab.scan.native.support import is_readable
@@ -94,7 +94,8 @@ class _Scan(torch.autograd.Function):
         upstream, shadows = _parted(upstream, 1 + len(starts))
         # Somebody will differentiate this pass, or follow its operations, or send many gradients at once.
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
-            again = gradients(ctx.cell, ctx.plan.sizes, tensors, upstream, needed, observers)
+            take = partial(by_reference, ctx.cell, ctx.plan.sizes)
+            again = gradients(take, ctx.cell, tensors, upstream, needed, observers)
             return None, None, None, None, *again, *(None for _ in shadows_needed)
         needs = Operands.of(needed)
         observed = Wanted(

@@ -1,0 +1,263 @@
+"""The compiled scan as an operation of autograd."""
+
+import copy
+import dataclasses
+import functools
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnlab.cells import Cell, States, Weights
+from rnnlab.scan import reference
+from rnnlab.scan.compiled.kernel import Gradients, Kernel, Kept, Operands, Setting, Wanted
+from rnnlab.scan.compiled.program import run_prologue
+from rnnlab.scan.compiled.trace import numbers_of
+from rnnlab.scan.differentiable import gradients
+from rnnlab.scan.native import kernels
+from rnnlab.scan.native.support import is_readable
+from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.shadow import Shadows, arrived, shadow_of
+
+
+class Scan(NamedTuple):
+    """What one scan runs, beside its tensors.
+
+    Attributes:
+        cell: the equations.
+        kernel: they, compiled.
+        setting: sizes, dilation and threads.
+        names: of the weights, in turn.
+        w: the layer's weights and circumstances.
+        noise: (T, B, S), for each state that draws some.
+        statistics: (T, F), running statistics of the steps.
+        observers: who follows.
+    """
+
+    cell: Cell
+    kernel: Kernel
+    setting: Setting
+    names: list[str]
+    w: Weights
+    noise: list[Tensor]
+    statistics: list[Tensor]
+    observers: Sequence[ScanObserver]
+
+
+def run(
+    cell: Cell,
+    kernel: Kernel,
+    w: Weights,
+    x: Tensor,
+    history: Sequence[States],
+    start: int,
+    observers: Sequence[ScanObserver] = (),
+    shadows: Shadows | None = None,
+) -> tuple[Tensor, list[States]]:
+    """Run a cell over a sequence; see `rnnlab.scan.reference.scan` for the arguments and what is returned."""
+    T, B, _ = x.shape
+    read = cell.project(w, x, start) if cell.couples_inputs else x
+    names = [name for name in cell.parameter_shapes(1) if name in w.tensors]
+    weights = [w.tensors[name] for name in names]
+    slices, threads = kernels.split(1, B, T * B * sum(t.numel() for t in weights if t.dim() == 2))
+    sizes = None if w.sizes is None else tuple(w.sizes)
+    setting = Setting(sizes, len(history), start, 1 if kernel.program.coupled else slices, threads)
+    scan = Scan(cell, kernel, setting, names, w, _noise(kernel, w, x, history), _statistics(kernel, w, start, T), observers)
+    tensors = [read, *weights, *(s for states in history for s in states)]
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    count = len(cell.states) * len(history)
+    if shadows is None:
+        y, *finals = _Scan.apply(scan, keep, len(tensors), *tensors)
+    else:
+        own = [shadows.x if read is x else None, *(shadows.starts or [None] * count)]
+        y, *finals = _Scan.apply(scan, keep, len(tensors), *tensors, *own)
+        shadows.y = finals[count] if type(cell).emit is Cell.emit else None
+        finals, shadows.finals = finals[:count], finals[count + 1 :]
+    outputs = cell.emit(w, y, x)
+    if sizes is not None and type(cell).emit is not Cell.emit:
+        outputs = reference.without_padding(outputs, list(sizes))
+    width = len(cell.states)
+    return outputs, [tuple(finals[i : i + width]) for i in range(0, count, width)]
+
+
+def _noise(kernel: Kernel, w: Weights, x: Tensor, history: Sequence[States]) -> list[Tensor]:
+    """Noise of every step, drawn in the order in which the reference scan draws it."""
+    (T, B, _), states = x.shape, kernel.program.noise
+    noise = [x.new_zeros(T, B, history[0][i].shape[-1]) for i in states]
+    for k in range(T if states else 0):
+        active = B if w.sizes is None else w.sizes[k]
+        for rows in noise:
+            torch.rand(rows[k, :active].shape, generator=w.generator, out=rows[k, :active])
+    return noise
+
+
+def _statistics(kernel: Kernel, w: Weights, start: int, steps: int) -> list[Tensor]:
+    """(T, F) each: the running statistics that each step reads; steps beyond the last row share it."""
+    found = []
+    for name in kernel.program.statistics:
+        rows = w.tensors[name].detach()
+        found.append(rows[(torch.arange(steps) + start).clamp(max=len(rows) - 1)])
+    return found
+
+
+@torch.no_grad()
+def _update_statistics(scan: Scan, kept: Kept, batch: int) -> None:
+    """Bring the running statistics up to date with those of the batch, step by step."""
+    program, (sizes, _, start, *_) = scan.kernel.program, dataclasses.astuple(scan.setting)
+    for mean, var, own_mean, own_var, weight in program.running:
+        count = torch.tensor(sizes or [batch] * len(kept.statistics[own_var]), dtype=torch.float64).unsqueeze(1)
+        unbiased = kept.statistics[own_var] * (count / (count - 1))
+        for place, new in ((mean, kept.statistics[own_mean]), (var, unbiased)):
+            rows = scan.w.tensors[program.statistics[place]]
+            own = max(0, min(len(new), len(rows) - start))
+            rows[start : start + own] += weight * (new[:own].to(rows.dtype) - rows[start : start + own])
+            for late in new[own:]:
+                rows[-1] += weight * (late.to(rows.dtype) - rows[-1])
+
+
+class _Scan(torch.autograd.Function):
+    """One layer over its sequences. After the tensors follow shadows of inputs and first states, if there are some;
+    then those of outputs and final states follow the outputs."""
+
+    @staticmethod
+    def forward(ctx: Any, scan: Scan, keep: bool, count: int, *tensors: Any) -> Any:
+        tensors, shadows = tensors[:count], tensors[count:]
+        given = _operands(scan, tensors, [t.detach() for t in tensors[1 : 1 + len(scan.names)]])
+        y, finals, kept = scan.kernel.forward(scan.setting, given, keep)
+        if scan.w.training:
+            _update_statistics(scan, kept, y.shape[-2])
+        outputs = [y, *_by_phase(finals)]
+        ctx.scan, ctx.kept, ctx.count = scan, kept, count
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors)
+        return *outputs, *(shadow_of(t) for t in outputs if shadows)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> Any:  # type: ignore[override]
+        scan, tensors = ctx.scan, ctx.saved_tensors
+        needed, shadows_needed = ctx.needs_input_grad[3 : 3 + ctx.count], ctx.needs_input_grad[3 + ctx.count :]
+        outputs = 1 + len(scan.cell.states) * scan.setting.dilation
+        upstream, shadows = upstream[:outputs], upstream[outputs:]
+        if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
+            again = gradients(partial(_again, scan), scan.cell, tensors, upstream, needed, scan.observers)
+            return None, None, None, *again, *(None for _ in shadows_needed)
+        observed = Wanted(
+            norms=bool(scan.observers),
+            vectors=any(observer.vectors for observer in scan.observers),
+            input_shadow=any(shadows_needed[:1]),
+            start_shadows=any(shadows_needed[1:]),
+        )
+        weights = tensors[1 : 1 + len(scan.names)]
+        wanted = dataclasses.replace(observed, inputs=needed[0], weights=any(needed[1 : 1 + len(weights)]))
+        with torch.enable_grad():
+            leaves = [t.detach().requires_grad_(need) for t, need in zip(weights, needed[1:], strict=False)]
+            given = _operands(scan, tensors, leaves)
+        back = partial(scan.kernel.backward, scan.setting, _detached(given), ctx.kept)
+        whole = arrived(upstream, shadows or [None] * len(upstream)) if scan.observers else None
+        if whole is None or whole.exact is None:
+            grads = measured = back(_by_state(scan, upstream), wanted)
+        else:  # the weights' gradients are those of a pass that nobody observes
+            grads = back(_by_state(scan, upstream), Wanted(inputs=wanted.inputs, weights=wanted.weights))
+            measured = back(_by_state(scan, whole.exact), observed, shadowed=True)
+        lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
+        for observer in scan.observers:
+            _report(observer, scan.cell.states, measured, lost)
+        own = _weight_gradients(leaves, given.hoisted, grads.hoisted) if wanted.weights else [None] * len(weights)
+        found = [grads.x, *own, *_by_phase(grads.starts)]
+        found = [g if need else None for g, need in zip(found, needed, strict=True)]
+        return None, None, None, *found, *_shadows(measured, lost, shadows_needed)
+
+
+def _operands(scan: Scan, tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Operands:
+    """The tensors as the kernel reads them, from those that autograd knows."""
+    x, starts = tensors[0], tensors[1 + len(scan.names) :]
+    numbers = _numbers(scan.cell)
+    widths = {"H": scan.cell.hidden_size, "I": x.shape[-1], "P": getattr(scan.cell, "proj_size", 0)}
+    hoisted = run_prologue(scan.kernel.program, weights, numbers, widths)
+    scalars = [float(t) if t.dim() == 0 else 0.0 for t in hoisted]
+    width = len(scan.cell.states)
+    before = [torch.stack(starts[i::width]) for i in range(width)]
+    hoisted = [t if t.dim() == 2 or t.is_contiguous() else t.contiguous() for t in hoisted]
+    return Operands(x if x.stride(-1) == 1 else x.contiguous(), scan.noise, scan.statistics, hoisted, scalars, before)
+
+
+@functools.lru_cache(maxsize=256)
+def _numbers(cell: Cell) -> list[Tensor]:
+    """The continuous options of a cell."""
+    return [torch.tensor(getattr(cell, name), dtype=torch.float64) for name in numbers_of(cell)]
+
+
+def _detached(given: Operands) -> Operands:
+    return dataclasses.replace(given, hoisted=[t.detach() for t in given.hoisted])
+
+
+def _weight_gradients(
+    leaves: list[Tensor], hoisted: Sequence[Tensor], found: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """From gradients of what the step reads to those of the weights."""
+    pairs = [(h, g) for h, g in zip(hoisted, found, strict=True) if g is not None and h.requires_grad]
+    wanted = [t for t in leaves if t.requires_grad]
+    if not pairs:
+        return [None] * len(leaves)
+    each = torch.autograd.grad([h for h, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+    by_leaf = iter(each)
+    return [next(by_leaf) if t.requires_grad else None for t in leaves]
+
+
+def _again(scan: Scan, tensors: Sequence[Tensor], observers: Sequence[ScanObserver]) -> tuple[Tensor, list[Tensor]]:
+    """The same scan by the reference."""
+    x, weights, starts = tensors[0], tensors[1 : 1 + len(scan.names)], tensors[1 + len(scan.names) :]
+    w = copy.copy(scan.w)
+    w.tensors = scan.w.tensors | dict(zip(scan.names, weights, strict=True))
+    w.replayed = [rows[k, :size] for k, size in _sizes(scan) for rows in scan.noise]
+    w.tensors |= {name: t.clone() for name, t in w.tensors.items() if name in scan.kernel.program.statistics}
+    width, start = len(scan.cell.states), scan.setting.start
+    history = [tuple(starts[i : i + width]) for i in range(0, len(starts), width)]
+    u = x if scan.cell.couples_inputs else scan.cell.project(w, x, start)
+    firsts, history = reference.steps(scan.cell, w, u, history, start, observers)
+    return firsts, [s for states in history for s in states]
+
+
+def _sizes(scan: Scan) -> list[tuple[int, int]]:
+    return list(enumerate(scan.setting.sizes or [rows.shape[1] for rows in scan.noise[:1] for _ in rows]))
+
+
+def _by_phase(states: Sequence[Tensor]) -> list[Tensor]:
+    """(D, B, S) for each state, one phase after the other."""
+    return [s[p] for p in range(len(states[0])) for s in states] if states else []
+
+
+def _by_state(scan: Scan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Gradients of the outputs and of the final states, (D, B, S) for each state."""
+    y, *finals = upstream
+    width, found = len(scan.cell.states), []
+    for i in range(width):
+        own = finals[i::width]
+        there = [g for g in own if g is not None]
+        found.append(torch.stack([there[0].new_zeros(there[0].shape) if g is None else g for g in own]) if there else None)
+    return [y, *found]
+
+
+def _shadows(measured: Gradients, lost: list[Tensor] | None, needed: Sequence[bool]) -> list[Tensor | None]:
+    """Gradients of the shadows of inputs and first states: NaN where those of the states at that step are not known."""
+    if not needed:
+        return []
+    starts = _by_phase(measured.start_shadows) or [None] * (len(needed) - 1)
+    found = [measured.x_shadow, *starts]
+    if lost is not None:
+        unknown = torch.stack(lost).any(0)  # (T, B)
+        for shadow, where in zip(found, (unknown, *(unknown[0] for _ in found[1:])), strict=True):
+            if shadow is not None:
+                shadow.masked_fill_(where.unsqueeze(-1), torch.nan)
+    return [shadow if need else None for shadow, need in zip(found, needed, strict=True)]
+
+
+def _report(observer: ScanObserver, names: tuple[str, ...], grads: Gradients, lost: list[Tensor] | None) -> None:
+    for s, name in enumerate(names):
+        observer.norms(name, grads.log2_norms[s])
+        if observer.vectors:
+            observer.gradients(name, grads.mantissas[s], grads.exponents[s])
+        if lost is not None:
+            observer.underflowed(name, lost[s])
