@@ -20,7 +20,7 @@ Scan = Callable[[Recurrent, torch.Tensor, States], torch.Tensor]
 
 def by_kernel(net: Recurrent, x: torch.Tensor, states: States) -> torch.Tensor:
     """Outputs as compiled code computes them."""
-    return native.run(net.cell, net.weights(), x, states)[0]
+    return native.run(net.cell, net.weights(), x, [states])[0]
 
 
 def by_reference(net: Recurrent, x: torch.Tensor, states: States) -> torch.Tensor:

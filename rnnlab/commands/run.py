@@ -18,7 +18,7 @@ from rnnlab.common.interrupts import Interrupted, stop_on_signal
 from rnnlab.common.output import Output
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
-from rnnlab.scan.native.support import prepare as prepare_kernels
+from rnnlab.scan import prepare as prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
 

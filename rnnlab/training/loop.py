@@ -19,7 +19,7 @@ from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
 from rnnlab.probes.tape import trace
 from rnnlab.remedies import Penalty, change_gradients, cut_into_windows
-from rnnlab.scan.native.support import prepare
+from rnnlab.scan import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint

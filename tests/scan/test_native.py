@@ -4,10 +4,10 @@ from functools import partial
 
 import pytest
 import torch
+from native_calls import run, supports
 from torch import Tensor
 
 from rnnlab.cells import Cell, Weights, make_cell
-from rnnlab.scan.native import run, supports
 from rnnlab.scan.native.build import has_compiler
 from rnnlab.scan.native.kernels import ACTIVATIONS
 from rnnlab.scan.reference import scan

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from native_calls import run, supports
 
 from rnnlab.cells import Weights, make_cell
-from rnnlab.scan.native import build, run, supports
+from rnnlab.scan.native import build
 from rnnlab.scan.native.buffers import SLACK, BufferPool
 
 
@@ -55,12 +56,15 @@ def test_what_is_here_compiles():
     assert build.load() is not None
 
 
+PROGRAM = build.Program("kernels", "", ())
+
+
 @pytest.fixture
 def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What would have been compiled, in order; a name takes the place of the library."""
     found = []
 
-    def compile_slowly(command: list[str], flags: tuple[str, ...], library: Path) -> None:
+    def compile_slowly(program: build.Program, command: list[str], flags: tuple[str, ...], library: Path) -> None:
         found.append(library)
         time.sleep(0.2)
         library.write_text(library.name)
@@ -73,7 +77,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_those_who_start_together_compile_once(fresh_load, compiles):
     found = []
-    threads = [threading.Thread(target=lambda: found.append(build._compiled("c++", ()))) for _ in range(5)]
+    threads = [threading.Thread(target=lambda: found.append(build._compiled(PROGRAM, "c++", ()))) for _ in range(5)]
     for t in threads:
         t.start()
     for t in threads:
@@ -82,7 +86,7 @@ def test_those_who_start_together_compile_once(fresh_load, compiles):
 
 
 def test_another_compiler_or_other_flags_make_another_library(fresh_load, compiles):
-    keys = {build._compiled(*way) for way in [("c++", ()), ("g++", ()), ("c++", ("-mavx2",)), ("c++", ())]}
+    keys = {build._compiled(PROGRAM, *way) for way in [("c++", ()), ("g++", ()), ("c++", ("-mavx2",)), ("c++", ())]}
     assert len(keys) == len(compiles) == 3
 
 
@@ -95,15 +99,15 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_library_is_compiled_anew(fresh_load, compiles, damage):
-    library = build._compiled("c++", ())
+    library = build._compiled(PROGRAM, "c++", ())
     content = library.read_bytes()
     for file in (library, build._noted(library)):
         file.write_bytes(DAMAGES[damage](file.read_bytes()))
-        assert build._compiled("c++", ()).read_bytes() == content
+        assert build._compiled(PROGRAM, "c++", ()).read_bytes() == content
     assert len(compiles) == 3
     build._noted(library).unlink()
-    build._compiled("c++", ())
-    build._compiled("c++", ())
+    build._compiled(PROGRAM, "c++", ())
+    build._compiled(PROGRAM, "c++", ())
     assert len(compiles) == 4
 
 
@@ -176,7 +180,7 @@ build.FLAGS = ("-std=c++17", "-O1", "-fopenmp", "-fPIC", "-shared")  # compiles 
 cell, generator = make_cell("lstm", hidden_size=21), numpy.random.default_rng(0)
 shapes = cell.parameter_shapes(3)
 weights = {n: torch.from_numpy(generator.standard_normal(s) / 4).requires_grad_() for n, s in shapes.items()}
-y, _ = run(cell, Weights(weights, True), torch.ones(5, 7, 3).double(), (torch.zeros(7, 21).double(),) * 2)
+y, _ = run(cell, Weights(weights, True), torch.ones(5, 7, 3).double(), [(torch.zeros(7, 21).double(),) * 2])
 y.sum().backward()
 print(float(y.detach().sum()), *(float(w.grad.square().sum()) for w in weights.values()))
 """

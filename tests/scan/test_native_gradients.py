@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from native_calls import run
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights, make_cell
-from rnnlab.scan.native import run
 from rnnlab.scan.native.build import has_compiler
 from rnnlab.scan.reference import scan
 

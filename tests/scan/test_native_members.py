@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from native_calls import run, supports
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights, make_cell
-from rnnlab.scan.native import run, supports
 from rnnlab.scan.native.build import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")

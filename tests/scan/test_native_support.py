@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from native_calls import supports
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -18,7 +19,7 @@ from rnnlab.cells import States, Weights, make_cell
 from rnnlab.common.errors import UserError
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import reference, scan
-from rnnlab.scan.native import pays, supports
+from rnnlab.scan.native import pays
 from rnnlab.scan.native.build import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")

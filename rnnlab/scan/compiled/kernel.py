@@ -230,9 +230,7 @@ class Kernel:
 
         return Gradients(
             x=like_x(x.dtype) if wanted.inputs else None,
-            hoisted=[
-                h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted
-            ],
+            hoisted=[h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
             starts=[torch.empty_like(s) for s in states],
             log2_norms=[pool.empty(*of, T, B, dtype=torch.float64) for _ in states] if wanted.norms else [],
             mantissas=[s.new_zeros(*of, T, B, s.shape[-1]) for s in states] if wanted.vectors else [],
@@ -245,7 +243,9 @@ class Kernel:
         self, tables: Tables, setting: Setting, given: Operands, shape: _Shape
     ) -> tuple[CompiledCall, "ctypes.Array[External]"]:
         """What both directions need."""
-        call = CompiledCall(shape.count, shape.T, shape.B, setting.slices, setting.threads, setting.dilation, setting.start)
+        call = CompiledCall(
+            shape.count, shape.T, shape.B, setting.slices, setting.threads, setting.dilation, setting.start
+        )
         tables.write(call)
         call.states, call.coupled, call.width[:] = len(given.before), self.program.coupled, shape.width
         if setting.sizes is not None:

@@ -19,7 +19,7 @@ from rnnlab.scan.compiled.expressions import (
     depends,
     whole_product,
 )
-from rnnlab.scan.compiled.trace import ROWS, UNITS, Traced
+from rnnlab.scan.compiled.trace import ROWS, WIDTHS, Traced
 
 aten = torch.ops.aten
 
@@ -101,9 +101,7 @@ class Lowering:
                 self._found[node] = self._input(next(labels), node)
             elif node.op == "call_function":
                 self._found[node] = self._call(node)
-        self.values = {
-            label: None if node is None else self._found[node] for label, node in traced.outputs.items()
-        }
+        self.values = {label: None if node is None else self._found[node] for label, node in traced.outputs.items()}
 
     def _input(self, label: str, node: fx.Node) -> Any:
         shape = tuple(node.meta["val"].shape)
@@ -387,15 +385,15 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
 
 def split_width(size: int) -> tuple[str, int]:
     """The unit that a width is a multiple of, and how many of it."""
-    for unit, width in UNITS.items():
+    for unit, width in WIDTHS.items():
         if size % width == 0:
             return unit, size // width
-    raise Inexpressible(f"a width that is no multiple of the layer's ({size} of {UNITS})")
+    raise Inexpressible(f"a width that is no multiple of the layer's ({size} of {WIDTHS})")
 
 
 def literal(value: float) -> str:
     """C++ of a constant; sizes of the traced step are read as those of the call."""
-    for name, size in (("B", ROWS), *((f"f->width[{i}]", size) for i, size in enumerate(UNITS.values()))):
+    for name, size in (("B", ROWS), *((f"f->width[{i}]", size) for i, size in enumerate(WIDTHS.values()))):
         for count in range(1, 33):
             factor = name if count == 1 else f"({count} * {name})"
             if value == count * size:
@@ -409,7 +407,7 @@ def _between(value: Value, start: int, end: int) -> Value:
     """The blocks from one unit to another."""
     at, blocks = 0, []
     for block in value.blocks:
-        width = UNITS[block.unit]  # type: ignore[index]
+        width = WIDTHS[block.unit]  # type: ignore[index]
         if at >= start and at + width <= end:
             blocks.append(block)
         elif at < end and at + width > start:

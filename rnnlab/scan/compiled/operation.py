@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import reference
-from rnnlab.scan.compiled.kernel import Gradients, Kernel, Kept, Operands, Setting, Wanted
-from rnnlab.scan.compiled.program import run_prologue
-from rnnlab.scan.compiled.trace import numbers_of
+from rnnlab.scan.compiled.kernel import Gradients, Kept, Kernel, Operands, Setting, Wanted
+from rnnlab.scan.compiled.program import numbers_of, run_prologue
+from rnnlab.scan.compiled.support import kernel as kernel_of
 from rnnlab.scan.differentiable import gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.support import is_readable
@@ -48,7 +48,6 @@ class Scan(NamedTuple):
 
 def run(
     cell: Cell,
-    kernel: Kernel,
     w: Weights,
     x: Tensor,
     history: Sequence[States],
@@ -58,13 +57,18 @@ def run(
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence; see `rnnlab.scan.reference.scan` for the arguments and what is returned."""
     T, B, _ = x.shape
+    kernel = kernel_of(cell, tuple(w.tensors), w.training, x.dtype)  # type: ignore[arg-type]
+    if kernel is None:
+        raise ValueError(f"cells of kind '{cell.kind}' cannot be compiled")
     read = cell.project(w, x, start) if cell.couples_inputs else x
     names = [name for name in cell.parameter_shapes(1) if name in w.tensors]
     weights = [w.tensors[name] for name in names]
     slices, threads = kernels.split(1, B, T * B * sum(t.numel() for t in weights if t.dim() == 2))
     sizes = None if w.sizes is None else tuple(w.sizes)
     setting = Setting(sizes, len(history), start, 1 if kernel.program.coupled else slices, threads)
-    scan = Scan(cell, kernel, setting, names, w, _noise(kernel, w, x, history), _statistics(kernel, w, start, T), observers)
+    scan = Scan(
+        cell, kernel, setting, names, w, _noise(kernel, w, x, history), _statistics(kernel, w, start, T), observers
+    )
     tensors = [read, *weights, *(s for states in history for s in states)]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     count = len(cell.states) * len(history)
@@ -236,7 +240,9 @@ def _by_state(scan: Scan, upstream: Sequence[Tensor | None]) -> list[Tensor | No
     for i in range(width):
         own = finals[i::width]
         there = [g for g in own if g is not None]
-        found.append(torch.stack([there[0].new_zeros(there[0].shape) if g is None else g for g in own]) if there else None)
+        found.append(
+            torch.stack([there[0].new_zeros(there[0].shape) if g is None else g for g in own]) if there else None
+        )
     return [y, *found]
 
 

@@ -229,4 +229,3 @@ class Direction:
 def is_dear(node: Node) -> bool:
     """Whether an expression is better kept than computed again."""
     return node.op not in ("load", "constant") and (node.is_source or any(d in node.op for d in DEAR))
-

@@ -12,10 +12,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from rnnlab.cells import Cell, Weights
 from rnnlab.scan.compiled.errors import Inexpressible
+from rnnlab.scan.compiled.program import noisy_states, numbers_of
 
 ROWS = 211
 """Examples of a traced step: a prime, so that it is found again in sizes and constants."""
-UNITS = {"H": 263, "I": 157, "P": 109}
+WIDTHS = {"H": 263, "I": 157, "P": 109}
 """Units of a traced step likewise: hidden, inputs, and those of another state."""
 
 
@@ -42,7 +43,9 @@ class _Time(int):
 class _TracedWeights(Weights):
     """Weights whose noise and whose statistics of a step are inputs of the step."""
 
-    def __init__(self, tensors: dict[str, Tensor], training: bool, noise: Sequence[Tensor], statistics: dict[str, Tensor]):
+    def __init__(
+        self, tensors: dict[str, Tensor], training: bool, noise: Sequence[Tensor], statistics: dict[str, Tensor]
+    ):
         super().__init__(tensors, training)
         self.sizes = [ROWS]
         self._noise, self._statistics = list(noise), statistics
@@ -93,15 +96,15 @@ def trace(cell: Cell, names: Sequence[str], training: bool) -> Traced:
 
 class _Tracer:
     def __init__(self, cell: Cell, names: Sequence[str], training: bool) -> None:
-        size = {"hidden_size": UNITS["H"]} | ({"proj_size": UNITS["P"]} if getattr(cell, "proj_size", 0) else {})
+        size = {"hidden_size": WIDTHS["H"]} | ({"proj_size": WIDTHS["P"]} if getattr(cell, "proj_size", 0) else {})
         self.numbers = numbers_of(cell)
         self.original, self.training, self.names = cell, training, list(names)
         self.cell = cell.model_copy(update=size)
-        shapes, kept = self.cell.parameter_shapes(UNITS["I"]), self.cell.buffer_shapes(1)
+        shapes, kept = self.cell.parameter_shapes(WIDTHS["I"]), self.cell.buffer_shapes(1)
         self.statistics = [name for name in kept if not cell.couples_inputs]
         rows = lambda width: torch.zeros(ROWS, width, dtype=torch.float64)  # noqa: E731
         self.tensors = [torch.zeros(shapes[name], dtype=torch.float64) for name in self.names]
-        inputs = self.cell.blocks * UNITS["H"] if cell.couples_inputs else UNITS["I"]
+        inputs = self.cell.blocks * WIDTHS["H"] if cell.couples_inputs else WIDTHS["I"]
         self.x, self.states = rows(inputs), [rows(size) for size in self.cell.state_sizes]
         self.noise = [rows(self.cell.state_sizes[i]) for i in noisy_states(cell, training)]
         self.columns = [torch.zeros(kept[name][-1], dtype=torch.float64) for name in self.statistics]
@@ -147,16 +150,6 @@ class _Tracer:
         outputs = dict(zip([*keys, *(f"w{i}" for i in trained)], flat, strict=True))
         shapes = [tuple(t.shape) for t in hoisted]
         return Traced(prologue, graph, labels, outputs, shapes, self.statistics)
-
-
-def numbers_of(cell: Cell) -> list[str]:
-    """Options of a cell that are continuous: the same code serves all their values."""
-    return [name for name in type(cell).model_fields if isinstance(getattr(cell, name), float)]
-
-
-def noisy_states(cell: Cell, training: bool) -> list[int]:
-    """Which states draw noise at every step, in this order."""
-    return [i for i, name in enumerate(cell.states) if name not in cell.copies] if cell.zoneout and training else []
 
 
 def _traced(function: Callable[..., Any], *arguments: Any) -> fx.Graph:

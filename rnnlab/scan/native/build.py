@@ -17,6 +17,7 @@ import torch
 
 from rnnlab.scan.native import layout
 
+SOURCES = Path(__file__).parent
 SPEED = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-tree-loop-distribute-patterns")
 FLAGS = ("-std=c++17", *SPEED, "-fopenmp", "-fPIC", "-shared")
 INSTRUCTIONS = {
@@ -41,8 +42,7 @@ class Program(NamedTuple):
 
 
 def _kernels() -> Program:
-    here = Path(__file__).parent
-    return Program("kernels", (here / "kernels.cpp").read_text(), (here,))
+    return Program("kernels", (SOURCES / "kernels.cpp").read_text(), (SOURCES,))
 
 
 @functools.cache

@@ -24,25 +24,29 @@ def run(
     cell: Cell,
     w: Weights,
     x: Tensor,
-    states: States,
+    history: Sequence[States],
+    start: int = 0,
     observers: Sequence[ScanObserver] = (),
     shadows: Shadows | None = None,
-) -> tuple[Tensor, States]:
+) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence.
 
     Args:
         cell: a cell that `supports` accepts.
         w: the layer's weights; where `w.sizes` is given, step k advances its first `w.sizes[k]` examples alone.
         x: (T, B, I).
-        states: the states before the first step, (B, H) each.
+        history: the states before the first step, (B, H) each.
+        start: absolute time of the first step, which makes no difference to these cells.
         observers: get the norms of the total gradients, and where wanted the gradients, when the backward pass computes
             them. Under `torch.vmap` they have the members as first dimension.
         shadows: those of inputs and first states; gets those of outputs and final states.
 
     Returns:
-        (T, B, H) the outputs, zero where an example has ended, and every example's states after its last step.
+        (T, B, H) the outputs, zero where an example has ended, and, in a list of one, every example's states after its
+        last step.
     """
-    T, B, _ = x.shape
+    del start
+    (states,), (T, B, _) = history, x.shape
     slices, threads = kernels.split(1, B, T * B * w.weight_hh.numel())
     vanilla = isinstance(cell, VanillaCell)
     forgetful = not isinstance(cell, LSTMCell) or cell.forget_gate
@@ -59,10 +63,10 @@ def run(
         read = [shadows.x, *(shadows.starts or [None] * len(states))]
         y, *finals = _Scan.apply(plan, cell, observers, _goes_back(tensors), *tensors, *read)
         finals, shadows.y, shadows.finals = finals[: len(states)], finals[len(states)], finals[len(states) + 1 :]
-        return y, tuple(finals)
+        return y, [tuple(finals)]
     operation = _MemberScan if torch_private.is_transforming() else _Scan
     y, *finals = operation.apply(plan, cell, observers, _goes_back(tensors), *tensors)
-    return y, tuple(finals[: len(states)])
+    return y, [tuple(finals[: len(states)])]
 
 
 def _goes_back(tensors: Sequence[Tensor | None]) -> bool:

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,34 +23,33 @@ SERVED: dict[type[Cell], set[str]] = {
 """The cells that the kernels know, and the options that may differ from their defaults."""
 
 
-def supports(cell: Cell, w: Weights, x: Tensor, states: States) -> bool:
+def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bool:
     """Tell whether `run` can take this call.
 
     Args:
         cell: any cell.
         w: its weights; where probes listen inside the step only the reference scan will do.
         x: (T, B, I).
-        states: the states before the first step, (B, H) each.
+        history: the states before the first step; a layer that is dilated has more than one.
     """
     return (
         not torch.compiler.is_compiling()  # first: a compiler that follows this function need not look further
-        and _is_served(cell)  # type: ignore[arg-type]  # frozen values have a hash
+        and len(history) == 1
+        and serves(cell)
         and w.gates is None
-        and _can_tell()
-        and _is_plain((x, *w.tensors.values(), *states))
+        and can_tell()
+        and is_plain((x, *w.tensors.values(), *history[0]))
         and load() is not None
     )
 
 
 def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
-    """Load the kernels, if they serve a cell, so that their compiling counts in no measurement.
+    """Load the kernels, so that their compiling counts in no measurement.
 
     Args:
-        cell: any cell.
+        cell: one that they serve.
         say: told in one line that they have to be compiled, which takes some seconds, once a machine.
     """
-    if not _is_served(cell):  # type: ignore[arg-type]  # frozen values have a hash
-        return
     if say is not None and not is_compiled() and has_compiler():
         say("compiling kernels, once")
     load()
@@ -73,6 +72,11 @@ def pays(w: Weights, x: Tensor) -> bool:
     return needed <= T
 
 
+def serves(cell: Cell) -> bool:
+    """Tell whether the kernels know a cell with these options."""
+    return _is_served(cell)  # type: ignore[arg-type]  # frozen values have a hash
+
+
 @functools.cache
 def _is_served(cell: Cell) -> bool:
     options = SERVED.get(type(cell))
@@ -85,7 +89,7 @@ def _is_served(cell: Cell) -> bool:
 
 
 @functools.cache
-def _can_tell() -> bool:
+def can_tell() -> bool:
     """Whether this torch lets us tell what C code may read; one warning if not."""
     name = torch_private.missing_for_kernels()
     if name is not None:
@@ -97,7 +101,7 @@ def _can_tell() -> bool:
     return name is None
 
 
-def _is_plain(tensors: tuple[Tensor, ...]) -> bool:
+def is_plain(tensors: tuple[Tensor, ...]) -> bool:
     """Whether these are tensors that C code may read, in a context that it may be called from."""
     dtype = tensors[0].dtype
     return (

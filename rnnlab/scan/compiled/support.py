@@ -1,0 +1,170 @@
+"""Which calls a compiled step can take, and where the programs of cells are kept."""
+
+import functools
+import hashlib
+import json
+import os
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab import cells
+from rnnlab.cells import Cell, States, Weights
+from rnnlab.common import torch_private
+from rnnlab.scan.compiled.errors import Inexpressible
+from rnnlab.scan.compiled.kernel import Kernel
+from rnnlab.scan.compiled.program import Program, numbers_of
+from rnnlab.scan.native.build import cache_folder, has_compiler
+from rnnlab.scan.native.support import can_tell, is_plain
+
+LEAST_STEPS = 10
+"""Fewer are not worth the calls before and after them."""
+
+
+def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bool:
+    """Tell whether `run` can take this call.
+
+    Args:
+        cell: any cell.
+        w: its weights; where probes listen inside the step only the reference scan will do.
+        x: (T, B, I).
+        history: the states before the first step.
+    """
+    given = (x, *w.tensors.values(), *(s for states in history for s in states))
+    return (
+        not torch.compiler.is_compiling()  # first: a compiler that follows this function need not look further
+        and x.numel() > 0
+        and w.gates is None
+        and w.drawn is None
+        and not w.replayed
+        and can_tell()
+        and not torch_private.is_transforming()
+        and is_plain(given)
+        and not _is_too_small(cell, w, x)
+        and len(x) >= LEAST_STEPS  # before something is compiled for them
+        and kernel(cell, tuple(w.tensors), w.training, x.dtype) is not None  # type: ignore[arg-type]
+    )
+
+
+def pays(w: Weights, x: Tensor) -> bool:
+    """Tell whether a call has steps enough to earn back what is done once."""
+    return len(x) >= LEAST_STEPS
+
+
+@functools.lru_cache(maxsize=4096)
+def kernel(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:
+    """The compiled step of a cell; none, with one warning, where there cannot be one.
+
+    Args:
+        cell: any cell; its sizes and numbers make no difference.
+        names: of the layer's tensors.
+        training: whether the layer is being trained.
+        dtype: float32 or float64.
+    """
+    names = tuple(name for name in cell.parameter_shapes(1) if name in names)
+    key = type(cell), _structure(cell), names, training, dtype
+    with _LOCK:
+        if key not in _KERNELS:
+            _KERNELS[key] = _made(cell, names, training, dtype)
+        return _KERNELS[key]
+
+
+_KERNELS: dict[Any, Kernel | None] = {}
+_LOCK = threading.Lock()
+
+
+def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
+    """Compile a cell, so that this counts in no measurement.
+
+    Args:
+        cell: any cell.
+        say: told in one line that something is compiled, which takes some seconds, once a machine.
+    """
+    names = tuple(cell.parameter_shapes(1))
+    path = _path(cell, names, True)
+    if say is not None and has_compiler() and not (path and path.exists()):
+        say(f"compiling the {cell.kind} cell, once")
+    for training in (True, False):
+        kernel(cell, names, training, torch.get_default_dtype())  # type: ignore[arg-type]
+
+
+def _is_too_small(cell: Cell, w: Weights, x: Tensor) -> bool:
+    """Whether a single example is left at a step that standardises over the batch: running statistics serve it."""
+    return cell.couples_examples and w.training and min([x.shape[1], *(w.sizes or ())]) < 2
+
+
+def _structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
+    """The options of a cell that its code depends on: all but sizes and numbers; of zoneout, whether there is some."""
+    numbers = {name: True for name in numbers_of(cell)} | {"zoneout": cell.zoneout > 0}
+    fields = cell.model_dump() | {"hidden_size": 0} | numbers
+    if fields.get("proj_size"):
+        fields["proj_size"] = 1
+    return tuple((name, repr(value)) for name, value in fields.items())
+
+
+def _made(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:
+    try:
+        return Kernel(_program(cell, names, training), dtype)
+    except Inexpressible as reason:
+        why = f"'{cell.kind}' cells run on the slower reference scan, because no compiled step can do this: {reason}"
+    except OSError as error:
+        why = f"recurrent layers run on the slower reference path: {error}"
+    warnings.warn(why, RuntimeWarning, stacklevel=2)
+    return None
+
+
+def _program(cell: Cell, names: tuple[str, ...], training: bool) -> Program:
+    """The program of a cell, from the user's cache if it is one of the package's own cells."""
+    path = _path(cell, names, training)
+    if path is not None:
+        try:
+            kept = json.loads(path.read_text())
+            if "inexpressible" in kept:
+                raise Inexpressible(kept["inexpressible"])
+            return Program.load(kept["program"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # not there, or damaged
+    from rnnlab.scan.compiled.compiler import compile_step  # imports torch's tracer, which takes a second
+
+    try:
+        program = compile_step(cell, names, training)
+    except Inexpressible as reason:
+        _write(path, {"inexpressible": str(reason)})
+        raise
+    _write(path, {"program": program.dump()})
+    return program
+
+
+def _path(cell: Cell, names: tuple[str, ...], training: bool) -> Path | None:
+    """Where the program of a cell is kept: none for a cell of somebody's own, which may depend on anything."""
+    if not type(cell).__module__.startswith(f"{cells.__name__}."):
+        return None
+    key = hashlib.sha256(repr((_sources(), torch.__version__, type(cell), _structure(cell), names, training)).encode())
+    return cache_folder() / f"program-{key.hexdigest()[:16]}.json"
+
+
+@functools.cache
+def _sources() -> str:
+    """What programs depend on: the text of all cells and of the compiler."""
+    text = hashlib.sha256()
+    for folder in (Path(cells.__file__).parent, Path(__file__).parent):
+        for file in sorted(folder.glob("*.py")):
+            text.update(file.read_bytes())
+    return text.hexdigest()
+
+
+def _write(path: Path | None, content: dict[str, str]) -> None:
+    """Keep a program; one that cannot be is made anew by the next process."""
+    if path is None:
+        return
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(json.dumps(content))
+        fresh.replace(path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
