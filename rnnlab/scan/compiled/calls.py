@@ -80,6 +80,8 @@ class Tables:
     def __init__(self, sweep: Sweep) -> None:
         slots = [(ROLES.index(role), unit, blocks, state) for _, role, unit, blocks, state in sweep.slots]
         self.labels = {slot[0]: i for i, slot in enumerate(sweep.slots)}
+        outside = ("INPUT_ROWS", "STEP_COLUMNS", "FIXED_COLUMNS")
+        self.given = [(s[0][0], int(s[0][1:] or 0), i) for i, s in enumerate(sweep.slots) if s[1] in outside]
         self.slots, self.pairs, self.products = len(slots), len(sweep.pairs), len(sweep.products)
         self._slot, self._product = _array(slots), _array(sweep.products)
         self._term, self._pair = _array(sweep.terms), _array(sweep.pairs)

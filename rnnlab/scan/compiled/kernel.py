@@ -1,15 +1,18 @@
 """A compiled cell as a function of tensors."""
 
 import ctypes
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from rnnlab.cells import Cell
 from rnnlab.scan.compiled.calls import CompiledCall, External, Matrix, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
-from rnnlab.scan.compiled.program import Program, SlotRow
+from rnnlab.scan.compiled.program import Program, Prologue, SlotRow
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.shadow import EXPONENT
 
@@ -153,6 +156,21 @@ class Kernel:
         self._kept = [slot for slot in program.forward.slots if slot[1].startswith("KEPT") and slot[0][0] == "k"]
         self._statistics = [slot for slot in program.forward.slots if slot[0][0] == "m"]
         self._states = [slot for slot in program.forward.slots if slot[1] == "AFTER"]
+        self._shapes: dict[Any, _Shape] = {}
+        self._step_address = {back: _address(self._step, "backward" if back else "forward") for back in (False, True)}
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019  # kernels live as long as the process
+    def prologue(self, cell: Cell, inputs: int) -> Prologue:
+        """What a step reads of its weights, for a layer of this size."""
+        return Prologue(self.program, {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0)})
+
+    def _shape(self, given: Operands) -> "_Shape":
+        key = given.x.shape, *(s.shape for s in given.before)
+        if key not in self._shapes:
+            if len(self._shapes) > 256:
+                self._shapes.clear()
+            self._shapes[key] = _Shape(self.program, given, self._lanes)
+        return self._shapes[key]
 
     def forward(self, setting: Setting, given: Operands, keep: bool) -> tuple[Tensor, list[Tensor], Kept]:
         """Run over the sequences.
@@ -165,7 +183,7 @@ class Kernel:
         Returns:
             The first state at every step, (T, B, S), the states after the last steps, (D, B, S) each, and what is kept.
         """
-        shape = _Shape(self.program, given, self._lanes)
+        shape = self._shape(given)
         T, B, of = shape.T, shape.B, shape.members
         count = sum(shape.kept(slot) for slot in self._kept) if keep else 0
         kept = Kept(
@@ -198,7 +216,7 @@ class Kernel:
             wanted: what to compute.
             shadowed: whether `upstream` are shadows; see `rnnlab.scan.shadow`.
         """
-        shape = _Shape(self.program, given, self._lanes)
+        shape = self._shape(given)
         grads = self._gradients(given, shape, wanted)
         dy, *finals = upstream
         dy = None if dy is None else dy if dy.stride(-1) == 1 else dy.contiguous()
@@ -252,9 +270,8 @@ class Kernel:
             call.sizes = (ctypes.c_int64 * shape.T)(*setting.sizes)
         external = (External * tables.slots)()
         sources = {"x": [given.x], "r": given.noise, "q": given.statistics, "w": given.hoisted}
-        for label, i in tables.labels.items():
-            if label[0] in sources and label != "dx":
-                external[i] = _external(sources[label[0]][int(label[1:] or 0)], shape)
+        for kind, number, i in tables.given:
+            external[i] = _external(sources[kind][number], shape)
         call.external = external
         call.matrix = (Matrix * max(1, len(self.program.matrices)))(
             *(_matrix(given.hoisted[i], shape) for i in self.program.matrices)
@@ -274,13 +291,16 @@ class Kernel:
             at += shape.kept(slot) * self.dtype.itemsize
 
     def _run(self, call: CompiledCall, back: bool) -> None:
-        step = self._step.backward if back else self._step.forward
-        call.run_step = ctypes.cast(step, ctypes.c_void_p).value
+        call.run_step = self._step_address[back]
         if not self._scan.run(ctypes.byref(call), self.dtype == torch.float64, back):
             raise MemoryError(
                 f"a compiled layer of {call.width[0]} units and {call.batch} examples found no memory to work in: "
                 "make it smaller, or leave more memory to this process"
             )
+
+
+def _address(library: ctypes.CDLL, name: str) -> int | None:
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
 
 
 def _enter(addresses: "ctypes.Array[ctypes.c_void_p]", tensors: Maybe) -> None:

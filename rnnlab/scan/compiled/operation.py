@@ -13,7 +13,7 @@ from torch import Tensor
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import reference
 from rnnlab.scan.compiled.kernel import Gradients, Kept, Kernel, Operands, Setting, Wanted
-from rnnlab.scan.compiled.program import numbers_of, run_prologue
+from rnnlab.scan.compiled.program import numbers_of
 from rnnlab.scan.compiled.support import kernel as kernel_of
 from rnnlab.scan.differentiable import gradients
 from rnnlab.scan.native import kernels
@@ -109,7 +109,7 @@ def _statistics(kernel: Kernel, w: Weights, start: int, steps: int) -> list[Tens
 @torch.no_grad()
 def _update_statistics(scan: Scan, kept: Kept, batch: int) -> None:
     """Bring the running statistics up to date with those of the batch, step by step."""
-    program, (sizes, _, start, *_) = scan.kernel.program, dataclasses.astuple(scan.setting)
+    program, sizes, start = scan.kernel.program, scan.setting.sizes, scan.setting.start
     for mean, var, own_mean, own_var, weight in program.running:
         count = torch.tensor(sizes or [batch] * len(kept.statistics[own_var]), dtype=torch.float64).unsqueeze(1)
         unbiased = kept.statistics[own_var] * (count / (count - 1))
@@ -177,14 +177,17 @@ class _Scan(torch.autograd.Function):
 def _operands(scan: Scan, tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Operands:
     """The tensors as the kernel reads them, from those that autograd knows."""
     x, starts = tensors[0], tensors[1 + len(scan.names) :]
-    numbers = _numbers(scan.cell)
-    widths = {"H": scan.cell.hidden_size, "I": x.shape[-1], "P": getattr(scan.cell, "proj_size", 0)}
-    hoisted = run_prologue(scan.kernel.program, weights, numbers, widths)
+    hoisted = scan.kernel.prologue(scan.cell, x.shape[-1])(weights, _numbers(scan.cell))  # type: ignore[arg-type]
     scalars = [float(t) if t.dim() == 0 else 0.0 for t in hoisted]
     width = len(scan.cell.states)
-    before = [torch.stack(starts[i::width]) for i in range(width)]
+    before = [_stacked(starts[i::width]) for i in range(width)]
     hoisted = [t if t.dim() == 2 or t.is_contiguous() else t.contiguous() for t in hoisted]
     return Operands(x if x.stride(-1) == 1 else x.contiguous(), scan.noise, scan.statistics, hoisted, scalars, before)
+
+
+def _stacked(states: Sequence[Tensor]) -> Tensor:
+    """(D, B, S), contiguous, from D states."""
+    return states[0].contiguous().unsqueeze(0) if len(states) == 1 else torch.stack(list(states))
 
 
 @functools.lru_cache(maxsize=256)
@@ -201,13 +204,24 @@ def _weight_gradients(
     leaves: list[Tensor], hoisted: Sequence[Tensor], found: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """From gradients of what the step reads to those of the weights."""
-    pairs = [(h, g) for h, g in zip(hoisted, found, strict=True) if g is not None and h.requires_grad]
-    wanted = [t for t in leaves if t.requires_grad]
-    if not pairs:
-        return [None] * len(leaves)
-    each = torch.autograd.grad([h for h, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
-    by_leaf = iter(each)
-    return [next(by_leaf) if t.requires_grad else None for t in leaves]
+    gradients: list[Tensor | None] = [None] * len(leaves)
+    index, made = {id(t): i for i, t in enumerate(leaves)}, []
+    for h, g in zip(hoisted, found, strict=True):
+        if g is None or not h.requires_grad:
+            continue
+        if (i := index.get(id(h))) is None:
+            made.append((h, g))
+        else:
+            gradients[i] = g if gradients[i] is None else gradients[i] + g
+    if made:
+        wanted = [i for i, t in enumerate(leaves) if t.requires_grad]
+        each = torch.autograd.grad(
+            [h for h, _ in made], [leaves[i] for i in wanted], [g for _, g in made], allow_unused=True
+        )
+        for i, g in zip(wanted, each, strict=True):
+            if g is not None:
+                gradients[i] = g if gradients[i] is None else gradients[i] + g
+    return gradients
 
 
 def _again(scan: Scan, tensors: Sequence[Tensor], observers: Sequence[ScanObserver]) -> tuple[Tensor, list[Tensor]]:
@@ -236,13 +250,12 @@ def _by_phase(states: Sequence[Tensor]) -> list[Tensor]:
 def _by_state(scan: Scan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:
     """Gradients of the outputs and of the final states, (D, B, S) for each state."""
     y, *finals = upstream
-    width, found = len(scan.cell.states), []
+    width, found = len(scan.cell.states), list[Tensor | None]()
     for i in range(width):
         own = finals[i::width]
-        there = [g for g in own if g is not None]
-        found.append(
-            torch.stack([there[0].new_zeros(there[0].shape) if g is None else g for g in own]) if there else None
-        )
+        there = next((g for g in own if g is not None), None)
+        each = [torch.zeros_like(there) if g is None else g for g in own] if there is not None else []  # type: ignore[arg-type]
+        found.append(_stacked(each) if each else None)
     return [y, *found]
 
 

@@ -1,9 +1,10 @@
 """A cell's step, compiled: what a scan has to know of it, and how it is kept on disk."""
 
 import json
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -88,36 +89,59 @@ class Program:
         return cls(**fields)
 
 
-def run_prologue(
-    program: Program, tensors: Sequence[Tensor], numbers: Sequence[Tensor], widths: Mapping[str, int]
-) -> list[Tensor]:
-    """Work out the hoisted tensors.
+class Prologue:
+    """Works out the hoisted tensors of a program.
 
     Args:
         program: the compiled step.
-        tensors: of the layer, in turn.
-        numbers: of the cell, in turn.
-        widths: of hidden states, inputs, and another state.
+        widths: of hidden states, inputs, and another state, by unit.
     """
-    results: list[Any] = [*tensors, *numbers]
 
-    def decode(value: Any) -> Any:
-        if isinstance(value, dict) and "unit" in value:
-            size = widths[value["unit"]] * value["times"]
-            return 1 / size if value.get("inverse") else size if value["whole"] else float(size)
-        if isinstance(value, dict):
-            return results[value["node"]]
-        return [decode(v) for v in value] if isinstance(value, list) else value
+    def __init__(self, program: Program, widths: Mapping[str, int]) -> None:
+        self._hoisted = program.hoisted
+        self._steps = [(_target(o.target), _bound(o.args, widths), _bound(o.kwargs, widths)) for o in program.prologue]
 
-    for operation in program.prologue:
-        args = [decode(a) for a in operation.args]
-        results.append(
-            args[0][args[1]] if operation.target == "getitem" else _target(operation.target)(*args, **operation.kwargs)
-        )
-    return [results[i] for i in program.hoisted]
+    @property
+    def is_empty(self) -> bool:
+        """Whether the step reads the weights as they are."""
+        return not self._steps
+
+    def __call__(self, tensors: Sequence[Tensor], numbers: Sequence[Tensor]) -> list[Tensor]:
+        """The hoisted tensors, from those of the layer and the numbers of the cell, each in turn."""
+        results: list[Any] = [*tensors, *numbers]
+        for function, args, kwargs in self._steps:
+            results.append(function(*_filled(args, results), **{k: _filled(v, results) for k, v in kwargs.items()}))
+        return [results[i] for i in self._hoisted]
+
+
+class _Result(NamedTuple):
+    """Stands for an earlier result among arguments."""
+
+    index: int
+
+
+def _bound(value: Any, widths: Mapping[str, int]) -> Any:
+    """Arguments with the sizes of a layer."""
+    if isinstance(value, dict) and "node" in value:
+        return _Result(value["node"])
+    if isinstance(value, dict) and "unit" in value:
+        size = widths[value["unit"]] * value["times"]
+        return 1 / size if value.get("inverse") else size if value["whole"] else float(size)
+    if isinstance(value, dict):
+        return {k: _bound(v, widths) for k, v in value.items()}
+    return [_bound(v, widths) for v in value] if isinstance(value, list) else value
+
+
+def _filled(value: Any, results: Sequence[Any]) -> Any:
+    """Arguments with the results that they stand for."""
+    if type(value) is _Result:
+        return results[value.index]
+    return [_filled(v, results) for v in value] if type(value) is list else value
 
 
 def _target(name: str) -> Any:
+    if name == "getitem":
+        return operator.getitem
     space, rest = name.split("::")
     packet, overload = rest.split(":")
     return getattr(getattr(getattr(torch.ops, space), packet.split(".")[0]), overload or "default")

@@ -178,11 +178,10 @@ def _hoist(graph: fx.Graph, weights: int) -> tuple[fx.Graph, fx.Graph, int]:
     live = _live(graph)
     moving, frontier = set(rows), dict[fx.Node, None]()
     for node in graph.nodes:
-        if node.op == "get_attr" and node in live:
-            raise Inexpressible("a tensor that is no weight of the layer")
+        if node in live:
+            _check(node)
         if node.op != "call_function" or node not in live:
             continue
-        _check_repeatable(node)
         if any(a in moving for a in node.all_input_nodes):
             moving.add(node)
             frontier |= {a: None for a in node.all_input_nodes if a not in moving}
@@ -218,10 +217,14 @@ def _live(graph: fx.Graph) -> set[fx.Node]:
     return live
 
 
-def _check_repeatable(node: fx.Node) -> None:
-    """Refuse what draws random numbers or writes to its inputs: out of the loop it would be done once."""
-    target = node.target
-    if target is operator.getitem:
+def _check(node: fx.Node) -> None:
+    """Refuse what no compiled step can hold: complex numbers, and what would be done once if it left the loop."""
+    value = node.meta.get("val")
+    if isinstance(value, Tensor) and value.is_complex():
+        raise Inexpressible(f"complex numbers ({node.target})")
+    if node.op == "get_attr":
+        raise Inexpressible("a tensor that is no weight of the layer")
+    if node.op != "call_function" or node.target is operator.getitem:
         return
-    if not isinstance(target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded in target.tags:
-        raise Inexpressible(f"{target}")
+    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded in node.target.tags:
+        raise Inexpressible(str(node.target))
