@@ -1,8 +1,10 @@
 """From the trace of a step to its program: both directions in C++, and what the scan has to know of them."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import fx
 
 from rnnlab.cells import Cell
@@ -11,8 +13,9 @@ from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Expressions, Node, Outer, Product, Term, Value
 from rnnlab.scan.compiled.lower import Lowering
 from rnnlab.scan.compiled.program import Operation, Program, Sweep, noisy_states
+from rnnlab.scan.compiled.sizes import TRACED, Sizes
 from rnnlab.scan.compiled.stages import Direction, Slot, is_dear
-from rnnlab.scan.compiled.trace import WIDTHS, Traced, trace
+from rnnlab.scan.compiled.trace import Traced, trace
 
 
 def compile_step(cell: Cell, names: Sequence[str], training: bool) -> Program:
@@ -26,7 +29,11 @@ def compile_step(cell: Cell, names: Sequence[str], training: bool) -> Program:
     Raises:
         Inexpressible: if the step does what no compiled step can.
     """
-    return _Compiler(trace(cell, names, training), noisy_states(cell, training)).program()
+    noise = noisy_states(cell, training)
+    first, second = (_Compiler(trace(cell, names, training, sizes), noise).program() for sizes in TRACED)
+    if first != second:
+        raise Inexpressible("a number that follows from the sizes of the layer or the batch")
+    return first
 
 
 class _Compiler:
@@ -57,7 +64,7 @@ class _Compiler:
                 forward.write(Slot(f"m{2 * i + j}", "KEPT_COLUMNS", blocks[0].unit, len(blocks)), blocks)
         text = [emit(forward, "forward"), emit(backward, "backward")]
         sweeps = [self._sweep(forward), self._sweep(backward)]
-        operations, hoisted = _operations(self.traced.prologue)
+        operations, hoisted = _operations(self.traced.prologue, self.traced.sizes)
         return Program(
             source='#include "step.h"\n\n' + "\n\n".join(text) + "\n",
             prologue=operations,
@@ -172,7 +179,7 @@ class _Compiler:
         return None if value is None else Value(value.kind, [self._resolve(b) for b in value.blocks])
 
     def _resolve(self, node: Node) -> Node:
-        """An expression as the way back has it: what the way forward made is read, or made again where that is cheap."""
+        """An expression as the way back has it: what the way forward made is read, or where cheap made again."""
         if id(node) not in self._resolved:
             self._resolved[id(node)] = self._resolve_new(node)
         return self._resolved[id(node)]
@@ -195,7 +202,7 @@ class _Compiler:
         return make.make(node.op, [self._resolve(a) for a in node.args], node.kind, node.unit, node.mask)
 
     def _is_kept(self, node: Node) -> bool:
-        """Whether the way forward keeps a value: dear ones, and cheap ones made of several that it would have to keep."""
+        """Whether the way forward keeps a value: a dear one, or one instead of several that it would keep."""
         if node.mask or node.kind in ("constant", "scalar"):
             return False
         return is_dear(node) or node.kind == "number" or len(self._dear_inputs(node)) > 1
@@ -213,7 +220,6 @@ class _Compiler:
             terms = [Term([self._resolve(b) for b in t.blocks], t.matrix, t.transposed) for t in product.terms]
             base = None if product.base is None else [self._resolve(b) for b in product.base]
             own = self._products[id(product)] = Product(terms, product.unit, product.width, base)
-            self.back.products.append(own)
         return self._products[id(product)]
 
     # What the scan has to know
@@ -254,42 +260,35 @@ def _all_nodes(low: Lowering) -> list[Node]:
     return list(found.values())
 
 
-def _operations(graph: fx.Graph) -> tuple[list[Operation], list[int]]:
-    """The prologue as a list."""
-    index, operations = dict[fx.Node, int](), []
-
-    def encode(value: Any) -> Any:
-        if isinstance(value, fx.Node):
-            return {"node": index[value]}
-        if isinstance(value, list | tuple):
-            return [encode(v) for v in value]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _symbolic(value)
-        if value is None or isinstance(value, bool | str):
-            return value
-        raise Inexpressible(f"{value!r} among what follows from the weights")
-
+def _operations(graph: fx.Graph, sizes: Sizes) -> tuple[list[Operation], list[int]]:
+    """The prologue as a list, and which of its results are hoisted."""
+    index, operations = dict[fx.Node, int](), list[Operation]()
     for node in graph.nodes:
         if node.op == "placeholder":
             index[node] = len(index)
         elif node.op == "call_function":
-            target = (
-                "getitem" if not hasattr(node.target, "name") else node.target.name() + ":" + node.target._overloadname
-            )  # type: ignore[union-attr]
-            kwargs = {
-                k: encode(v) for k, v in node.kwargs.items() if k not in ("device", "pin_memory", "dtype", "layout")
-            }
-            operations.append(Operation(target, encode(node.args), kwargs))
+            own = {k: v for k, v in node.kwargs.items() if k not in ("device", "layout", "pin_memory")}
+            kwargs = {k: _encoded(v, index, sizes) for k, v in own.items()}
+            operations.append(Operation(_name(node.target), _encoded(list(node.args), index, sizes), kwargs))
             index[node] = len(index)
     (output,) = (n for n in graph.nodes if n.op == "output")
     return operations, [index[n] for n in output.args[0]]
 
 
-def _symbolic(value: float) -> Any:
-    """A number, in which a size of the traced step stands for that of the layer."""
-    for unit, size in WIDTHS.items():
-        if value >= size and value % size == 0 and value // size <= 32:
-            return {"unit": unit, "times": int(value // size), "whole": isinstance(value, int)}
-        if 0 < value < 1 and any(value == 1 / (size * k) for k in range(1, 33)):
-            return {"unit": unit, "times": round(1 / value / size), "inverse": True}
-    return value
+def _name(target: Any) -> str:
+    return "getitem" if target is operator.getitem else f"{target.name()}:{target._overloadname}"
+
+
+def _encoded(value: Any, index: Mapping[fx.Node, int], sizes: Sizes) -> Any:
+    """An argument as text can hold it."""
+    if isinstance(value, fx.Node):
+        return {"node": index[value]}
+    if isinstance(value, list | tuple):
+        return [_encoded(v, index, sizes) for v in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return sizes.symbolic(value)
+    if value == torch.float64:  # that of the traced step
+        return {"real": True}
+    if value is None or isinstance(value, bool | str):
+        return value
+    raise Inexpressible(f"{value!r} among what follows from the weights")

@@ -99,7 +99,6 @@ class Expressions:
 
     def __init__(self) -> None:
         self._known: dict[Any, Node] = {}
-        self.products: list[Product] = []
 
     def make(self, op: str, args: Sequence[Any], kind: Kind, unit: str | None, mask: bool = False) -> Node:
         """An expression; the same one if it has been made before."""
@@ -131,7 +130,6 @@ class Expressions:
     def multiply(self, value: Value, matrix: Matrix, unit: str, width: int) -> Value:
         """Rows times a matrix."""
         product = Product([Term(list(value.blocks), matrix.label, matrix.transposed)], unit, width)
-        self.products.append(product)
         return Value("row", [self.make("product", (product, j), "row", unit) for j in range(width)])
 
 

@@ -19,7 +19,7 @@ from rnnlab.scan.compiled.expressions import (
     depends,
     whole_product,
 )
-from rnnlab.scan.compiled.trace import ROWS, WIDTHS, Traced
+from rnnlab.scan.compiled.trace import Traced
 
 aten = torch.ops.aten
 
@@ -93,6 +93,7 @@ class Lowering:
 
     def __init__(self, traced: Traced) -> None:
         self.make, self.inputs, self.matrices = Expressions(), dict[str, tuple[str, str | None, int]](), list[str]()
+        self.sizes = traced.sizes
         self.standardised: list[tuple[str, Value, str, Value, float]] = []
         self._found: dict[fx.Node, Any] = {}
         labels = iter(traced.labels)
@@ -110,11 +111,11 @@ class Lowering:
         if label[0] == "w" and len(shape) == 2 and shape[0] != 1:
             self.matrices.append(label)
             for size in shape:
-                split_width(size)
+                self.sizes.split(size)
             return Matrix(label, False)
         if len(shape) > 2:
             raise Inexpressible(f"a weight of {len(shape)} dimensions")
-        unit, blocks = split_width(shape[-1])
+        unit, blocks = self.sizes.split(shape[-1])
         kind = "column" if label[0] in "wq" else "row"
         self.inputs[label] = kind, unit, blocks
         return Value(kind, [self.make.load(label, b, kind, unit) for b in range(blocks)])
@@ -148,7 +149,7 @@ class Lowering:
         if isinstance(argument, Value):
             return argument
         if isinstance(argument, bool | int | float):
-            return Value("constant", [self.make.constant(literal(argument))])
+            return Value("constant", [self.make.constant(self.sizes.literal(argument))])
         raise Inexpressible(f"an operation on {type(argument).__name__.lower()}")
 
     def _apply(self, form: str, *args: Any, mask: bool = False) -> Value:
@@ -181,14 +182,10 @@ class Lowering:
             if product is None:
                 continue
             joined = self._own_product(node.args[other], args[other])
-            if joined is not None and not any(depends(b, product) for b in _terms(joined)):
-                if joined.base is None or product.base is None:
-                    product.terms += joined.terms
-                    product.base = product.base or joined.base
-                    self.make.products.remove(joined)
-                    self.make.products.remove(product)
-                    self.make.products.append(product)
-                    return args[one]
+            if joined is not None and _can_join(joined, product):
+                product.terms += joined.terms
+                product.base = product.base or joined.base
+                return args[one]
             if product.base is None and _can_be_base(args[other], product):
                 product.base = list(args[other].blocks)
                 return args[one]
@@ -201,7 +198,7 @@ class Lowering:
         if isinstance(a, Rows) and isinstance(b, Value):
             return Outer([(a.value, b, False)])
         if isinstance(a, Value) and a.kind == "row" and isinstance(b, Matrix):
-            unit, width = split_width(node.meta["val"].shape[1])
+            unit, width = self.sizes.split(node.meta["val"].shape[1])
             return self.make.multiply(a, b, unit, width)
         raise Inexpressible("a product of other things than rows and a weight")
 
@@ -225,7 +222,7 @@ class Lowering:
     def split(self, node: fx.Node, a: Any, sizes: list[int], dim: int = 0) -> Any:
         value, found, at = self._blocks_of(node, a, dim), [], 0
         for size in sizes:
-            found.append(_between(value, at, at + size))
+            found.append(self._between(value, at, at + size))
             at += size
         return found
 
@@ -235,7 +232,7 @@ class Lowering:
             return a
         if step != 1:
             raise Inexpressible("a slice with steps")
-        return _between(self._blocks_of(node, a, dim), start, min(end, shape[dim]))
+        return self._between(self._blocks_of(node, a, dim), start, min(end, shape[dim]))
 
     def _blocks_of(self, node: fx.Node, a: Any, dim: int) -> Value:
         rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
@@ -243,15 +240,34 @@ class Lowering:
             raise Inexpressible("a part of something else than units")
         return a
 
+    def _between(self, value: Value, start: int, end: int) -> Value:
+        """The blocks from one unit to another."""
+        at, blocks = 0, []
+        for block in value.blocks:
+            width = self.sizes.widths[block.unit]  # type: ignore[index]
+            if at >= start and at + width <= end:
+                blocks.append(block)
+            elif at < end and at + width > start:
+                raise Inexpressible("a part of a block of units")
+            at += width
+        return Value(value.kind, blocks)
+
     def concatenate(self, node: fx.Node, parts: list[Any], dim: int = 0) -> Any:
         rank = node.meta["val"].dim()
         if len(parts) == 1:
             return parts[0]
-        values = [self._value(p) for p in parts]
+        values = [self._wide(self._value(p), n) for p, n in zip(parts, node.args[0], strict=True)]  # type: ignore[arg-type]
         if dim % rank != rank - 1 or any(v.kind not in ("row", "column") for v in values):
             raise Inexpressible("cat of something else than units")
         kind = "row" if any(v.kind == "row" for v in values) else "column"
         return Value(kind, [b for v in values for b in v.blocks])
+
+    def _wide(self, value: Value, node: fx.Node) -> Value:
+        """A constant as wide as the tensor that it fills."""
+        if value.kind != "constant":
+            return value
+        unit, count = self.sizes.split(node.meta["val"].shape[-1])
+        return Value("row", [self.make.make("vector_of({0})", value.blocks, "row", unit)] * count)
 
     def select_back(self, node: fx.Node, a: Any, sizes: list[int], dim: int, index: int) -> Any:
         if sizes[dim] != 1:
@@ -264,7 +280,7 @@ class Lowering:
         if start == 0 and end == sizes[dim] and step == 1:
             return a
         value, zero = self._blocks_of(node, a, dim), self.make.constant("T(0)")
-        before, after = (split_width(n) if n else (None, 0) for n in (start, sizes[dim] - end))
+        before, after = (self.sizes.split(n) if n else (None, 0) for n in (start, sizes[dim] - end))
         empty = [
             [self.make.make("vector_of({0})", (zero,), value.kind, unit)] * count for unit, count in (before, after)
         ]
@@ -280,10 +296,10 @@ class Lowering:
         return self._apply("{1} - {0}", a, b)
 
     def power(self, node: fx.Node, a: Any, exponent: float) -> Any:
-        if exponent not in (2, 3):
+        forms = {1: "({0})", 2: "{0} * {0}", 3: "{0} * {0} * {0}", -1: "T(1) / {0}", 0.5: "root_of({0})"}
+        if exponent not in forms:
             raise Inexpressible(f"a power of {exponent}")
-        square = self._apply("{0} * {0}", a)
-        return square if exponent == 2 else self._apply("{0} * {1}", square, a)
+        return self._apply(forms[exponent], a)
 
     def leaky(self, node: fx.Node, a: Any, slope: float = 0.01) -> Any:
         return self._apply("pick({0} > 0, {0}, {0} * {1})", a, slope)
@@ -325,12 +341,11 @@ class Lowering:
         y, mean, _, inverse = self._standardise(x, self._sum_units, size, gain, shift, epsilon)
         return [y, mean, inverse]
 
-    def batch_norm(
-        self, node: fx.Node, a: Any, gain: Any, shift: Any, mean: Any, var: Any, training: bool, momentum: float, epsilon: float
-    ) -> Any:  # fmt: skip
+    def batch_norm(self, node: fx.Node, a: Any, gain: Any, shift: Any, mean: Any, var: Any, *rest: Any) -> Any:
+        training, momentum, epsilon = rest
         x = self._value(a)
         if training:
-            y, own_mean, own_var, inverse = self._standardise(x, self._sum_rows, ROWS, gain, shift, epsilon)
+            y, own_mean, own_var, inverse = self._standardise(x, self._sum_rows, self.sizes.rows, gain, shift, epsilon)
             if mean is not None:
                 labels = [v.blocks[0].args[0] for v in (mean, var)]
                 self.standardised.append((labels[0], own_mean, labels[1], own_var, momentum))
@@ -383,41 +398,13 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
 """Everything else is refused, and never guessed."""
 
 
-def split_width(size: int) -> tuple[str, int]:
-    """The unit that a width is a multiple of, and how many of it."""
-    for unit, width in WIDTHS.items():
-        if size % width == 0:
-            return unit, size // width
-    raise Inexpressible(f"a width that is no multiple of the layer's ({size} of {WIDTHS})")
-
-
-def literal(value: float) -> str:
-    """C++ of a constant; sizes of the traced step are read as those of the call."""
-    for name, size in (("B", ROWS), *((f"f->width[{i}]", size) for i, size in enumerate(WIDTHS.values()))):
-        for count in range(1, 33):
-            factor = name if count == 1 else f"({count} * {name})"
-            if value == count * size:
-                return f"T({factor})"
-            if value == 1 / (count * size):
-                return f"(T(1) / T({factor}))"
-    return f"T({float(value)!r})"
-
-
-def _between(value: Value, start: int, end: int) -> Value:
-    """The blocks from one unit to another."""
-    at, blocks = 0, []
-    for block in value.blocks:
-        width = WIDTHS[block.unit]  # type: ignore[index]
-        if at >= start and at + width <= end:
-            blocks.append(block)
-        elif at < end and at + width > start:
-            raise Inexpressible("a part of a block of units")
-        at += width
-    return Value(value.kind, blocks)
-
-
 def _proper(shape: Any) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
+
+
+def _can_join(one: Product, other: Product) -> bool:
+    both = one.base is not None and other.base is not None
+    return not both and not any(depends(b, other) for b in _terms(one))
 
 
 def _terms(product: Product) -> list[Node]:

@@ -181,8 +181,14 @@ def _operands(scan: Scan, tensors: Sequence[Tensor], weights: Sequence[Tensor]) 
     scalars = [float(t) if t.dim() == 0 else 0.0 for t in hoisted]
     width = len(scan.cell.states)
     before = [_stacked(starts[i::width]) for i in range(width)]
-    hoisted = [t if t.dim() == 2 or t.is_contiguous() else t.contiguous() for t in hoisted]
+    hoisted = [t if t.dim() == 0 else _readable(t, x.dtype) for t in hoisted]
     return Operands(x if x.stride(-1) == 1 else x.contiguous(), scan.noise, scan.statistics, hoisted, scalars, before)
+
+
+def _readable(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """As a kernel reads it: vectors lie side by side."""
+    t = t if t.dtype == dtype else t.to(dtype)
+    return t if t.dim() == 2 or t.is_contiguous() else t.contiguous()
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:

@@ -85,7 +85,9 @@ class Program:
         """
         fields = json.loads(text)
         fields["prologue"] = [Operation(**each) for each in fields["prologue"]]
-        fields["forward"], fields["backward"] = Sweep(**fields["forward"]), Sweep(**fields["backward"])
+        for way in ("forward", "backward"):
+            fields[way] = Sweep(**{name: [tuple(row) for row in rows] for name, rows in fields[way].items()})
+        fields["running"] = [tuple(row) for row in fields["running"]]
         return cls(**fields)
 
 
@@ -94,17 +96,12 @@ class Prologue:
 
     Args:
         program: the compiled step.
-        widths: of hidden states, inputs, and another state, by unit.
+        sizes: of hidden states, inputs, and another state, by unit, and the dtype as `real`.
     """
 
-    def __init__(self, program: Program, widths: Mapping[str, int]) -> None:
+    def __init__(self, program: Program, sizes: Mapping[str, Any]) -> None:
         self._hoisted = program.hoisted
-        self._steps = [(_target(o.target), _bound(o.args, widths), _bound(o.kwargs, widths)) for o in program.prologue]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the step reads the weights as they are."""
-        return not self._steps
+        self._steps = [(_target(o.target), _bound(o.args, sizes), _bound(o.kwargs, sizes)) for o in program.prologue]
 
     def __call__(self, tensors: Sequence[Tensor], numbers: Sequence[Tensor]) -> list[Tensor]:
         """The hoisted tensors, from those of the layer and the numbers of the cell, each in turn."""
@@ -120,16 +117,18 @@ class _Result(NamedTuple):
     index: int
 
 
-def _bound(value: Any, widths: Mapping[str, int]) -> Any:
+def _bound(value: Any, sizes: Mapping[str, Any]) -> Any:
     """Arguments with the sizes of a layer."""
     if isinstance(value, dict) and "node" in value:
         return _Result(value["node"])
     if isinstance(value, dict) and "unit" in value:
-        size = widths[value["unit"]] * value["times"]
+        size = sizes[value["unit"]] * value["times"]
         return 1 / size if value.get("inverse") else size if value["whole"] else float(size)
+    if isinstance(value, dict) and "real" in value:
+        return sizes["real"]
     if isinstance(value, dict):
-        return {k: _bound(v, widths) for k, v in value.items()}
-    return [_bound(v, widths) for v in value] if isinstance(value, list) else value
+        return {k: _bound(v, sizes) for k, v in value.items()}
+    return [_bound(v, sizes) for v in value] if isinstance(value, list) else value
 
 
 def _filled(value: Any, results: Sequence[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -13,12 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from rnnlab.cells import Cell, Weights
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.program import noisy_states, numbers_of
-
-ROWS = 211
-"""Examples of a traced step: a prime, so that it is found again in sizes and constants."""
-WIDTHS = {"H": 263, "I": 157, "P": 109}
-"""Units of a traced step likewise: hidden, inputs, and those of another state."""
-
+from rnnlab.scan.compiled.sizes import Sizes
 
 WHOLE = (torch.ops.aten.select_backward.default, torch.ops.aten.slice_backward.default)
 """Operations that say more than what they are made of."""
@@ -44,10 +39,15 @@ class _TracedWeights(Weights):
     """Weights whose noise and whose statistics of a step are inputs of the step."""
 
     def __init__(
-        self, tensors: dict[str, Tensor], training: bool, noise: Sequence[Tensor], statistics: dict[str, Tensor]
-    ):
+        self,
+        tensors: dict[str, Tensor],
+        training: bool,
+        rows: int,
+        noise: Sequence[Tensor],
+        statistics: dict[str, Tensor],
+    ) -> None:
         super().__init__(tensors, training)
-        self.sizes = [ROWS]
+        self.sizes = [rows]
         self._noise, self._statistics = list(noise), statistics
 
     def uniform(self, like: Tensor) -> Tensor:
@@ -68,6 +68,7 @@ class Traced:
             step), `w0` (hoisted tensors), `d0` (gradients).
         outputs: of `joint`, by label: `n0` (new states), `t0` (total gradients), `x`, `s0`, `w0`; none where zero.
         hoisted: shape of each hoisted tensor.
+        sizes: at which it was traced.
         statistics: names of the statistics, in turn.
     """
 
@@ -76,35 +77,39 @@ class Traced:
     labels: list[str]
     outputs: dict[str, fx.Node | None]
     hoisted: list[tuple[int, ...]]
-    statistics: list[str] = field(default_factory=list)
+    sizes: Sizes
+    statistics: list[str]
 
 
-def trace(cell: Cell, names: Sequence[str], training: bool) -> Traced:
+def trace(cell: Cell, names: Sequence[str], training: bool, sizes: Sizes) -> Traced:
     """Take one step of a cell apart.
 
     Args:
         cell: any cell.
         names: of the layer's tensors that the step may read, without statistics.
         training: whether the layer is being trained.
+        sizes: at which to trace it.
 
     Raises:
         Inexpressible: if the step does what no compiled step can.
     """
     with torch.random.fork_rng(devices=[]):
-        return _Tracer(cell, names, training).run()
+        return _Tracer(cell, names, training, sizes).run()
 
 
 class _Tracer:
-    def __init__(self, cell: Cell, names: Sequence[str], training: bool) -> None:
-        size = {"hidden_size": WIDTHS["H"]} | ({"proj_size": WIDTHS["P"]} if getattr(cell, "proj_size", 0) else {})
+    def __init__(self, cell: Cell, names: Sequence[str], training: bool, sizes: Sizes) -> None:
+        H, I, P = sizes.widths.values()
+        size = {"hidden_size": H} | ({"proj_size": P} if getattr(cell, "proj_size", 0) else {})
+        self.sizes = sizes
         self.numbers = numbers_of(cell)
         self.original, self.training, self.names = cell, training, list(names)
         self.cell = cell.model_copy(update=size)
-        shapes, kept = self.cell.parameter_shapes(WIDTHS["I"]), self.cell.buffer_shapes(1)
+        shapes, kept = self.cell.parameter_shapes(I), self.cell.buffer_shapes(1)
         self.statistics = [name for name in kept if not cell.couples_inputs]
-        rows = lambda width: torch.zeros(ROWS, width, dtype=torch.float64)  # noqa: E731
+        rows = lambda width: torch.zeros(sizes.rows, width, dtype=torch.float64)  # noqa: E731
         self.tensors = [torch.zeros(shapes[name], dtype=torch.float64) for name in self.names]
-        inputs = self.cell.blocks * WIDTHS["H"] if cell.couples_inputs else WIDTHS["I"]
+        inputs = self.cell.blocks * H if cell.couples_inputs else I
         self.x, self.states = rows(inputs), [rows(size) for size in self.cell.state_sizes]
         self.noise = [rows(self.cell.state_sizes[i]) for i in noisy_states(cell, training)]
         self.columns = [torch.zeros(kept[name][-1], dtype=torch.float64) for name in self.statistics]
@@ -113,7 +118,7 @@ class _Tracer:
     def step(self, x: Tensor, states: Any, noise: Any, columns: Any, tensors: Any, scalars: Any) -> Any:
         cell = self.cell.model_copy(update=dict(zip(self.numbers, scalars, strict=True)))
         statistics = dict(zip(self.statistics, columns, strict=True))
-        w = _TracedWeights(dict(zip(self.names, tensors, strict=True)), self.training, noise, statistics)
+        w = _TracedWeights(dict(zip(self.names, tensors, strict=True)), self.training, len(x), noise, statistics)
         w.tensors |= {name: statistics[name].unsqueeze(0) for name in statistics}
         time = _Time()
         u = x if cell.couples_inputs else cell.project(w, x.unsqueeze(0), time).squeeze(0)
@@ -149,7 +154,7 @@ class _Tracer:
         keys = [*(f"n{i}" for i in range(S)), *(f"t{i}" for i in range(S)), "x", *(f"s{i}" for i in range(S))]
         outputs = dict(zip([*keys, *(f"w{i}" for i in trained)], flat, strict=True))
         shapes = [tuple(t.shape) for t in hoisted]
-        return Traced(prologue, graph, labels, outputs, shapes, self.statistics)
+        return Traced(prologue, graph, labels, outputs, shapes, self.sizes, self.statistics)
 
 
 def _traced(function: Callable[..., Any], *arguments: Any) -> fx.Graph:

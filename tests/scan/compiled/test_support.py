@@ -1,0 +1,196 @@
+"""What is compiled, what is refused in a sentence, and where programs are kept."""
+
+import math
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from compiled_calls import Both, draw, layer
+from torch import Tensor
+
+import rnnlab
+from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.scan import compiled
+from rnnlab.scan.compiled import library, support
+from rnnlab.scan.native import build
+from rnnlab.scan.native.build import has_compiler
+
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+
+
+class LeakyCell(Cell):
+    """h_t = h_{t-1} + α (tanh(·) - h_{t-1})."""
+
+    kind: Literal["leaky"] = "leaky"
+    alpha: float = 0.3
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        (h,) = states
+        return (h + self.alpha * (w.activate("hidden", u + self.recur(w, h, t)) - h),)
+
+
+class ByTime(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, -u if t % 2 else u, states, t)
+
+
+class Noisy(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u + 0 * torch.rand_like(u), states, t)
+
+
+class Branching(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u if u.sum() > 0 else -u, states, t)
+
+
+class ByUnit(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u + u[:, :1], states, t)
+
+
+class BySize(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u / math.sqrt(self.hidden_size), states, t)
+
+
+class ByBatch(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u * (len(u) - 1), states, t)
+
+
+REFUSED = {
+    ByTime: "a step that depends on the time t",
+    Noisy: "rand",
+    Branching: "torch cannot trace",
+    ByUnit: "a part of a block of units",
+    BySize: "follows from the sizes",
+    ByBatch: "follows from the sizes",
+}
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """As on a machine where nobody has compiled anything."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    caches = (support.kernel, library.scan_library, library.step_library)
+    kept = dict(support._KERNELS)
+    for cache in caches:
+        cache.cache_clear()
+    support._KERNELS.clear()
+    yield tmp_path / "rnnlab"
+    for cache in caches:
+        cache.cache_clear()
+    support._KERNELS.clear()
+    support._KERNELS.update(kept)
+
+
+@needs_compiler
+def test_a_cell_of_ones_own_is_compiled_with_no_further_line():
+    Both(layer(LeakyCell(hidden_size=9)), draw(12, 5, 3)).check()
+
+
+@needs_compiler
+@pytest.mark.parametrize("cell", REFUSED)
+def test_what_cannot_be_compiled_goes_to_the_reference_with_one_notice(cell):
+    net, x = layer(cell(hidden_size=9)), draw(12, 5, 3)
+    with pytest.warns(RuntimeWarning, match=f"'leaky' cells run on the slower reference scan.*{REFUSED[cell]}"):
+        assert not compiled.supports(net.cell, net.weights(), x, [net.cell.initial_states(5, x)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net(x)[0].sum().backward()
+
+
+@needs_compiler
+def test_numbers_are_arguments_and_structure_is_not():
+    names = tuple(make_cell("lem").parameter_shapes(3))
+
+    def of(**options: object) -> object:
+        return support.kernel(make_cell("lem", **options), names, True, torch.float64)
+
+    assert of(dt=0.1) is of(dt=0.7, hidden_size=5) is not None
+    assert of(zoneout=0.1) is of(zoneout=0.2) is not of()
+
+
+def test_complex_numbers_are_named():
+    cell = make_cell("unitary", hidden_size=4)
+    support.kernel.cache_clear()
+    support._KERNELS.clear()
+    with pytest.warns(RuntimeWarning, match="'unitary' cells run on the slower reference scan.*complex numbers"):
+        assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is None
+
+
+@needs_compiler
+def test_probes_traces_and_single_examples_of_batch_norm_get_the_reference():
+    net, x = layer("lem"), draw(12, 5, 3)
+    history = [net.cell.initial_states(5, x)]
+    assert compiled.supports(net.cell, net.weights(), x, history)
+    w = net.weights()
+    w.gates = {}
+    assert not compiled.supports(net.cell, w, x, history)
+    normal = layer("lstm", norm="batch")
+    assert not compiled.supports(normal.cell, normal.weights(), x[:, :1], [normal.cell.initial_states(1, x)])
+    w = normal.weights()
+    w.sizes = [5] * 11 + [1]
+    assert not compiled.supports(normal.cell, w, x, [normal.cell.initial_states(5, x)])
+    with rnnlab.trace(net) as tape:
+        net(x)[0].sum().backward()
+    assert tape is not None
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_programs_are_kept_and_damaged_ones_made_anew(fresh):
+    cell = make_cell("mgu", hidden_size=7)
+    names = tuple(cell.parameter_shapes(3))
+    made = support._program(cell, names, True)
+    [path] = fresh.glob("program-*.json")
+    text = path.read_text()
+    assert support._program(cell, names, True) == made and path.read_text() == text
+    for damage in ("", text[:100], "[]", "{}", '{"program": "{}"}'):
+        path.write_text(damage)
+        assert support._program(cell, names, True) == made and path.read_text() == text
+
+
+@needs_compiler
+def test_a_kept_program_needs_no_tracer():
+    """The second process reads what the first, here, has written."""
+    cell = make_cell("mgu", hidden_size=7)
+    assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is not None
+    program = """
+import sys, torch, rnnlab
+from rnnlab.layers.recurrent import Recurrent
+net = Recurrent("mgu", 3, 7)
+net(torch.zeros(12, 2, 3))[0].sum().backward()
+print(*{"torch._dynamo", "rnnlab.scan.compiled.trace"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout == "\n" and not done.stderr
+
+
+def test_without_a_compiler_the_reference_serves_and_says_so_once(fresh, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    net, x = layer("mgu"), draw(12, 5, 3)
+    with pytest.warns(RuntimeWarning, match="reference path: no C\\+\\+ compiler"):
+        assert not compiled.supports(net.cell, net.weights(), x, [net.cell.initial_states(5, x)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.isfinite(net(x)[0]).all()
+
+
+@needs_compiler
+def test_a_library_that_reads_calls_in_another_way_is_never_called(fresh, monkeypatch, tmp_path):
+    """Compiled from the real header, and of the rest only what tells of a call, with another number."""
+    code = '#include "calls.h"\nextern "C" {\nint64_t layout_number() { return 1000; }\n'
+    (tmp_path / "steps.cpp").write_text(code + "int64_t call_size() { return sizeof(CompiledCall); }\n}\n")
+    monkeypatch.setattr(library, "FOLDERS", (library.HERE,))
+    monkeypatch.setattr(library, "HERE", tmp_path)
+    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fPIC", "-shared"))
+    with pytest.raises(OSError, match=r"steps-\w+.so reads a call in another way"):
+        library.scan_library()
