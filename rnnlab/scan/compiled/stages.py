@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from rnnlab.scan.compiled.elementwise import DEAR
 from rnnlab.scan.compiled.expressions import Expressions, Node, Product, Value, whole_product
-from rnnlab.scan.compiled.lower import DEAR
 
 DIRECT = ("NEXT", "AFTER", "INPUT_GRADIENT")
 """Slots that a product may be written to as it is made."""

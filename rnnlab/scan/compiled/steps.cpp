@@ -4,7 +4,8 @@
 #include <exception>
 
 #include "gemm.h"
-#include "steps.h"
+#include "steps_backward.h"
+#include "steps_forward.h"
 
 namespace {
 

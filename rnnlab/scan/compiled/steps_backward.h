@@ -1,70 +1,10 @@
-// A compiled cell through all of time: forward, and back with exponents, norms and the gradients of the weights.
+// A compiled cell through all of time and back, with exponents, norms and the gradients of the weights.
 //
 // As in native/backward.h, the running gradient of every example is a mantissa of moderate size and a power of two.
 #pragma once
-#include "places.h"
+#include "weight_sums.h"
 
 namespace {
-
-template <class T> class StepsForward : public Places<T> {
-    using Base = Places<T>;
-    using Base::call, Base::part, Base::frame, Base::after, Base::ld, Base::padded, Base::origin;
-
-    // Write the final states: what each phase's last step left, or what there was before.
-    void finish() {
-        for (int i = 0; i < call.states; i++) {
-            const int s = after[i], w = Base::width_of(s), wide = padded[Base::unit_of(s)];
-            for (int p = 0; p < call.dilation; p++) {
-                T* out = (T*)call.final_state[i] +
-                         ((size_t(part.member) * call.dilation + p) * call.batch + part.from) * Base::values(s);
-                int t = call.steps - 1;
-                while (t >= 0 && Base::phase(t) != p) t--;
-                for (int r = 0; r < part.rows(); r++) {
-                    while (t >= 0 && part.active(t) <= r) t -= call.dilation;
-                    const T* row = t < 0 ? origin[i][p] : Base::state_after(i, t);
-                    for (int b = 0; b < call.slot[s].blocks; b++)
-                        std::copy_n(row + r * ld[s] + b * wide, w, out + (size_t(r) * call.slot[s].blocks + b) * w);
-                }
-            }
-        }
-    }
-
-  public:
-    using Base::Base;
-
-    void run() {
-        for (int t = 0; t < call.steps; t++) {
-            Base::place(t);
-            call.run_step(&frame);
-            T* outputs = Base::state_after(0, t);
-            std::fill(outputs + frame.rows * ld[after[0]], outputs + part.rows() * ld[after[0]], T(0));
-        }
-        finish();
-    }
-};
-
-constexpr int OPERAND_ROWS = 64;  // rows that one product of the weight gradients handles at once
-
-// What one operand is held against: rows of the forward pass side by side, and ones.
-struct Group {
-    int operand;
-    std::vector<int> pairs;
-    int width = 0;     // values of a row of the left side
-    size_t sums = 0;   // where its sums begin
-};
-
-inline std::vector<Group> groups_of(const CompiledCall& call) {
-    std::vector<Group> groups;
-    for (int p = 0; p < call.pairs; p++) {
-        auto same = [&](const Group& g) { return g.operand == call.pair[p].operand; };
-        auto found = std::find_if(groups.begin(), groups.end(), same);
-        if (found == groups.end()) found = groups.insert(groups.end(), Group{int(call.pair[p].operand), {}});
-        found->pairs.push_back(p);
-        const Pair& pair = call.pair[p];
-        found->width += pair.left < 0 ? 1 : pair.blocks * call.width[call.slot[pair.left].unit];
-    }
-    return groups;
-}
 
 template <class T> class StepsBackward : public Places<T> {
     using Base = Places<T>;
@@ -402,31 +342,5 @@ template <class T> class StepsBackward : public Places<T> {
             ((T*)to.base)[part.member * to.member + k * to.column] += own[s][k / w * wide + k % w];
     }
 };
-
-// Add the slices' sums up, in their order, to the gradients of the weights.
-template <class T> void write_sums(const CompiledCall& c, const std::vector<std::vector<T>>& sums) {
-    int64_t padded[3];
-    for (int u = 0; u < 3; u++) padded[u] = (c.width[u] + LANES<T> - 1) / LANES<T> * LANES<T>;
-    for (int member = 0; member < c.members; member++) {
-        size_t place = 0;
-        for (const Group& g : groups_of(c)) {
-            const Slot& operand = c.slot[g.operand];
-            const int w = c.width[operand.unit], wide = padded[operand.unit], ld = operand.blocks * wide;
-            for (int p : g.pairs) {
-                const Pair& pair = c.pair[p];
-                const Matrix& to = c.weight_gradient[pair.weight];
-                const int rows = pair.left < 0 ? 1 : pair.blocks * c.width[c.slot[pair.left].unit];
-                const long by_left = pair.flip ? to.column : to.row, by_right = pair.flip ? to.row : to.column;
-                for (int k = 0; k < rows; k++, place += ld)
-                    for (int j = 0; to.base && j < operand.blocks * w; j++) {
-                        const size_t from = place + j / w * wide + j % w;
-                        T value = 0;
-                        for (int s = 0; s < c.slices; s++) value += sums[member * c.slices + s][from];
-                        ((T*)to.base)[member * to.member + k * by_left + j * by_right] += value;
-                    }
-            }
-        }
-    }
-}
 
 }  // namespace

@@ -1,0 +1,89 @@
+"""What goes into one call of a compiled step, and what comes out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Maybe = Sequence[Tensor | None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one call runs: everything but the tensors.
+
+    Attributes:
+        sizes: active examples of every step, if sequences differ in length.
+        dilation: steps that a step reaches back.
+        start: absolute time of the first step.
+        slices: parts that each member's batch is split into.
+        threads: threads to use.
+    """
+
+    sizes: tuple[int, ...] | None
+    dilation: int
+    start: int
+    slices: int
+    threads: int
+
+
+@dataclass
+class Operands:
+    """The tensors of one call; members, if any, come before all other dimensions.
+
+    Attributes:
+        x: (T, B, I), any strides but the last.
+        noise: (T, B, S) each, contiguous.
+        statistics: (T, F) each, contiguous: running statistics of the step.
+        hoisted: what the step reads of its weights; matrices by any strides, columns contiguous.
+        numbers: options of the cell, and what follows from them.
+        before: (D, B, S) each, contiguous.
+    """
+
+    x: Tensor
+    noise: list[Tensor]
+    statistics: list[Tensor]
+    hoisted: list[Tensor]
+    numbers: list[float]
+    before: list[Tensor]
+
+
+@dataclass
+class Kept:
+    """What a forward pass leaves for the way back.
+
+    Attributes:
+        histories: (T, B, padded S), a state at every step.
+        slots: memory of the kept slots, one after the other.
+        statistics: (T, F) mean and variance of the batch, by slot.
+    """
+
+    histories: list[Tensor]
+    slots: Tensor
+    statistics: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which gradients a backward pass computes."""
+
+    inputs: bool = False
+    weights: bool = False
+    norms: bool = False
+    vectors: bool = False
+    input_shadow: bool = False
+    start_shadows: bool = False
+
+
+@dataclass
+class Gradients:
+    """What one backward pass yields; see `rnnlab.scan.native.kernels.Gradients`."""
+
+    x: Tensor | None
+    hoisted: list[Tensor | None]
+    starts: list[Tensor]
+    log2_norms: list[Tensor]
+    mantissas: list[Tensor]
+    exponents: list[Tensor]
+    x_shadow: Tensor | None
+    start_shadows: list[Tensor]
