@@ -219,7 +219,7 @@ class _Compiler:
         if id(product) not in self._products:
             terms = [Term([self._resolve(b) for b in t.blocks], t.matrix, t.transposed) for t in product.terms]
             base = None if product.base is None else [self._resolve(b) for b in product.base]
-            own = self._products[id(product)] = Product(terms, product.unit, product.width, base)
+            self._products[id(product)] = Product(terms, product.unit, product.width, base)
         return self._products[id(product)]
 
     # What the scan has to know

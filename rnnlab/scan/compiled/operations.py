@@ -230,9 +230,8 @@ def batch_norm(
     training, momentum, epsilon = rest
     x = lowering.value(a)
     if training:
-        y, own_mean, own_var, inverse = _standardise(
-            lowering, x, partial(_sum_rows, lowering), lowering.sizes.rows, gain, shift, epsilon
-        )
+        rows, total = lowering.sizes.rows, partial(_sum_rows, lowering)
+        y, own_mean, own_var, inverse = _standardise(lowering, x, total, rows, gain, shift, epsilon)
         if mean is not None:
             labels = [v.blocks[0].args[0] for v in (mean, var)]
             lowering.standardised.append((labels[0], own_mean, labels[1], own_var, momentum))

@@ -1,17 +1,19 @@
 """Cells that nobody has written: random equations give what the reference scan gives."""
 
+import warnings
 from typing import ClassVar, Literal
 
 import pytest
 import torch
 import torch.nn.functional as F
 from compiled_calls import Both, draw, layer
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.base import Shapes
+from rnnlab.scan import compiled
 from rnnlab.scan.native.build import has_compiler
 
 UNARY = {
@@ -74,8 +76,12 @@ LINES = st.tuples(st.sampled_from([*UNARY, *BINARY, "product", "scale"]), st.int
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-@settings(max_examples=12, deadline=None, phases=[Phase.generate], derandomize=True)
+@settings(max_examples=6, deadline=None, phases=[Phase.generate], derandomize=True)
 @given(recipe=st.lists(LINES, min_size=2, max_size=8), width=st.sampled_from([5, 8, 17]))
 def test_random_equations(recipe, width):
     net = layer(RandomCell(hidden_size=width, recipe=tuple(recipe)), 3, steps=10)
-    Both(net, draw(10, 4, 3), sizes=[4, 4, 4, 3, 3, 3, 2, 2, 2, 2]).check(1e-9)
+    x = draw(10, 4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some ways of mixing units and examples are refused
+        assume(compiled.supports(net.cell, net.weights(), x, [net.cell.initial_states(4, x)]))
+    Both(net, x, sizes=[4, 4, 4, 3, 3, 3, 2, 2, 2, 2]).check(1e-9)
