@@ -36,6 +36,13 @@ StoreSweep = Callable[..., None]
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
+@pytest.fixture(autouse=True)
+def own_randomness() -> None:
+    """What a test draws from torch's global generator does not depend on what ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     """The smallest sweep that does everything; two arms, three search trials and two fresh seeds each."""

@@ -152,6 +152,9 @@ def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
 
 def _row(run: Run) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
+    fields = dict(flatten(json.loads(tags[CONFIG])))
+    if fields.get("remedies") == {}:
+        del fields["remedies"]  # none is in force: a section, not a field
     return {
         "run_id": run.info.run_id,
         "parent_id": tags["mlflow.parentRunId"],
@@ -161,7 +164,7 @@ def _row(run: Run) -> dict[str, Any]:
         "objective": float(tags.get(OBJECTIVE, math.nan)),
         **{name: metrics.get(name, math.nan) for name in NUMBERS},
         **{name: metrics.get(name) == 1 for name in ("solved", "diverged")},
-        **{f"param.{name}": value for name, value in flatten(json.loads(tags[CONFIG]))},
+        **{f"param.{name}": value for name, value in fields.items()},
     }
 
 
