@@ -102,7 +102,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
     while not stored_runs():
         assert process.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -115,7 +115,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
 
 
 @pytest.mark.slow
-def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch):
+def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch, impatient):
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment)])  # what is advised to be typed again
     settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]
