@@ -88,9 +88,9 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 @pytest.fixture(scope="session")
 def empty_store(make_once: MakeOnce) -> Path:
     """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
-    from rnnlab.tracking.store import prepare
+    from rnnlab.tracking.store import prepare_store
 
-    return make_once("store", lambda folder: prepare(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
+    return make_once("store", lambda folder: prepare_store(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture

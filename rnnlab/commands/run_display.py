@@ -104,8 +104,8 @@ class RunDisplay:
             standard = f"(trivial baseline {number(task.baseline.score)}, solved at {_criterion(task)})"
             rows.append(("train loss", number(self.newest["train/loss"])))
             rows.append((f"val {task.score_name}", Text.assemble(score, "   ", (standard, "dim"))))
-        if self.config.remedy("clipping") and "clip/fraction" in self.newest:
-            rows.append(("clipped", f"{self.newest['clip/fraction']:.0%} of the updates"))
+        if self.config.remedy("clipping") and "remedies/clipped_fraction" in self.newest:
+            rows.append(("clipped", f"{self.newest['remedies/clipped_fraction']:.0%} of the updates"))
         if self.profile is not None:
             decay = self._decay(self.profile[1])
             rows.append(("decay rate", _rate(decay.slope, decay.stderr)))
@@ -125,7 +125,7 @@ class RunDisplay:
             decay = self._decay(self.profile[1])
             words += [f"decay rate {decay.slope:+.3g} decades/step", f"half-life {number(decay.half_life)} steps"]
         if self.config.remedy("clipping"):
-            words.append(f"clipped {self.newest['clip/fraction']:.0%}")
+            words.append(f"clipped {self.newest['remedies/clipped_fraction']:.0%}")
         return words
 
     def _decay(self, norms: Norms) -> Decay:

@@ -37,7 +37,7 @@ def tracking_uri() -> str:
     return f"{SQLITE}{_file(uri).absolute()}" if uri.startswith(SQLITE) else uri
 
 
-def prepare(uri: str) -> None:
+def prepare_store(uri: str) -> None:
     """Make a store ready for any number of processes; to be called once, before they start.
 
     MLflow's schema takes seconds and must not be made by two processes at once. It is built in a file of its

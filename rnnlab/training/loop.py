@@ -101,7 +101,7 @@ class _Run:
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:
-            self._prepare()
+            self._let_remedies_prepare()
 
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
@@ -154,7 +154,7 @@ class _Run:
         states = self.model.noisy_states(self.config.training.batch_size, self.noise)
         return float(backpropagate(self.model, self.config.task, batch, self.config.remedies, states, self.chance))
 
-    def _prepare(self) -> None:
+    def _let_remedies_prepare(self) -> None:
         """Let remedies act on the new network, on data and noise of their own."""
         config = self.config
 

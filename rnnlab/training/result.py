@@ -91,7 +91,7 @@ class Result:
         profile = summarised(self.profile) if self.profile is not None and self.profile.sizes["step"] else None
         first, last = (Decay.unknown() if profile is None else _decay(profile.isel(step=step)) for step in (0, -1))
         change = math.nan if profile is None else _change(profile.isel(step=-1))
-        clip = self.history.get("clip/fraction")
+        clip = self.history.get("remedies/clipped_fraction")
         recording = self.config.recording
         return {
             "score": self.test_score,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plugged import CELL
 from typer.testing import CliRunner, Result
 
 from rnnlab.commands.cli import app, main
@@ -235,6 +236,26 @@ def test_mistakes_exit_with_2_and_one_sentence(experiment, arguments, message, m
 def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(experiment):
     refused = rnnlab("run", experiment, "cell.hiden_size=3")
     assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+BROKEN = CELL.replace("return ((", "1 / 0\n        return ((")
+
+
+def test_a_mistake_in_a_file_of_the_users_own_is_one_sentence(experiment, plugged, monkeypatch, capsys):
+    Path("my_cells.py").write_text(BROKEN)
+    line = next(k for k, text in enumerate(BROKEN.splitlines(), start=1) if "1 / 0" in text)
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment), "--import", "my_cells.py", "cell.kind=leaky"])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    where = f"{Path('my_cells.py').resolve()}, line {line}: ZeroDivisionError: division by zero"
+    assert said == f"error: {where}; RNNLAB_TRACEBACK=1 in front of the command shows the way there"
+    (run,) = stored_runs()
+    assert (run.info.status, run.data.tags["rnnlab.reason"]) == ("FAILED", where)
+    monkeypatch.setenv("RNNLAB_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main()
 
 
 def test_a_busy_port_is_named(workplace):

@@ -141,7 +141,7 @@ def test_a_sweep_in_a_database(
     home.folder.mkdir(parents=True)
     home.keep(path.read_text(), definition.outline, str(path))
     supervisor = Supervisor(definition, home, home.open(), tracking_uri(), Origin.of(path))
-    supervisor.prepare()
+    supervisor.open_studies()
     supervisor._plan_slots()
     claimed = claim(Worker(home, tracking_uri()).known_studies())
     assert claimed is not None and database.beat(claimed[1]._trial_id)
