@@ -73,6 +73,7 @@ def test_a_whole_sweep(
     assert (FOLDER / "journal.log").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_sweep_grows_in_the_middle_and_at_its_end(
     workplace: Path, write_sweep: WriteSweep, own_workers: None
 ) -> None:
