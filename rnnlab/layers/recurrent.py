@@ -91,13 +91,7 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ) -> None:
         super().__init__()
-        if isinstance(cell, str):
-            size = {} if hidden_size is None else {"hidden_size": hidden_size}
-            cell = make_cell(cell, **size, **cell_options)
-        elif hidden_size is not None or cell_options:
-            raise UserError(
-                f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
-            )
+        cell = _chosen(cell, hidden_size, cell_options)
         check_sizes(input_size, num_layers, dropout)
         check_segments(checkpoint_every, cell)
         init = init or Initialization()
@@ -108,10 +102,8 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.init, self.observers = checkpoint_every, init, Observers()
         self.dilation = check_dilation(dilation, num_layers)
-        self.init = init
-        self.observers = Observers()
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -269,6 +261,18 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
+
+
+def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:
+    """The cell of a layer, made of its name and options or handed over as it is."""
+    if isinstance(cell, str):
+        size = {} if hidden_size is None else {"hidden_size": hidden_size}
+        return make_cell(cell, **size, **options)
+    if hidden_size is not None or options:
+        raise UserError(
+            f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
+        )
+    return cell
 
 
 def _suffix(layer: int, direction: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.probes.tape import trace
-from rnnlab.remedies import Penalty, Remedy, Window, cut_into_windows
+from rnnlab.remedies import Remedy, cut_into_windows
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.models import EncoderDecoder, SequenceModel
 from rnnlab.training.penalties import penalise
@@ -40,21 +40,25 @@ def backpropagate(
     Returns:
         The mean loss over all answers, without penalties, detached.
     """
-    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
     if isinstance(model, EncoderDecoder):
-        with _penalised(model, penalties):
+        with _penalised(model, remedies, generator):
             outputs, _ = model(batch.inputs, batch.targets, states)
             loss = task.losses(outputs, batch.targets).sum() / batch.answers
             loss.backward()
         return loss.detach().double()
-    windows = cut_into_windows(task.steps, remedies)
-    return _through_windows(model, task, batch, windows, states, penalties)
+    return _through_windows(model, task, batch, remedies, states, generator)
 
 
 def _through_windows(
-    model: SequenceModel, task: Task, batch: Batch, windows: Sequence[Window], states: Any, penalties: list[Penalty]
+    model: SequenceModel,
+    task: Task,
+    batch: Batch,
+    remedies: Sequence[Remedy],
+    states: Any,
+    generator: torch.Generator | None,
 ) -> Tensor:
     """One window after the other; the sum of their losses."""
+    windows = cut_into_windows(task.steps, remedies)
     if task.answers == "last":
         windows = windows[-1:]  # no other loss exists
     total = torch.zeros((), dtype=torch.float64)
@@ -64,7 +68,7 @@ def _through_windows(
             with torch.no_grad():
                 _, states = model(batch.inputs[reached : window.start], states, reached)
             reached = window.start
-        with _penalised(model, penalties):
+        with _penalised(model, remedies, generator):
             outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
             targets = batch.targets
             if task.answers == "every":
@@ -79,8 +83,11 @@ def _through_windows(
 
 
 @contextmanager
-def _penalised(model: SequenceModel | EncoderDecoder, penalties: list[Penalty]) -> Iterator[None]:
+def _penalised(
+    model: SequenceModel | EncoderDecoder, remedies: Sequence[Remedy], generator: torch.Generator | None
+) -> Iterator[None]:
     """A forward and a backward pass, and the penalties on it."""
+    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
     if not penalties:
         yield
         return
