@@ -256,7 +256,8 @@ def record(
     pass through what was called inside the block makes one step. A layer that is called several times before
     backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
     they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
-    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan.
+    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan. A layer that
+    nothing trains is left out, as no gradient comes back through it: call `requires_grad_()` on its input to see it.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.layers.checks import (
     check_dilation,
@@ -218,7 +219,7 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and torch.is_grad_enabled() else None
+        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and self._goes_back(x, hx) else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -241,7 +242,14 @@ class Recurrent(nn.Module):
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if shadows:
             x = shadows.leave(x, stacked)
-        return x, stacked
+        # A scan keeps its outputs for the way back, and the caller may change his in place.
+        return x.clone() if x.requires_grad else x, stacked
+
+    def _goes_back(self, x: Tensor, hx: States | None) -> bool:
+        """Whether a gradient can come back. Where none can, what the caller gets stays free of a graph."""
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        needed = any(t.requires_grad for t in (x, *(hx or ()), *weights))
+        return torch.is_grad_enabled() and (needed or torch_private.is_transforming())  # within which none can tell
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
@@ -253,7 +261,7 @@ class Recurrent(nn.Module):
         observers: list[ScanObserver] = []
         if own is not None:
             refuse_observing_transforms()
-            # Frozen weights alone would leave the states without a gradient to see.
+            # A frozen layer below one that is trained would leave its states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]

@@ -153,7 +153,10 @@ class Tape:
             UserError: if nothing ran, or no gradient came back yet.
         """
         if not any(t.total for t in self._transcripts):
-            raise UserError("the trace is empty: call the model and loss.backward() inside `with rnnlab.trace(model)`")
+            raise UserError(
+                "the trace is empty: call the model and loss.backward() inside `with rnnlab.trace(model)`; where all "
+                "weights are frozen, call requires_grad_() on the input"
+            )
         return [t.trace() for t in sorted(self._transcripts, key=lambda t: (t.layer, t.call.direction))]
 
 
