@@ -2,22 +2,21 @@
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
+from rnnlab.cells import States
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
-from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
+from rnnlab.gradients.passes import Losses, ScanGradients
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.gradients.receiver import GradientReceiver
+from rnnlab.gradients.step import Manner, make_step
 from rnnlab.layers.recurrent import Recurrent, recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
@@ -34,6 +33,7 @@ class _Pass:
     def __init__(self, recorder: "Recorder") -> None:
         self.recorder = recorder
         self.received: dict[Key, dict[int, ScanGradients]] = {}
+        self.losses: dict[tuple[int, int], Losses] = {}  # by first layer and call
 
     def __call__(self) -> None:
         self.recorder.commit(self)
@@ -129,6 +129,28 @@ class Recorder:
 
         return GradientReceiver(call.cell.states, self.overlapping, received)
 
+    def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
+        """Note, in every backward pass, where gradients come to what a stack returns."""
+        first = self._first_layer[id(module.observers)]
+        at = first, self._calls[first]
+
+        def losses() -> Losses:
+            return self._current_pass().losses.setdefault(at, Losses())
+
+        def take_outputs(gradient: Tensor | None) -> None:  # none where the graph goes through a state alone
+            if gradient is not None:
+                losses().outputs = (gradient != 0).any(-1).cpu()
+
+        def take_finals(gradients: tuple[Tensor | None, ...]) -> None:
+            if (gradient := gradients[0]) is not None:
+                found, before = (gradient != 0).any(-1).any(0).cpu(), losses().finals
+                losses().finals = found if before is None else found | before
+
+        outputs.register_hook(take_outputs)
+        for state in finals:  # a hook on the tensor itself would be the user's, who may change what is handed on
+            if state.grad_fn is not None:
+                state.grad_fn.register_prehook(take_finals)
+
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
         numbered = self._current_pass().received.setdefault(key, {})
@@ -161,55 +183,10 @@ class Recorder:
             number, self._finished = self._finished, self._finished + 1
             if number % self.every:
                 return
-        step, found = Step({}, {}, {}, train_step), self._sequences(finished.received)
-        for key, scans in found.items():
-            stop = scans[-1].start + scans[-1].steps
-            if length is None:  # what starts where this one ends goes on with it, as a decoder does
-                after = [scan for other in found.values() if other[0].start == stop for scan in other]
-                self._add(step, key, scans, ends([*scans, *after]), stop)
-            else:
-                self._add(step, key, scans, ends([scan for other in found.values() for scan in other]), length)
+        manner = Manner(self.modules, length, self.overlapping, self.per_example, self.loss_reduction_scale)
+        step = make_step(finished.received, finished.losses, manner, train_step)
         if step.norms:
             self.steps.append(step)
-
-    def _sequences(self, received: dict[Key, dict[int, ScanGradients]]) -> dict[Key, list[ScanGradients]]:
-        """What came back of each state, one entry for each sequence that a layer has read."""
-        spans: dict[str, dict[int, tuple[int, int]]] = {}
-        for key, numbered in received.items():
-            for number, scan in numbered.items():
-                spans.setdefault(self.modules[key.layer], {})[number] = (scan.start, scan.start + scan.steps)
-        found = {}
-        for key, numbered in received.items():
-            of_module = spans[self.modules[key.layer]]
-            for call, numbers in enumerate(sequences(of_module) if self._window is None else [sorted(of_module)]):
-                if scans := [numbered[number] for number in numbers if number in numbered]:
-                    found[key._replace(call=call)] = scans
-        return found
-
-    def _add(self, step: Step, key: Key, scans: list[ScanGradients], ends: Tensor, length: int) -> None:
-        """Add the norms of one state of one sequence to a step."""
-        if self.overlapping:
-            logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
-        else:
-            logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
-        if self.loss_reduction_scale != 1:
-            logs = logs + math.log10(self.loss_reduction_scale)
-        norms = step.norms[key] = over_examples(logs)
-        if key.direction == "reverse":  # its last step is the first in time
-            step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
-        elif (ends == length).all():
-            step.by_lag[key] = Norms(*(values[::-1] for values in norms))
-        else:
-            step.by_lag[key] = over_examples(by_lag(logs, ends))
-        if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
-            lost = laid([(scan.start, scan.underflow()) for scan in scans], length)
-            step.underflowed[key] = lost.nanmean(1).numpy()
-            forward = key.direction == "forward"
-            step.underflowed_by_lag[key] = (
-                (by_lag(lost, ends) if forward else lost[scans[0].start :]).nanmean(1).numpy()
-            )
-        if self.per_example:
-            step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
@@ -219,31 +196,11 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far as tensors and primitives, for a checkpoint."""
-        steps = [
-            [step.train_step, *map(_packed, (step.norms, step.by_lag, step.underflowed, step.underflowed_by_lag))]
-            for step in self.steps
-        ]
-        return {"modules": self.modules, "steps": steps}
+        return {"modules": self.modules, "steps": [step.state_dict() for step in self.steps]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` wrote."""
-        self.modules = state["modules"]
-        self.steps = [
-            Step(_norms(norms), _norms(by_lag), {}, train_step, _unpacked(lost), _unpacked(lost_by_lag))
-            for train_step, norms, by_lag, lost, lost_by_lag in state["steps"]
-        ]
-
-
-def _packed(values: Mapping[Key, Norms | np.ndarray]) -> list[list[Any]]:
-    return [[*key, torch.from_numpy(np.array(value))] for key, value in values.items()]
-
-
-def _unpacked(entries: list[list[Any]]) -> dict[Key, np.ndarray]:
-    return {Key(*key): values.numpy() for *key, values in entries}
-
-
-def _norms(entries: list[list[Any]]) -> dict[Key, Norms]:
-    return {key: Norms(*values) for key, values in _unpacked(entries).items()}
+        self.modules, self.steps = state["modules"], [Step.of(step) for step in state["steps"]]
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Checks of what a recurrent layer is called with, in the words of torch.nn where it has some."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -160,14 +160,20 @@ def split_states(cell: Cell, hx: States | None, x: Tensor, counts: Sequence[int]
     return [[next(each) for _ in range(count)] for count in counts]
 
 
-def refuse_observing_transforms() -> None:
-    """Refuse to record or trace inside a transform of torch.func, on whose tensors no gradient can be seen.
+def is_observable(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether a gradient can come back to be seen. Where none can, what the caller gets must stay free of a graph.
+
+    Args:
+        tensors: all that a stack reads: inputs, states and weights.
 
     Raises:
-        UserError: if vmap, grad or another one is active.
+        UserError: if vmap, grad or another transform of torch.func is active, on whose tensors none can be seen.
     """
+    if not torch.is_grad_enabled():
+        return False
     if torch_private.is_transforming():
         raise UserError(
             "a layer is recorded inside torch.vmap, torch.func.grad or another transform, where its states' gradients "
             "cannot be seen: leave the record or trace block before the transform, and record members one at a time"
         )
+    return any(t.requires_grad for t in tensors)

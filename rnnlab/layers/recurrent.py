@@ -11,7 +11,6 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import Cell, States, Weights, make_cell
-from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.layers.checks import (
     check_dilation,
@@ -19,7 +18,7 @@ from rnnlab.layers.checks import (
     check_lengths,
     check_rank,
     check_sizes,
-    refuse_observing_transforms,
+    is_observable,
     split_states,
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
@@ -109,10 +108,8 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
-        self.checkpoint_every = checkpoint_every
-        self.dilation = check_dilation(dilation, num_layers)
-        self.init = init
-        self.observers = Observers()
+        self.checkpoint_every, self.dilation = checkpoint_every, check_dilation(dilation, num_layers)
+        self.init, self.observers = init, Observers()
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -219,7 +216,9 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and self._goes_back(x, hx) else None
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        seen = self.observers and is_observable((x, *(hx or ()), *weights))
+        shadows = StackShadows(self.cell, hx, x, counts) if seen else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -242,26 +241,19 @@ class Recurrent(nn.Module):
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if shadows:
             x = shadows.leave(x, stacked)
-        # A scan keeps its outputs for the way back, and the caller may change his in place.
-        return x.clone() if x.requires_grad else x, stacked
-
-    def _goes_back(self, x: Tensor, hx: States | None) -> bool:
-        """Whether a gradient can come back. Where none can, what the caller gets stays free of a graph."""
-        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
-        needed = any(t.requires_grad for t in (x, *(hx or ()), *weights))
-        return torch.is_grad_enabled() and (needed or torch_private.is_transforming())  # within which none can tell
+            for observer in self.observers:
+                observer.leave(self, x, stacked)
+        return x.clone() if x.requires_grad else x, stacked  # a scan needs its outputs as they are, once it goes back
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
-        w.sizes = order.sizes
+        w.sizes, observers = order.sizes, list[ScanObserver]()
         history = [tuple(order.read_state(s) for s in states) for states in before]
-        observers: list[ScanObserver] = []
         if own is not None:
-            refuse_observing_transforms()
-            # A frozen layer below one that is trained would leave its states without a gradient to see.
+            # Else a frozen layer below one that is trained had states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]

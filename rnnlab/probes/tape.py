@@ -145,6 +145,9 @@ class Tape:
         self._transcripts.append(transcript)
         return transcript
 
+    def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
+        """Nothing more to follow: see `rnnlab.scan.observer`."""
+
     @cached_property
     def traces(self) -> list[Trace]:
         """One trace for each layer and direction, in order.
