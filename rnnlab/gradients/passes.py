@@ -1,13 +1,14 @@
 """Total gradients as they come back through single scans, and how they make up a sequence."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rnnlab.cells import States
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
 from rnnlab.scan.shadow import underflowed
@@ -26,6 +27,30 @@ class Losses:
     finals: Tensor | None = None
 
 
+def follow_losses(outputs: Tensor, finals: States, losses: Callable[[], Losses]) -> None:
+    """Note, in every backward pass, where gradients come to what a stack returns.
+
+    Args:
+        outputs: (T, B, D*H).
+        finals: (L*D, B, S) each.
+        losses: gives, during a backward pass, where to note it.
+    """
+
+    def take_outputs(gradient: Tensor | None) -> None:  # none where the graph goes through a state alone
+        if gradient is not None:
+            losses().outputs = (gradient != 0).any(-1).cpu()
+
+    def take_finals(gradients: tuple[Tensor | None, ...]) -> None:
+        if (gradient := gradients[0]) is not None:
+            found, before = (gradient != 0).any(-1).any(0).cpu(), losses().finals
+            losses().finals = found if before is None else found | before
+
+    outputs.register_hook(take_outputs)
+    for state in finals:  # a hook on the tensor itself would be the user's, who may change what is handed on
+        if state.grad_fn is not None:
+            state.grad_fn.register_prehook(take_finals)
+
+
 class ScanGradients:
     """Total gradients of one state in one scan, as they come back."""
 
@@ -37,6 +62,8 @@ class ScanGradients:
         self.norms: Tensor | None = None
         self.underflowed: Tensor | None = None
         self.losses = Losses()
+        self.starts: dict[int, Tensor] = {}
+        """Gradients of the states before the first step, (B, S), by phase of the dilation."""
 
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
@@ -84,6 +111,15 @@ class ScanGradients:
         for b, length in enumerate(self.lengths().tolist() if self.order.sizes else ()):
             found[length:, b] = torch.nan
         return found.clamp(max=1)
+
+    def log10_start_norms(self) -> Tensor:
+        """(B,) of the states before the first step, all phases together: -inf where zero, NaN where not known."""
+        gradient = torch.cat([gradient for _, gradient in sorted(self.starts.items())], -1)
+        kind, norms = torch.finfo(gradient.dtype), self.order.restore_state(log10_norm(gradient.cpu()))
+        first = self.log10_norms()
+        beside = first[-1 if self.order.reverse else 0]
+        faint = ~(beside >= math.log10(kind.tiny / kind.eps)) & (beside != -torch.inf)
+        return norms.masked_fill(faint & (norms < math.log10(kind.tiny)), torch.nan)
 
     def ends(self) -> Tensor:
         """(B,) the step after the last of every example, in absolute time."""

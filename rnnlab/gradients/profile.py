@@ -28,7 +28,7 @@ _TOLD_BY = {name + suffix: "underflowed_fraction" + suffix for name in VARIABLES
 """What tells whether a quantity was measured where it has no number."""
 
 
-STORED = ("norms", "by_lag", "losses", "losses_by_lag", "underflowed", "underflowed_by_lag")
+STORED = ("norms", "by_lag", "starts", "losses", "losses_by_lag", "underflowed", "underflowed_by_lag")
 """What a checkpoint keeps of a step."""
 
 
@@ -49,6 +49,8 @@ class Step:
     by_lag: dict[Key, Norms]
     per_example: dict[Key, np.ndarray]
     train_step: int | None
+    starts: dict[Key, np.ndarray] = field(default_factory=dict)
+    """(T,) mean log10 norm of the state that a call starts from, at its first step."""
     losses: dict[Key, np.ndarray] = field(default_factory=dict)
     """(T,) share of examples whose loss enters there."""
     losses_by_lag: dict[Key, np.ndarray] = field(default_factory=dict)
@@ -113,6 +115,7 @@ def build(
     )
     arrays = _arrays("time", "", axes, [step.norms for step in steps], length)
     arrays |= _arrays("lag", "_by_lag", axes, [step.by_lag for step in steps], length)
+    arrays["log10_start_norm"] = _starts(axes, steps, length)
     for name in SHARES:
         _add_share(arrays, name, "time", "", axes, [getattr(step, name) for step in steps])
         _add_share(arrays, name, "lag", "_by_lag", axes, [getattr(step, f"{name}_by_lag") for step in steps])
@@ -150,6 +153,16 @@ def _arrays(
         name + suffix: ((*DIMS, dim), array, {"long_name": VARIABLES[name] + suffix.replace("_", " ")})
         for name, array in arrays.items()
     }
+
+
+def _starts(axes: dict[str, list], steps: Sequence[Step], length: int) -> tuple:
+    """Norms of the states that calls start from."""
+    array = np.full((len(steps), *(len(axis) for axis in axes.values()), length), np.nan)
+    for i, step in enumerate(steps):
+        for key, values in step.starts.items():
+            array[(i, *_position(key, axes))][: len(values)] = values
+    title = "mean log10 norm of the gradient of the state that a call starts from, where it starts"
+    return (*DIMS, "time"), array, {"long_name": title}
 
 
 def _add_share(

@@ -119,5 +119,11 @@ def _add(step: Step, key: Key, sequence: _Sequence, manner: Manner) -> None:
     step.losses[key], step.losses_by_lag[key] = share(of_losses)
     if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
         step.underflowed[key], step.underflowed_by_lag[key] = share([scan.underflow() for scan in scans])
+    step.starts[key] = np.full(length, np.nan)
+    for scan in scans:
+        if scan.starts:
+            at = scan.start if forward else scan.start + scan.steps - 1
+            logs_of_start = scan.log10_start_norms().unsqueeze(0) + math.log10(manner.scale)
+            step.starts[key][at] = over_examples(logs_of_start).mean[0]
     if manner.per_example:
         step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()

@@ -27,7 +27,7 @@ def profile_of(norms: np.ndarray, zero: np.ndarray | None = None) -> Any:
     by_lag = Norms(*(values[::-1] for values in by_time))
     loss = np.zeros(T)
     loss[-1] = 1
-    return build([Step({key: by_time}, {key: by_lag}, {}, 0, {key: loss}, {key: loss[::-1]})], ["rnn"], 1.0, False)
+    return build([Step({key: by_time}, {key: by_lag}, {}, 0, {}, {key: loss}, {key: loss[::-1]})], ["rnn"], 1.0, False)
 
 
 @pytest.mark.parametrize(
