@@ -212,7 +212,7 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        check_input(x, self.input_size, self._dtype)
+        check_input(x, hx, self.input_size, self._dtype)
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
