@@ -120,9 +120,11 @@ class RunDisplay:
             f"train loss {number(self.newest['train/loss'])}",
             f"val {self.config.task.score_name} {number(self.newest[score])}",
         ]
-        if self.profile is not None:
-            decay = self.profile[2]
-            words += [f"decay rate {decay.slope:+.3g} decades/step", f"half-life {number(decay.half_life)} steps"]
+        decay = Decay.unknown() if self.profile is None else self.profile[2]
+        if not math.isnan(decay.slope):
+            bent = ", bent" if decay.bent else ""
+            words.append(f"decay rate {decay.slope:+.3g} decades/step (R² {decay.r2:.2f}{bent})")
+            words.append(f"half-life {number(decay.half_life)} steps")
         if self.config.remedy("clipping"):
             words.append(f"clipped {self.newest['clip/fraction']:.0%}")
         return words
