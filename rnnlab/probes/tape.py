@@ -231,7 +231,7 @@ class Tape:
                 of_layer.append([transcript])
             else:
                 earlier.append(transcript)
-        with plain_arithmetic():
+        with plain_arithmetic(self._transcripts[0].call.x.device.type):
             return [
                 replace(_joined(pieces), call=call)
                 for key in sorted(sequences)
