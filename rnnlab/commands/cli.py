@@ -84,7 +84,9 @@ def run(
     from rnnlab.commands.run import run_and_store
     from rnnlab.common.output import Output
 
-    run_and_store(resolved, config.stem, Output(quiet, json))
+    changes = [f"{option}={value}" for option, value in (("task", task), ("arm", arm), ("budget", budget)) if value]
+    name = " ".join([config.stem, *changes, *(overrides or []), f"({resolved.hash[:6]})"])
+    run_and_store(resolved, name, Output(quiet, json))
 
 
 @app.command()

@@ -22,7 +22,7 @@ from rnnlab.config.optimizers import Adam
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
 from rnnlab.layers.checks import check_dilation
 from rnnlab.layers.initialization import Initialization, check_chrono
-from rnnlab.probes.base import Preset
+from rnnlab.probes.base import PRESETS, Preset, select
 from rnnlab.remedies import Remedy
 from rnnlab.scan.segments import check_segments
 
@@ -77,13 +77,20 @@ class Recording(Options):
     """log10 of first over last measured norm below which the gradient counts as vanished."""
     exploded: float = Field(default=6.0, gt=0)
     """log10 of first over last measured norm above which the gradient counts as exploded."""
-    probes: Preset = "light"
-    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own.
+    probes: Preset | tuple[str, ...] = "light"
+    """Which probes run besides, on passes of their own: light, none; standard and full, those of the preset; or names.
 
     A probed step takes as long as some tens of updates with standard, and some hundred with full.
     """
     probe_points: int = Field(default=5, ge=1)
     """Probed training steps, spread logarithmically."""
+
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _check_probes(cls, value: Any) -> Any:
+        if value not in PRESETS and isinstance(value, str | list | tuple):
+            select(value)
+        return value
 
 
 class Config(Options):
@@ -259,6 +266,6 @@ def _check_segments(config: "Config") -> None:
     check_segments(every, config.cell, "model.")
     if every is not None and config.recording.probes != "light":
         raise ValueError(
-            f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
+            f"recording.probes = {config.recording.probes!r} needs every step, which model.checkpoint_every = "
             f"{every} does not keep: set it to null, or recording.probes to 'light'"
         )

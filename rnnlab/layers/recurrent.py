@@ -18,7 +18,7 @@ from rnnlab.layers.checks import (
     check_lengths,
     check_rank,
     check_sizes,
-    refuse_observing_transforms,
+    is_observable,
     split_states,
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
@@ -206,11 +206,13 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        check_input(x, self.input_size, self._dtype)
+        check_input(x, hx, self.input_size, self._dtype)
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and torch.is_grad_enabled() else None
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        seen = self.observers and is_observable((x, *(hx or ()), *weights))
+        shadows = StackShadows(self.cell, hx, x, counts) if seen else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -233,19 +235,19 @@ class Recurrent(nn.Module):
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if shadows:
             x = shadows.leave(x, stacked)
-        return x, stacked
+            for observer in self.observers:
+                observer.leave(self, x, stacked)
+        return x.clone() if x.requires_grad else x, stacked  # a scan needs its outputs as they are, once it goes back
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
-        w.sizes = order.sizes
+        w.sizes, observers = order.sizes, list[ScanObserver]()
         history = [tuple(order.read_state(s) for s in states) for states in before]
-        observers: list[ScanObserver] = []
         if own is not None:
-            refuse_observing_transforms()
-            # Frozen weights alone would leave the states without a gradient to see.
+            # Else a frozen layer below one that is trained had states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]

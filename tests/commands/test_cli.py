@@ -66,6 +66,7 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
     assert run.info.status == "FINISHED"
     assert run.data.tags["rnnlab.config_hash"] == config.hash
     assert run.data.params["optimizer.lr"] == "0.003"
+    assert run.info.run_name == f"small cell.kind=lstm optimizer.lr=3e-3 ({config.hash[:6]})"
     assert load_profile(run.info.run_id).sizes["time"] == 6
     assert not any(Path("runs/checkpoints").iterdir())
 
@@ -256,6 +257,21 @@ def test_a_mistake_in_a_file_of_the_users_own_is_one_sentence(experiment, plugge
     monkeypatch.setenv("RNNLAB_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main()
+
+
+@pytest.mark.slow
+def test_the_dashboard_ends_with_all_it_started_when_told_to(experiment):
+    assert here("run", experiment, "--quiet").exit_code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([*COMMAND, "ui", "--port", str(port)], stdout=subprocess.DEVNULL) as ui:
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert ui.poll() is None
+            time.sleep(0.2)
+        ui.send_signal(signal.SIGTERM)  # to it alone
+        assert ui.wait(30) == 0
+        assert socket.socket().connect_ex(("127.0.0.1", port))
 
 
 def test_a_busy_port_is_named(workplace):

@@ -150,7 +150,7 @@ def test_following_profiles_and_evaluations_changes_no_bit():
     )
     assert_identical(followed, plain)
     assert followed.profile is not None
-    assert [step for step, _ in profiles] == followed.profile["train_step"].values.tolist()
+    assert [step for step, *_ in profiles] == followed.profile["train_step"].values.tolist()
 
 
 def test_learning_rate_schedules():
