@@ -28,14 +28,18 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 sweep: .venv/.core  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report
 	@$(BIN)/rnnlab sweep $(SWEEP) $(if $(BUDGET),--budget $(BUDGET))
 
+# Dozens of processes start: compiled modules are kept, whatever the shell says.
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
+
 test: .venv/.dev  ## run the whole test suite
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25
+	@$(PYTEST) $(PARALLEL) --durations=25
 
 test-fast: .venv/.dev  ## run the tests that are not marked slow (less than two minutes)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not slow'
+	@$(PYTEST) $(PARALLEL) -m 'not long and not slow'
 
 chaos: .venv/.dev  ## run what takes minutes: a sweep killed fifty times, servers and nodes lost (about 40 minutes)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
+	@$(PYTEST) -m long
 
 lint: .venv/.dev  ## check style, types and which package imports which
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && \

@@ -21,13 +21,14 @@ from typing import Any
 import optuna
 import yaml
 from rich.console import Console
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from benchmarks.servers import Postgres, postgres
 from rnnlab.common.machine import usable_cores
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.database_url import describe
 from rnnlab.sweep.store.home import Home, find_home
+from rnnlab.sweep.store.journal import Journal
 from rnnlab.sweep.store.slots import claim, fill
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import tracking_uri
@@ -101,7 +102,7 @@ def storage_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
 def drain(root: str, url: str | None, begin: float) -> tuple[int, float, int]:
     """Claim, suggest and tell until nothing is left, and count what that asks of the storage."""
     storage = open_home(root, url).open()
-    study, operations = optuna.load_study(study_name="empty", storage=storage), Counter(storage)
+    study, operations = optuna.load_study(study_name="empty", storage=storage), Counter()
     study.sampler = optuna.samplers.RandomSampler(seed=0)
     time.sleep(max(0.0, begin - time.time()))
     operations.count = count = 0
@@ -114,15 +115,13 @@ def drain(root: str, url: str | None, begin: float) -> tuple[int, float, int]:
 
 
 class Counter:
-    """Counts statements to a database, or looks at a journal and lines added to it."""
+    """Counts what this process asks of storages: statements to a database, looks at a journal and lines added to it."""
 
-    def __init__(self, storage: Any) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        if hasattr(storage, "_backend") and hasattr(storage._backend, "engine"):
-            event.listen(storage._backend.engine, "before_cursor_execute", self._note)
-        else:
-            for name in ("append_logs", "read_logs"):
-                setattr(storage._backend, name, self._counted(getattr(storage._backend, name)))
+        event.listen(Engine, "before_cursor_execute", self._note)
+        for name in ("append_logs", "read_logs"):
+            setattr(Journal, name, self._counted(getattr(Journal, name)))
 
     def _note(self, *_: Any) -> None:
         self.count += 1

@@ -182,16 +182,34 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.open(f"{dashboard}/#/experiments")
     browser.click("Model training")
     browser.click(sweep)
+    runs = _look_at_tables(browser, arm, keep)
+    experiment = browser.driver.current_url.partition("/experiments/")[2].partition("/")[0]
+    _look_at_charts(browser, keep)
+    browser.click_at(_run(arm))
+    _look_at_a_run(browser, keep)
+    browser.click_at(_tab("Overview"))
+    browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
+    _look_at_a_study(browser, keep)
+    browser.open(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')
+    for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
+        browser.click(section)
+    browser.click_at("(//*[normalize-space(text())='Show diff only'])[1]")
+    keep("compare")
+
+
+def _look_at_tables(browser: Browser, arm: str, keep: Callable[[str], None]) -> list[str]:
+    """Arms, then runs; returns the ids of each arm's first final run."""
     _choose_view(browser, "Arms: averages over the fresh seeds")
     browser.wait(f"//*[starts-with(text(), 'Group: ') and contains(text(), '{arm}')]")
     keep("arms")
     _choose_view(browser, "Runs: every fresh seed")
     browser.wait(_run(arm))
     keep("runs")
-    runs = [
-        link.get_attribute("href") for link in browser.driver.find_elements(By.XPATH, "//a[contains(., ' final 0')]")
-    ]
-    experiment = browser.driver.current_url.partition("/experiments/")[2].partition("/")[0]
+    links = browser.driver.find_elements(By.XPATH, "//a[contains(., ' final 0')]")
+    return [str(link.get_attribute("href")).rpartition("/")[2] for link in links]
+
+
+def _look_at_charts(browser: Browser, keep: Callable[[str], None]) -> None:
     browser.click_at("//label[.//input[@value='CHART']]")
     browser.see("grad/decay_rate")
     keep("charts")
@@ -200,7 +218,9 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.wait("//*[contains(text(), 'Where the gradient goes')]")  # the dashboard fills a card when it is seen
     browser.picture("(//*[normalize-space(text())='grad/profile']/following::img)[2]")
     keep("pictures")
-    browser.click_at(_run(arm))
+
+
+def _look_at_a_run(browser: Browser, keep: Callable[[str], None]) -> None:
     browser.see("About this run")
     keep("run")
     browser.click_at(_tab("Model metrics"))
@@ -215,8 +235,10 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.click("heatmap.png")
     browser.picture()
     keep("heatmap")
-    browser.click_at(_tab("Overview"))
-    browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
+
+
+def _look_at_a_study(browser: Browser, keep: Callable[[str], None]) -> None:
+    """Its description, and the report that it links to."""
     browser.see("Child runs")
     browser.click("Show more")
     browser.picture("//img[contains(@src, 'forest')]")
@@ -226,12 +248,6 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.driver.switch_to.window(browser.driver.window_handles[-1])  # MLflow opens links in a new tab
     browser.see("report.html")
     keep("report")
-    compared = json.dumps([str(address).rpartition("/")[2] for address in runs])
-    browser.open(f'{dashboard}/#/compare-runs?runs={compared}&experiments=["{experiment}"]')
-    for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
-        browser.click(section)
-    browser.click_at("(//*[normalize-space(text())='Show diff only'])[1]")
-    keep("compare")
 
 
 def _choose_view(browser: Browser, name: str) -> None:

@@ -36,6 +36,13 @@ StoreSweep = Callable[..., None]
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
+@pytest.fixture(autouse=True)
+def own_randomness() -> None:
+    """What a test draws from torch's global generator does not depend on what ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     """The smallest sweep that does everything; two arms, three search trials and two fresh seeds each."""
@@ -81,9 +88,9 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 @pytest.fixture(scope="session")
 def empty_store(make_once: MakeOnce) -> Path:
     """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
-    from rnnlab.tracking.store import prepare
+    from rnnlab.tracking.store import prepare_store
 
-    return make_once("store", lambda folder: prepare(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
+    return make_once("store", lambda folder: prepare_store(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture
@@ -108,7 +115,23 @@ def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     from rnnlab.sweep.work import supervisor
 
     monkeypatch.setattr(runner, "WorkerPool", ThreadPool)
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.2)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Who asks an SQLite file that is locked is refused after four seconds, for which MLflow would wait twenty."""
+    from sqlalchemy import Engine, event
+
+    from rnnlab.tracking import store
+
+    def shorten(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> tuple[str, Any]:
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 4000"), parameters
+
+    monkeypatch.setattr(store, "PROBE_SECONDS", 1.0)
+    event.listen(Engine, "before_cursor_execute", shorten, retval=True)
+    yield
+    event.remove(Engine, "before_cursor_execute", shorten)
 
 
 @pytest.fixture

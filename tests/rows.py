@@ -40,6 +40,8 @@ def run(
         "cost": 1e6,
         "decay_rate": -0.2,
         "decay_rate_init": -0.3,
+        "decay_r2": 0.98,
+        "decay_bent": 0.0,
         "command": f"rnnlab run seed={seed}",
         "git_commit": "abc",
         "param.optimizer.lr": 0.01,

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from rnnlab.statistics.intervals import student_mean
+from rnnlab.statistics.intervals import Interval, student_mean
 
 from .finding import Finding, Part
 from .runs import configure, look, train
@@ -49,25 +49,12 @@ def examine(seeds: int) -> Finding:
             for (cell, arm), shares in found.items()
         ]
     )
-    parts = []
-    for (cell, arm), shares in found.items():
-        if arm == "none":
-            continue
-        parts.append(
-            Part(
-                f"{cell}, {arm}: less than {ALLOWED:.0%} of the pre-activations lie outside, at every moment",
-                all(share.high < ALLOWED for share in shares),
-                f"at most {max(share.high for share in shares):.2%}",
-            )
-        )
-        plain = found[cell, "none"][-1]
-        parts.append(
-            Part(
-                f"{cell}, {arm}: fewer lie outside at the end than without batch norm",
-                shares[-1].high < plain.low,
-                f"{shares[-1]} against {plain}",
-            )
-        )
+    parts = [
+        part
+        for (cell, arm), shares in found.items()
+        if arm != "none"
+        for part in _parts(f"{cell}, {arm}", shares, found[cell, "none"][-1])
+    ]
     setting = (
         f"Adding problem of {T} steps, 32 units, W_hh = {SCALE:g} Q at the start, so that there is something to keep, "
         "Adam at "
@@ -75,3 +62,19 @@ def examine(seeds: int) -> Finding:
         "Share of pre-activations outside [-4, 4]; mean and 95% interval."
     )
     return Finding(CLAIM, setting, table, tuple(parts))
+
+
+def _parts(who: str, shares: list[Interval], plain: Interval) -> list[Part]:
+    """What is examined of one normalised network, beside the plain one at the end."""
+    return [
+        Part(
+            f"{who}: less than {ALLOWED:.0%} of the pre-activations lie outside, at every moment",
+            all(share.high < ALLOWED for share in shares),
+            f"at most {max(share.high for share in shares):.2%}",
+        ),
+        Part(
+            f"{who}: fewer lie outside at the end than without batch norm",
+            shares[-1].high < plain.low,
+            f"{shares[-1]} against {plain}",
+        ),
+    ]

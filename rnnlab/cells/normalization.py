@@ -126,11 +126,11 @@ def normalize_units(w: "Weights", what: str, v: Tensor, groups: Sequence[int]) -
 
 def pad_rows(v: Tensor, rows: int) -> Tensor:
     """Add examples of zeros: (b, F) to (rows, F)."""
-    return v if len(v) == rows else F.pad(v, (0, 0, 0, rows - len(v)))
+    return v if v.shape[0] == rows else F.pad(v, (0, 0, 0, rows - v.shape[0]))  # len() would fix an exported size
 
 
 def _batch_norm(w: "Weights", v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
-    from_batch = w.training and len(v) > 1
+    from_batch = w.training and v.shape[0] > 1
     return F.batch_norm(v, mean, var, gain, shift, from_batch, MOMENTUM, EPSILON)
 
 

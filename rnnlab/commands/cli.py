@@ -4,11 +4,15 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rnnlab.common.errors import UserError
+
+if TYPE_CHECKING:
+    from rnnlab.common.output import Output
+    from rnnlab.sweep.store.state import SweepState
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
@@ -26,6 +30,8 @@ Imports = Annotated[
 ]
 
 REPORTS = Path("runs/reports")
+TRACEBACK = "RNNLAB_TRACEBACK"
+"""Environment variable with which an error in a plugged-in file shows its traceback."""
 NOTEBOOK = Path("analysis/02_mitigations.ipynb")
 
 app = typer.Typer(
@@ -78,7 +84,9 @@ def run(
     from rnnlab.commands.run import run_and_store
     from rnnlab.common.output import Output
 
-    run_and_store(resolved, config.stem, Output(quiet, json))
+    changes = [f"{option}={value}" for option, value in (("task", task), ("arm", arm), ("budget", budget)) if value]
+    name = " ".join([config.stem, *changes, *(overrides or []), f"({resolved.hash[:6]})"])
+    run_and_store(resolved, name, Output(quiet, json))
 
 
 @app.command()
@@ -103,45 +111,17 @@ def sweep(
     """
     _for_people(dry_run and "--dry-run", quiet, json)
     there = _track(tracking_uri)
+    who: dict[str, Any] = {"workers": workers, "storage": storage, "engine": engine, "address": address}
+    who["gpus_per_worker"] = gpus_per_worker
     if dry_run:
-        from rich.console import Console
-
-        from rnnlab.sweep.plan.definition import load_sweep_definition
-        from rnnlab.sweep.runner import check_options
-        from rnnlab.sweep.show.dry_run import print_forecast
-
-        planned = load_sweep_definition(definition, budget, imports or ())
-        check_options(planned, workers, storage, engine, address, gpus_per_worker)
-        print_forecast(planned, workers, Console())
+        _show_plan(definition, budget, imports or [], who)
         return
     from rnnlab.common.output import Output
-    from rnnlab.common.text import count
-    from rnnlab.report.report import write_report
     from rnnlab.sweep.runner import run_sweep
 
     output = Output(quiet, json)
-    state = run_sweep(
-        definition,
-        budget=budget,
-        imports=imports or (),
-        workers=workers,
-        console=output.console(),
-        storage=storage,
-        engine=engine,
-        address=address,
-        gpus_per_worker=gpus_per_worker,
-    )
-    delivered = state.complete and not state.undelivered
-    report = write_report(state.name, REPORTS / state.name) if delivered else None
-    if report and output.plain:
-        _say_where(state.name, str(report), there)
-    for failure in state.failures if quiet else []:
-        typer.echo(f"failed: {failure}", err=True)
-    if quiet and state.complete and state.undelivered:
-        waiting = count(state.undelivered, "run")
-        typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
-    output.finish({**state.as_dict(), "report": report and str(report)}, word=report and str(report))
-    raise typer.Exit(state.exit_code)
+    state = run_sweep(definition, budget=budget, imports=imports or (), console=output.console(), **who)
+    _finish_sweep(state, output, there)
 
 
 @app.command()
@@ -239,6 +219,37 @@ def _track(uri: str | None) -> bool:
     return uri is not None and uri != before
 
 
+def _show_plan(definition: Path, budget: str | None, imports: list[str], who: dict[str, Any]) -> None:
+    """Say what a sweep would run, and about how long it would take."""
+    from rich.console import Console
+
+    from rnnlab.sweep.plan.definition import load_sweep_definition
+    from rnnlab.sweep.runner import check_options
+    from rnnlab.sweep.show.dry_run import print_forecast
+
+    planned = load_sweep_definition(definition, budget, imports)
+    check_options(planned, **who)
+    print_forecast(planned, who["workers"], Console())
+
+
+def _finish_sweep(state: "SweepState", output: "Output", elsewhere: bool) -> None:
+    """Write the report of a sweep that has come to its end, and say how it ended."""
+    from rnnlab.common.text import count
+    from rnnlab.report.report import write_report
+
+    delivered = state.complete and not state.undelivered
+    report = str(write_report(state.name, REPORTS / state.name)) if delivered else None
+    if report and output.plain:
+        _say_where(state.name, report, elsewhere)
+    for failure in state.failures if output.quiet else []:
+        typer.echo(f"failed: {failure}", err=True)
+    if output.quiet and state.complete and state.undelivered:
+        waiting = count(state.undelivered, "run")
+        typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
+    output.finish({**state.as_dict(), "report": report}, word=report)
+    raise typer.Exit(state.exit_code)
+
+
 def _say_where(name: str, report: str, elsewhere: bool) -> None:
     """Say where to look at a complete sweep."""
     from rnnlab.tracking.store import shown, tracking_uri
@@ -250,11 +261,19 @@ def _say_where(name: str, report: str, elsewhere: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one sentence on stderr and exit code 2."""
+    """Run the command line; a user's mistake, also in a plugged-in file, is one sentence on stderr and exit code 2."""
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        from rnnlab.common.plugins import blamed
+
+        said = None if os.environ.get(TRACEBACK) else blamed(error)
+        if said is None:
+            raise
+        print(f"error: {said}; {TRACEBACK}=1 in front of the command shows the way there", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -14,8 +14,9 @@ from rich.console import Console
 from rnnlab.commands.run_display import RunDisplay, print_result
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room, room_needed
-from rnnlab.common.interrupts import Interrupted, stop_on_signal
+from rnnlab.common.interrupts import Interrupted, signals_caught
 from rnnlab.common.output import Output
+from rnnlab.common.plugins import blamed
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.scan import prepare as prepare_kernels
@@ -47,11 +48,11 @@ def run_and_store(config: Config, name: str, output: Output) -> Result | None:
         SystemExit: with code 130 after Ctrl-C, or 4 where MLflow does not take the run; the same command continues.
     """
     from rnnlab.common.locks import FileLock
-    from rnnlab.tracking.store import prepare, tracking_uri
+    from rnnlab.tracking.store import prepare_store, tracking_uri
 
     config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
     uri, folder, command = tracking_uri(), CHECKPOINTS / config.hash, shlex.join(["rnnlab", *sys.argv[1:]])
-    prepare(uri)
+    prepare_store(uri)
     with room_needed(folder, command):
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(FileLock(folder / "lock"), config.hash):
@@ -110,7 +111,7 @@ def _train(config: Config, name: str, command: str, entry: "Entry", console: Con
     # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
     entry.open(RunState(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))
     try:
-        with RunDisplay(config, console) as display, stop_on_signal() as stopped:
+        with RunDisplay(config, console) as display, signals_caught(second_kills=True) as stopped:
 
             def follow(step: int, curves: dict[str, Curve]) -> None:
                 display.evaluated(step, curves)
@@ -128,7 +129,7 @@ def _train(config: Config, name: str, command: str, entry: "Entry", console: Con
         raise SystemExit(130) from None
     except Exception as error:
         if not lacks_room(error):
-            entry.fail(f"{type(error).__name__}: {error}")
+            entry.fail(blamed(error) or f"{type(error).__name__}: {error}")
         raise
     entry.finish(result)
     return result

@@ -5,7 +5,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,7 +16,7 @@ from rich.text import Text
 from rnnlab.commands.sparkline import UNMEASURED, ZERO, sparkline
 from rnnlab.common.text import clock, number
 from rnnlab.config.config import Config
-from rnnlab.gradients.decay import Decay, fit_decay
+from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.tasks import Task
 from rnnlab.training.result import Curve, Result
@@ -44,7 +43,7 @@ class RunDisplay:
         self.config, self.console = config, console
         self.step = 0
         self.newest: dict[str, float] = {}
-        self.profile: tuple[int, Norms] | None = None
+        self.profile: tuple[int, Norms, Decay] | None = None
         self.first: tuple[int, float] | None = None  # updates and time when the first number came
         self.ends: float | None = None  # expected time of the last update
         self.live = None
@@ -68,9 +67,9 @@ class RunDisplay:
         """Print one line that stays."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def recorded(self, step: int, norms: Norms) -> None:
+    def recorded(self, step: int, norms: Norms, decay: Decay) -> None:
         """Take the newest gradient profile."""
-        self.profile = (step, norms)
+        self.profile = (step, norms, decay)
         self._advance(step)
 
     def evaluated(self, step: int, curves: dict[str, Curve]) -> None:
@@ -104,13 +103,13 @@ class RunDisplay:
             standard = f"(trivial baseline {number(task.baseline.score)}, solved at {_criterion(task)})"
             rows.append(("train loss", number(self.newest["train/loss"])))
             rows.append((f"val {task.score_name}", Text.assemble(score, "   ", (standard, "dim"))))
-        if self.config.remedy("clipping") and "clip/fraction" in self.newest:
-            rows.append(("clipped", f"{self.newest['clip/fraction']:.0%} of the updates"))
+        if self.config.remedy("clipping") and "remedies/clipped_fraction" in self.newest:
+            rows.append(("clipped", f"{self.newest['remedies/clipped_fraction']:.0%} of the updates"))
         if self.profile is not None:
-            decay = self._decay(self.profile[1])
-            rows.append(("decay rate", _rate(decay.slope, decay.stderr)))
+            step, norms, decay = self.profile
+            rows.append(("decay rate", _rate(decay.slope, decay.stderr, decay.r2, decay.bent)))
             rows.append(("half-life", _half_life(decay.slope, decay.half_life)))
-            rows.append(("profile", _profile(*self.profile, width)))
+            rows.append(("profile", _profile(step, norms, width)))
         return rows
 
     def _words(self) -> list[str]:
@@ -121,15 +120,14 @@ class RunDisplay:
             f"train loss {number(self.newest['train/loss'])}",
             f"val {self.config.task.score_name} {number(self.newest[score])}",
         ]
-        if self.profile is not None:
-            decay = self._decay(self.profile[1])
-            words += [f"decay rate {decay.slope:+.3g} decades/step", f"half-life {number(decay.half_life)} steps"]
+        decay = Decay.unknown() if self.profile is None else self.profile[2]
+        if not math.isnan(decay.slope):
+            bent = ", bent" if decay.bent else ""
+            words.append(f"decay rate {decay.slope:+.3g} decades/step (R² {decay.r2:.2f}{bent})")
+            words.append(f"half-life {number(decay.half_life)} steps")
         if self.config.remedy("clipping"):
-            words.append(f"clipped {self.newest['clip/fraction']:.0%}")
+            words.append(f"clipped {self.newest['remedies/clipped_fraction']:.0%}")
         return words
-
-    def _decay(self, norms: Norms) -> Decay:
-        return fit_decay(norms.mean, np.arange(len(norms.mean))[::-1])
 
     def _advance(self, step: int) -> None:
         """Work out when the run will end, from the pace since the first number came; a resumed run starts late."""
@@ -159,8 +157,8 @@ def print_result(console: Console, result: Result, run_id: str) -> None:
         "MLflow run": f"{run_id}   (see it: rnnlab ui)",
     }
     if not math.isnan(summary["decay_rate"]):
-        rate, error = summary["decay_rate"], summary["decay_rate_stderr"]
-        rows["decay rate"] = f"{_rate(rate, error)} (at the start {summary['decay_rate_init']:+.3g})"
+        rate, *sure = (summary[f"decay_{name}"] for name in ("rate", "rate_stderr", "r2", "bent"))
+        rows["decay rate"] = f"{_rate(rate, *sure)} (at the start {summary['decay_rate_init']:+.3g})"
         rows["half-life"] = _half_life(rate, summary["half_life"])
     for name in ("outcome", f"test {task.score_name}", "decay rate", "half-life", "time", "MLflow run"):
         if name in rows:
@@ -171,8 +169,10 @@ def _criterion(task: Task) -> str:
     return f"{'≥' if task.higher_is_better else '≤'} {task.solved_at:g}"
 
 
-def _rate(slope: float, stderr: float) -> str:
-    return "–" if math.isnan(slope) else f"{slope:+.3g} ± {stderr:.1g} decades a step of lag"
+def _rate(slope: float, stderr: float, r2: float, bent: float) -> str:
+    if math.isnan(slope):
+        return "–"
+    return f"{slope:+.3g} ± {stderr:.1g} decades a step of lag, R² {r2:.2f}{', bent' if bent else ''}"
 
 
 def _half_life(slope: float, steps: float) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,15 +13,22 @@ class Interrupted(Exception):
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one kills."""
+def signals_caught(second_kills: bool = False) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; outside the main thread nothing can be caught.
+
+    Args:
+        second_kills: whether a second one ends the process at once.
+    """
     received: list[int] = []
 
     def note(number: int, _: Any) -> None:
-        if received:
+        if received and second_kills:
             os._exit(130)
         received.append(number)
 
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received

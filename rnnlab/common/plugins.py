@@ -1,5 +1,6 @@
 """Plug-ins: files and installed packages of the user's whose import registers cells, tasks, probes or remedies."""
 
+import ast
 import functools
 import sys
 import traceback
@@ -42,6 +43,14 @@ def import_files(files: Any) -> dict[str, str]:
     return found
 
 
+def blamed(error: BaseException) -> str | None:
+    """An exception out of a plugged-in file, in words that name its line; None where no such file took part."""
+    for path in _files:
+        if line := _line(error, path):
+            return f"{path}{line}: {_said(error)}"
+    return None
+
+
 def plugins() -> dict[str, str]:
     """Everything that was plugged in: the SHA-256 of each file, by its path or by the entry point that names it."""
     return dict(_sources)
@@ -73,7 +82,9 @@ def _import(path: str) -> str:
         try:
             text = resolved.read_bytes()
         except OSError as error:
-            raise UserError(f"cannot import {path}: {error.strerror}; name an existing Python file") from None
+            raise UserError(
+                f"cannot import {path}: {error.strerror}; name an existing Python file, from {Path.cwd()} on"
+            ) from None
         _run(path, resolved, text)
         _files[resolved] = _sources[path] = digest(text)
     return _files[resolved]
@@ -85,12 +96,27 @@ def _run(path: str, resolved: Path, text: bytes) -> None:
     module.__file__ = str(resolved)
     sys.modules[module.__name__] = module
     try:
+        _refuse_twins(path, ast.parse(text, str(resolved)))
         exec(compile(text, str(resolved), "exec"), module.__dict__)
     except BaseException as error:
         del sys.modules[module.__name__]
         if isinstance(error, UserError | KeyboardInterrupt):
             raise
         raise UserError(f"cannot import {path}{_line(error, resolved)}: {_said(error)}; mend it first") from error
+
+
+def _refuse_twins(path: str, module: ast.Module) -> None:
+    """Refuse a class that stands twice in a file, where the second would take the place of the first unnoticed."""
+    lines: dict[str, int] = {}
+    for node in module.body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        first = lines.setdefault(node.name, node.lineno)
+        if first != node.lineno:
+            raise UserError(
+                f"cannot import {path}: class {node.name} stands on line {first} and again on line {node.lineno}; drop "
+                "one, or give it another name"
+            )
 
 
 def _line(error: BaseException, path: Path) -> str:

@@ -6,16 +6,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializationInfo,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from rnnlab.common.options import Options
 from rnnlab.common.plugins import import_files
-from rnnlab.config.kinds import AnyCell, AnyOptimizer, AnyTask, Remedies
+from rnnlab.config.kinds import AnyCell, AnyOptimizer, AnyTask, dump_remedies, read_remedies
 from rnnlab.config.optimizers import Adam
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
 from rnnlab.layers.checks import check_dilation
 from rnnlab.layers.initialization import Initialization, check_chrono
-from rnnlab.probes.base import Preset
+from rnnlab.probes.base import PRESETS, Preset, select
 from rnnlab.remedies import Remedy
 from rnnlab.scan.segments import check_segments
 
@@ -70,13 +77,20 @@ class Recording(Options):
     """log10 of first over last measured norm below which the gradient counts as vanished."""
     exploded: float = Field(default=6.0, gt=0)
     """log10 of first over last measured norm above which the gradient counts as exploded."""
-    probes: Preset = "light"
-    """Which probes run besides: light, none; standard and full, those of the preset, on passes of their own.
+    probes: Preset | tuple[str, ...] = "light"
+    """Which probes run besides, on passes of their own: light, none; standard and full, those of the preset; or names.
 
     A probed step takes as long as some tens of updates with standard, and some hundred with full.
     """
     probe_points: int = Field(default=5, ge=1)
     """Probed training steps, spread logarithmically."""
+
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _check_probes(cls, value: Any) -> Any:
+        if value not in PRESETS and isinstance(value, str | list | tuple):
+            select(value)
+        return value
 
 
 class Config(Options):
@@ -93,7 +107,7 @@ class Config(Options):
     init: Initialization = Initialization()
     model: ModelOptions = ModelOptions()
     optimizer: AnyOptimizer = Adam()
-    remedies: Remedies = ()
+    remedies: tuple[Remedy, ...] = ()
     """What is done against vanishing and exploding gradients, by kind; they act in the order in which they stand."""
     training: TrainingOptions = TrainingOptions()
     recording: Recording = Recording()
@@ -106,6 +120,15 @@ class Config(Options):
     @classmethod
     def _adam_by_default(cls, value: Any) -> Any:
         return {"kind": "adam", **value} if isinstance(value, dict) else value
+
+    @field_validator("remedies", mode="before")
+    @classmethod
+    def _read_remedies(cls, value: Any) -> Any:
+        return read_remedies(value)
+
+    @field_serializer("remedies")
+    def _dump_remedies(self, remedies: tuple[Remedy, ...], how: SerializationInfo) -> dict[str, Any]:
+        return dump_remedies(remedies, how)
 
     @model_validator(mode="after")
     def _refuse_impossible_combinations(self) -> Self:
@@ -163,8 +186,23 @@ def _check_remedies(config: "Config") -> None:
         if not remedy.acts:
             raise ValueError(f"remedies.{remedy.kind} does nothing: write prepare, cut, penalty or change in its class")
         remedy.check(config)
+        if remedy.cuts:
+            _check_cut(config, f"remedies.{remedy.kind}")
         if remedy.penalises:
             _check_penalty(config, f"remedies.{remedy.kind}")
+
+
+def _check_cut(config: "Config", remedy: str) -> None:
+    if config.task.answers == "decoder":
+        raise ValueError(
+            f"{remedy} cuts a sequence into windows with losses of their own, and all losses of {config.task.kind} "
+            "are in the decoder: set it to null"
+        )
+    if config.model.bidirectional:
+        raise ValueError(
+            f"{remedy} cannot be combined with model.bidirectional = true, because the backward direction has no past "
+            "to carry: set one of them to null or false"
+        )
 
 
 def _check_penalty(config: "Config", remedy: str) -> None:
@@ -228,6 +266,6 @@ def _check_segments(config: "Config") -> None:
     check_segments(every, config.cell, "model.")
     if every is not None and config.recording.probes != "light":
         raise ValueError(
-            f"recording.probes = '{config.recording.probes}' needs every step, which model.checkpoint_every = "
+            f"recording.probes = {config.recording.probes!r} needs every step, which model.checkpoint_every = "
             f"{every} does not keep: set it to null, or recording.probes to 'light'"
         )

@@ -1,8 +1,8 @@
 """Sections of a configuration whose type is the one that their `kind` names, looked up when they are read."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, SerializeAsAny, SerializerFunctionWrapHandler, WrapSerializer
+from pydantic import BeforeValidator, SerializationInfo, SerializeAsAny, TypeAdapter
 
 from rnnlab.cells import CELLS, Cell
 from rnnlab.common.errors import nearest
@@ -13,35 +13,29 @@ from rnnlab.tasks import TASKS, Task
 AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(TASKS.read)]
 AnyCell = Annotated[SerializeAsAny[Cell], BeforeValidator(CELLS.read)]
 AnyOptimizer = Annotated[SerializeAsAny[Optimizer], BeforeValidator(OPTIMIZERS.read)]
+BY_KIND = TypeAdapter(dict[str, Annotated[Remedy, BeforeValidator(REMEDIES.read)]])
+"""Remedies as they are written; a mistake is named by its place in the mapping."""
 
 
-def _with_kinds(remedies: Any) -> Any:
-    """Turn options by kind into options that hold their kind; what is null is left out."""
-    if not isinstance(remedies, dict):
-        return remedies
-    for kind, options in remedies.items():
+def read_remedies(written: Any) -> Any:
+    """Remedies from a mapping of kinds to options, in the order written; what is null is left out.
+
+    What is no mapping is left to the type of the field.
+    """
+    if not isinstance(written, dict):
+        return written
+    with_kinds = {}
+    for kind, options in written.items():
         if kind not in REMEDIES:
             raise ValueError(f"there is no remedy '{kind}': {nearest(str(kind), REMEDIES)}")
         if isinstance(options, dict) and "kind" in options:
             raise ValueError(f"{kind}.kind = {options['kind']!r} is not allowed: its name says the kind, so drop it")
-    return {
-        kind: {"kind": kind, **options} if isinstance(options, dict) else options
-        for kind, options in remedies.items()
-        if options is not None
-    }
+        if options is not None:
+            with_kinds[kind] = {"kind": kind, **options} if isinstance(options, dict) else options
+    return tuple(BY_KIND.validate_python(with_kinds).values())
 
 
-def _by_kind(remedies: tuple[Remedy, ...], dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    dumped = dump({remedy.kind: remedy for remedy in remedies})
-    return {kind: {k: v for k, v in fields.items() if k != "kind"} for kind, fields in dumped.items()}
-
-
-if TYPE_CHECKING:
-    Remedies = tuple[Remedy, ...]
-else:  # written as a mapping from kind to options, kept as values in the order written
-    Remedies = Annotated[
-        dict[str, Annotated[SerializeAsAny[Remedy], BeforeValidator(REMEDIES.read)]],
-        BeforeValidator(_with_kinds),
-        AfterValidator(lambda remedies: tuple(remedies.values())),
-        WrapSerializer(_by_kind),
-    ]
+def dump_remedies(remedies: tuple[Remedy, ...], how: SerializationInfo) -> dict[str, dict[str, Any]]:
+    """The mapping that `read_remedies` reads, as far as it is asked for."""
+    only = {"exclude_unset": how.exclude_unset, "exclude_defaults": how.exclude_defaults, "exclude": {"kind"}}
+    return {remedy.kind: remedy.model_dump(mode=how.mode, **only) for remedy in remedies}

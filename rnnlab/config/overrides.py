@@ -71,7 +71,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"holds a {type(data).__name__}"
-        raise UserError(f"{path} {found}, where sections with fields are expected: see experiments/adding.yaml")
+        raise UserError(f"{path} {found}, where sections with fields are expected, such as `task: {{kind: adding}}`")
     return data
 
 

@@ -1,15 +1,54 @@
 """Total gradients as they come back through single scans, and how they make up a sequence."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rnnlab.cells import States
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
 from rnnlab.scan.shadow import underflowed
+
+
+@dataclass
+class Losses:
+    """Where gradients came to what a stack of layers returns, in one of its calls; none where none came.
+
+    Attributes:
+        outputs: (T, B) where one came to the outputs.
+        finals: (B,) where one came to the final states.
+    """
+
+    outputs: Tensor | None = None
+    finals: Tensor | None = None
+
+
+def follow_losses(outputs: Tensor, finals: States, losses: Callable[[], Losses]) -> None:
+    """Note, in every backward pass, where gradients come to what a stack returns.
+
+    Args:
+        outputs: (T, B, D*H).
+        finals: (L*D, B, S) each.
+        losses: gives, during a backward pass, where to note it.
+    """
+
+    def take_outputs(gradient: Tensor | None) -> None:  # none where the graph goes through a state alone
+        if gradient is not None:
+            losses().outputs = (gradient != 0).any(-1).cpu()
+
+    def take_finals(gradients: tuple[Tensor | None, ...]) -> None:
+        if (gradient := gradients[0]) is not None:
+            found, before = (gradient != 0).any(-1).any(0).cpu(), losses().finals
+            losses().finals = found if before is None else found | before
+
+    outputs.register_hook(take_outputs)
+    for state in finals:  # a hook on the tensor itself would be the user's, who may change what is handed on
+        if state.grad_fn is not None:
+            state.grad_fn.register_prehook(take_finals)
 
 
 class ScanGradients:
@@ -22,6 +61,9 @@ class ScanGradients:
         self.vectors: Tensor | None = None
         self.norms: Tensor | None = None
         self.underflowed: Tensor | None = None
+        self.losses = Losses()
+        self.starts: dict[int, Tensor] = {}
+        """Gradients of the states before the first step, (B, S), by phase of the dilation."""
 
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
@@ -54,12 +96,41 @@ class ScanGradients:
             found[k, active:] = torch.nan
         return self.order.restore(found if self.underflowed is None else found + self.underflowed.cpu())
 
+    def loss_enters(self, last: bool) -> Tensor:
+        """(T, B) in order of time: one where a loss enters, zero elsewhere, NaN beyond a sequence's end.
+
+        Args:
+            last: whether nothing goes on from here, so that what comes to the final states is of a loss too.
+        """
+        found = torch.zeros(self.steps, self.batch_size, dtype=torch.float64)
+        if self.losses.outputs is not None:
+            found += self.losses.outputs
+        if last and self.losses.finals is not None:
+            step = torch.zeros_like(self.lengths()) if self.order.reverse else self.lengths() - 1
+            found[step, torch.arange(self.batch_size)] += self.losses.finals
+        for b, length in enumerate(self.lengths().tolist() if self.order.sizes else ()):
+            found[length:, b] = torch.nan
+        return found.clamp(max=1)
+
+    def log10_start_norms(self) -> Tensor:
+        """(B,) of the states before the first step, all phases together: -inf where zero, NaN where not known."""
+        gradient = torch.cat([gradient for _, gradient in sorted(self.starts.items())], -1)
+        kind, norms = torch.finfo(gradient.dtype), self.order.restore_state(log10_norm(gradient.cpu()))
+        first = self.log10_norms()
+        beside = first[-1 if self.order.reverse else 0]
+        faint = ~(beside >= math.log10(kind.tiny / kind.eps)) & (beside != -torch.inf)
+        return norms.masked_fill(faint & (norms < math.log10(kind.tiny)), torch.nan)
+
     def ends(self) -> Tensor:
         """(B,) the step after the last of every example, in absolute time."""
+        return self.start + self.lengths()
+
+    def lengths(self) -> Tensor:
+        """(B,) number of steps of every example."""
         steps = torch.full((self.batch_size,), self.steps)
         if self.order.ended is not None:
             steps = self.order.restore_state(steps - self.order.ended.sum(0))
-        return self.start + steps
+        return steps
 
     def _unmeasured(self, values: Tensor) -> Tensor:
         values = values.nan_to_num(torch.inf, torch.inf, -torch.inf)
@@ -94,12 +165,13 @@ def sequences(spans: Mapping[int, tuple[int, int]]) -> list[list[int]]:
 
 
 def laid(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
-    """Lay norms, (T, B) each, at their absolute time, NaN where none is."""
+    """Lay numbers, (T, B) each, at their absolute time, NaN where none is; the larger where pieces overlap."""
     if len(pieces) == 1 and length == len(pieces[0][1]):
         return pieces[0][1]
     whole = torch.full((length, max(piece.shape[1] for _, piece in pieces)), torch.nan, dtype=torch.float64)
     for start, piece in pieces:
-        whole[start : start + len(piece), : piece.shape[1]] = piece
+        part = whole[start : start + len(piece), : piece.shape[1]]
+        part.copy_(torch.fmax(part, piece))
     return whole
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 import xarray as xr
 
+from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.gradients.norms import Norms
 
 DIMS = ("step", "layer", "direction", "state")
@@ -17,8 +19,17 @@ VARIABLES = {
     "zero_fraction": "share of examples whose gradient is exactly zero",
     "nan_fraction": "share of examples whose gradient is not a number, or infinite",
 }
+SHARES = {
+    "losses": ("loss_fraction", "share of examples whose loss enters at this step"),
+    "underflowed": ("underflowed_fraction", "share of examples too small to be measured"),
+}
+"""Of the examples, by the name that a step has for it."""
 _TOLD_BY = {name + suffix: "underflowed_fraction" + suffix for name in VARIABLES for suffix in ("", "_by_lag")}
 """What tells whether a quantity was measured where it has no number."""
+
+
+STORED = ("norms", "by_lag", "starts", "losses", "losses_by_lag", "underflowed", "underflowed_by_lag")
+"""What a checkpoint keeps of a step."""
 
 
 class Key(NamedTuple):
@@ -38,6 +49,11 @@ class Step:
     by_lag: dict[Key, Norms]
     per_example: dict[Key, np.ndarray]
     train_step: int | None
+    starts: dict[Key, np.ndarray] = field(default_factory=dict)
+    """(T,) mean log10 norm of the state that a call starts from, at its first step."""
+    losses: dict[Key, np.ndarray] = field(default_factory=dict)
+    """(T,) share of examples whose loss enters there."""
+    losses_by_lag: dict[Key, np.ndarray] = field(default_factory=dict)
     underflowed: dict[Key, np.ndarray] = field(default_factory=dict)
     """(T,) share of examples whose gradient was too small to be measured, of the states that have some."""
     underflowed_by_lag: dict[Key, np.ndarray] = field(default_factory=dict)
@@ -45,10 +61,31 @@ class Step:
     def top(self, by_lag: bool = False) -> Norms:
         """Norms of the hidden state at the top of the network, (T,) each; see `rnnlab.gradients.profile.top`."""
         norms, lost = (self.by_lag, self.underflowed_by_lag) if by_lag else (self.norms, self.underflowed)
-        keys = [key for key in sorted(norms, key=_order) if (key.state, key.direction) == ("h", "forward")]
-        layers = [norms[key] for key in keys]
-        known = [~np.isnan(norms[key].zero_fraction) | (lost.get(key, 0) > 0) for key in keys]
+        layers = [norms[key] for key in self._hidden()]
+        known = [~np.isnan(norms[key].zero_fraction) | (lost.get(key, 0) > 0) for key in self._hidden()]
         return Norms(*(_highest(values, known) for values in zip(*layers, strict=True)))
+
+    def decay(self) -> Decay:
+        """How the gradient of the hidden state at the top of the network decays with lag."""
+        norms, losses = self.top(by_lag=True).mean, [self.losses_by_lag[key] for key in self._hidden()]
+        return fit_decay(norms, np.arange(len(norms)), _highest(losses, [~np.isnan(one) for one in losses]))
+
+    def state_dict(self) -> list[Any]:
+        """Everything but single examples as tensors and primitives, for a checkpoint."""
+        kept = [getattr(self, name) for name in STORED]
+        packed = [[[*key, torch.from_numpy(np.array(value))] for key, value in values.items()] for values in kept]
+        return [self.train_step, *packed]
+
+    @classmethod
+    def of(cls, state: list[Any]) -> Self:
+        """The step that `state_dict` wrote."""
+        train_step, *packed = state
+        norms, by_lag, *shares = ({Key(*key): v.numpy() for *key, v in entries} for entries in packed)
+        whole, lagged = ({key: Norms(*values) for key, values in one.items()} for one in (norms, by_lag))
+        return cls(whole, lagged, {}, train_step, *shares)
+
+    def _hidden(self) -> list[Key]:
+        return [key for key in sorted(self.norms, key=_order) if (key.state, key.direction) == ("h", "forward")]
 
 
 def build(
@@ -78,8 +115,10 @@ def build(
     )
     arrays = _arrays("time", "", axes, [step.norms for step in steps], length)
     arrays |= _arrays("lag", "_by_lag", axes, [step.by_lag for step in steps], length)
-    _add_underflowed(arrays, "time", "", axes, [step.underflowed for step in steps])
-    _add_underflowed(arrays, "lag", "_by_lag", axes, [step.underflowed_by_lag for step in steps])
+    arrays["log10_start_norm"] = _starts(axes, steps, length)
+    for name in SHARES:
+        _add_share(arrays, name, "time", "", axes, [getattr(step, name) for step in steps])
+        _add_share(arrays, name, "lag", "_by_lag", axes, [getattr(step, f"{name}_by_lag") for step in steps])
     dataset = xr.Dataset(
         arrays,
         coords={
@@ -116,17 +155,32 @@ def _arrays(
     }
 
 
-def _add_underflowed(
-    arrays: dict[str, tuple], dim: str, suffix: str, axes: dict[str, list], steps: Sequence[dict[Key, np.ndarray]]
+def _starts(axes: dict[str, list], steps: Sequence[Step], length: int) -> tuple:
+    """Norms of the states that calls start from."""
+    array = np.full((len(steps), *(len(axis) for axis in axes.values()), length), np.nan)
+    for i, step in enumerate(steps):
+        for key, values in step.starts.items():
+            array[(i, *_position(key, axes))][: len(values)] = values
+    title = "mean log10 norm of the gradient of the state that a call starts from, where it starts"
+    return (*DIMS, "time"), array, {"long_name": title}
+
+
+def _add_share(
+    arrays: dict[str, tuple],
+    name: str,
+    dim: str,
+    suffix: str,
+    axes: dict[str, list],
+    steps: Sequence[dict[Key, np.ndarray]],
 ) -> None:
-    """Add the share of examples too small to be measured, which is zero where nothing was lost."""
+    """Add a share of the examples, which is zero where none is noted of what was measured."""
     _, measured, _ = arrays[f"zero_fraction{suffix}"]
     shares = np.where(np.isnan(measured), np.nan, 0.0)
     for i, step in enumerate(steps):
         for key, share in step.items():
             shares[(i, *_position(key, axes))][: len(share)] = share
-    title = f"share of examples too small to be measured{suffix.replace('_', ' ')}"
-    arrays[f"underflowed_fraction{suffix}"] = (*DIMS, dim), shares, {"long_name": title}
+    variable, title = SHARES[name]
+    arrays[variable + suffix] = (*DIMS, dim), shares, {"long_name": title + suffix.replace("_", " ")}
 
 
 def _with_examples(dataset: xr.Dataset, steps: "Sequence[Step]", axes: dict[str, list]) -> xr.Dataset:

@@ -2,22 +2,25 @@
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnlab.cells import States
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
-from rnnlab.gradients.norms import Norms, log10_norm, over_examples
-from rnnlab.gradients.passes import ScanGradients, added, by_lag, ends, laid, sequences
+from rnnlab.gradients.netcdf import STEPS, RecordFolder
+from rnnlab.gradients.passes import Losses, ScanGradients, follow_losses
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.gradients.receiver import GradientReceiver
+from rnnlab.gradients.step import Manner, make_step
 from rnnlab.layers.recurrent import Recurrent, recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
@@ -34,6 +37,7 @@ class _Pass:
     def __init__(self, recorder: "Recorder") -> None:
         self.recorder = recorder
         self.received: dict[Key, dict[int, ScanGradients]] = {}
+        self.losses: dict[tuple[int, int], Losses] = {}  # by first layer and call
 
     def __call__(self) -> None:
         self.recorder.commit(self)
@@ -46,6 +50,9 @@ class Recorder:
     Args:
         per_example: keep the norm of every example too.
         loss_reduction_scale: what per-example gradients are multiplied by: the batch size undoes a batch mean.
+        every: of so many backward passes, or updates where they are counted, one is kept.
+        scaler: what the loss was multiplied with, to be taken back.
+        folder: where steps go, so that memory is bounded.
     """
 
     per_example: bool = False
@@ -60,7 +67,12 @@ class Recorder:
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
     every: int = 1
+    scaler: torch.amp.GradScaler | None = None
+    folder: RecordFolder | None = None
+    updates: int | None = None
+    """Updates done, where an optimiser counts them."""
     _finished: int = 0
+    _layers: list[Recurrent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
@@ -85,13 +97,25 @@ class Recorder:
             if isinstance(module, Recurrent)
             for _ in range(module.num_layers)
         ]
+        self._layers = layers
         try:
-            for layer in layers:
-                layer.observers.append(self)
+            self.resume()
             yield
         finally:
-            for layer in layers:
+            self.pause()
+            self._layers = []
+
+    def pause(self) -> None:
+        """Leave the calls that follow alone, at no cost, until `resume`."""
+        for layer in self._layers:
+            if self in layer.observers:
                 layer.observers.remove(self)
+
+    def resume(self) -> None:
+        """Follow the calls from now on."""
+        for layer in self._layers:
+            if self not in layer.observers:
+                layer.observers.append(self)
 
     @contextmanager
     def one_step(self, model: nn.Module, train_step: int, length: int, overlapping: bool = False) -> Iterator[None]:
@@ -119,6 +143,8 @@ class Recorder:
         """Follow one scan; see `rnnlab.scan.observer`."""
         if torch_private.graph_task() not in (None, -1):
             self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
+        elif self.folder is not None and len(self.steps) >= STEPS:  # here, as nothing may fail in a backward pass
+            self.flush()
         first = self._first_layer[id(call.module.observers)]
         if (call.layer, call.direction) == (0, "forward"):
             self._calls[first] = self._calls.get(first, 0) + 1
@@ -127,7 +153,21 @@ class Recorder:
         def received(state: str) -> ScanGradients:
             return self.received(Key(layer, call.direction, state), number, call)
 
+        def take_start(state: str, phase: int, gradient: Tensor | None) -> None:
+            if gradient is not None:
+                received(state).starts[phase] = gradient.detach()
+
+        for phase, states in enumerate(call.history):
+            for name, state in zip(call.cell.states, states, strict=True):
+                state.register_hook(partial(take_start, name, phase))
         return GradientReceiver(call.cell.states, self.overlapping, received)
+
+    def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
+        """Note, in every backward pass, where gradients come to what a stack returns."""
+        first = self._first_layer[id(module.observers)]
+        at = first, self._calls[first]
+
+        follow_losses(outputs, finals, lambda: self._current_pass().losses.setdefault(at, Losses()))
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
@@ -156,99 +196,56 @@ class Recorder:
         """Turn what one backward pass, or one observed step, has received into norms."""
         for place in [place for place, one in self._passes.items() if one is finished]:
             del self._passes[place]
-        train_step, length = self._window or (None, None)
+        train_step, length = self._window or (self.updates, None)
         if self._window is None and finished.received:
-            number, self._finished = self._finished, self._finished + 1
+            number = self._finished if self.updates is None else self.updates
+            self._finished += 1
             if number % self.every:
                 return
-        step, found = Step({}, {}, {}, train_step), self._sequences(finished.received)
-        for key, scans in found.items():
-            stop = scans[-1].start + scans[-1].steps
-            if length is None:  # what starts where this one ends goes on with it, as a decoder does
-                after = [scan for other in found.values() if other[0].start == stop for scan in other]
-                self._add(step, key, scans, ends([*scans, *after]), stop)
-            else:
-                self._add(step, key, scans, ends([scan for other in found.values() for scan in other]), length)
+        scale = self.loss_reduction_scale / (1.0 if self.scaler is None else self.scaler.get_scale())
+        manner = Manner(self.modules, length, self.overlapping, self.per_example, scale)
+        step = make_step(finished.received, finished.losses, manner, train_step)
         if step.norms:
             self.steps.append(step)
-
-    def _sequences(self, received: dict[Key, dict[int, ScanGradients]]) -> dict[Key, list[ScanGradients]]:
-        """What came back of each state, one entry for each sequence that a layer has read."""
-        spans: dict[str, dict[int, tuple[int, int]]] = {}
-        for key, numbered in received.items():
-            for number, scan in numbered.items():
-                spans.setdefault(self.modules[key.layer], {})[number] = (scan.start, scan.start + scan.steps)
-        found = {}
-        for key, numbered in received.items():
-            of_module = spans[self.modules[key.layer]]
-            for call, numbers in enumerate(sequences(of_module) if self._window is None else [sorted(of_module)]):
-                if scans := [numbered[number] for number in numbers if number in numbered]:
-                    found[key._replace(call=call)] = scans
-        return found
-
-    def _add(self, step: Step, key: Key, scans: list[ScanGradients], ends: Tensor, length: int) -> None:
-        """Add the norms of one state of one sequence to a step."""
-        if self.overlapping:
-            logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
-        else:
-            logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
-        if self.loss_reduction_scale != 1:
-            logs = logs + math.log10(self.loss_reduction_scale)
-        norms = step.norms[key] = over_examples(logs)
-        if key.direction == "reverse":  # its last step is the first in time
-            step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
-        elif (ends == length).all():
-            step.by_lag[key] = Norms(*(values[::-1] for values in norms))
-        else:
-            step.by_lag[key] = over_examples(by_lag(logs, ends))
-        if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
-            lost = laid([(scan.start, scan.underflow()) for scan in scans], length)
-            step.underflowed[key] = lost.nanmean(1).numpy()
-            forward = key.direction == "forward"
-            step.underflowed_by_lag[key] = (
-                (by_lag(lost, ends) if forward else lost[scans[0].start :]).nanmean(1).numpy()
-            )
-        if self.per_example:
-            step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
         from rnnlab.gradients.profile import build
 
-        return build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
+        newest = build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
+        return newest if self.folder is None else self.folder.read(newest)
+
+    def flush(self) -> None:
+        """Move what was recorded from memory to the folder."""
+        from rnnlab.gradients.profile import build
+
+        if self.folder is not None and self.steps:
+            self.folder.write(build(self.steps, self.modules, self.loss_reduction_scale, self.per_example))
+            self.steps.clear()
+
+    def count_update(self, *_: object) -> None:
+        """Called after every step of an optimiser."""
+        self.updates = (self.updates or 0) + 1
 
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded so far as tensors and primitives, for a checkpoint."""
-        steps = [
-            [step.train_step, *map(_packed, (step.norms, step.by_lag, step.underflowed, step.underflowed_by_lag))]
-            for step in self.steps
-        ]
-        return {"modules": self.modules, "steps": steps}
+        return {"modules": self.modules, "steps": [step.state_dict() for step in self.steps]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` wrote."""
-        self.modules = state["modules"]
-        self.steps = [
-            Step(_norms(norms), _norms(by_lag), {}, train_step, _unpacked(lost), _unpacked(lost_by_lag))
-            for train_step, norms, by_lag, lost, lost_by_lag in state["steps"]
-        ]
-
-
-def _packed(values: Mapping[Key, Norms | np.ndarray]) -> list[list[Any]]:
-    return [[*key, torch.from_numpy(np.array(value))] for key, value in values.items()]
-
-
-def _unpacked(entries: list[list[Any]]) -> dict[Key, np.ndarray]:
-    return {Key(*key): values.numpy() for *key, values in entries}
-
-
-def _norms(entries: list[list[Any]]) -> dict[Key, Norms]:
-    return {key: Norms(*values) for key, values in _unpacked(entries).items()}
+        self.modules, self.steps = state["modules"], [Step.of(step) for step in state["steps"]]
 
 
 @contextmanager
 def record(
-    model: nn.Module, *, per_example: bool = False, loss_reduction_scale: float = 1.0, every: int = 1
+    model: nn.Module,
+    *,
+    per_example: bool = False,
+    loss_reduction_scale: float = 1.0,
+    every: int = 1,
+    optimizer: torch.optim.Optimizer | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+    folder: str | Path | None = None,
 ) -> Iterator[Recorder]:
     """Record the total gradient norm of every recurrent layer at every time step.
 
@@ -256,16 +253,25 @@ def record(
     pass through what was called inside the block makes one step. A layer that is called several times before
     backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
     they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
-    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan.
+    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan. A layer that
+    nothing trains is left out, as no gradient comes back through it: call `requires_grad_()` on its input to see it.
 
     Args:
         model: any module that holds rnnlab layers (see `rnnlab.convert`).
         per_example: keep an `example` dimension.
         loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
-        every: of so many backward passes one is kept, from the first on: a long training then fits in memory.
+        every: of so many backward passes one is kept, from the first on, or with `optimizer` those of one update of so
+            many.
+        optimizer: whose steps are counted: the coordinate `train_step` says how many it had done.
+        scaler: of a mixed-precision training; its factor is taken out of the norms.
+        folder: keep steps in files there instead of memory, 500 a file; it must hold no record yet.
 
     Returns:
-        A context manager that gives the recorder; `recorder.dataset()` is the result.
+        A context manager that gives the recorder; `recorder.dataset()` is the result, `pause()` and `resume()` leave
+        calls out.
+
+    Raises:
+        UserError: if the model holds no such layers, an argument is not allowed, or the folder holds a record.
 
     Example:
         >>> import rnnlab, torch
@@ -276,6 +282,14 @@ def record(
         20
     """
     torch_private.check_end_of_backward()
-    recorder = Recorder(per_example, loss_reduction_scale, every=every)
-    with recorder.attached(model):
-        yield recorder
+    place = None if folder is None else RecordFolder(Path(folder))
+    updates = None if optimizer is None else 0
+    recorder = Recorder(per_example, loss_reduction_scale, every=every, scaler=scaler, folder=place, updates=updates)
+    counting = None if optimizer is None else optimizer.register_step_post_hook(recorder.count_update)
+    try:
+        with recorder.attached(model):
+            yield recorder
+    finally:
+        if counting is not None:
+            counting.remove()
+        recorder.flush()

@@ -1,6 +1,7 @@
 """Checks of what a recurrent layer is called with, in the words of torch.nn where it has some."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -80,11 +81,12 @@ def is_autocast(device: str) -> bool:
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
-def check_input(x: Tensor, input_size: int, weight: torch.dtype) -> None:
-    """Refuse inputs of the wrong size or dtype.
+def check_input(x: Tensor, hx: States | None, input_size: int, weight: torch.dtype) -> None:
+    """Refuse inputs of the wrong size or dtype, and states of another one.
 
     Args:
         x: (T, B, I).
+        hx: the states before the first step, if given.
         input_size: I of the layer.
         weight: dtype of its weights.
 
@@ -95,6 +97,12 @@ def check_input(x: Tensor, input_size: int, weight: torch.dtype) -> None:
         raise ShapeError(
             f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight}). "
             f"Convert input: input.to({weight}), or convert model: model.to({x.dtype})"
+        )
+    found = [state.dtype for state in hx or ()]
+    if any(dtype != x.dtype for dtype in found) and not is_autocast(x.device.type):
+        raise ShapeError(
+            f"hx dtype ({', '.join(map(str, found))}) does not match input dtype ({x.dtype}). "
+            f"Convert every state: state.to({x.dtype})"
         )
     if x.dim() != 3:
         raise ShapeError(f"packed input must have 2 dimensions, got {x.dim() - 1}: pack sequences of feature vectors")
@@ -119,7 +127,11 @@ def check_lengths(lengths: Tensor | Sequence[int] | None, x: Tensor) -> Tensor |
     """
     if lengths is None:
         return None
-    (T, B), lengths = x.shape[:2], torch.as_tensor(lengths)
+    T, B = x.shape[:2]
+    given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
+    if any(isinstance(length, bool) or not isinstance(length, Integral) for length in given):
+        raise ShapeError(f"lengths = {given} are numbers of time steps: give whole ones, one for each sequence")
+    lengths = torch.tensor(given, dtype=torch.int64)
     if lengths.shape != (B,) or lengths.amin() < 1 or lengths.amax() != T:
         raise ShapeError(
             f"lengths = {lengths.tolist()} do not fit the input: give one for each of its {B} sequences, "
@@ -160,14 +172,20 @@ def split_states(cell: Cell, hx: States | None, x: Tensor, counts: Sequence[int]
     return [[next(each) for _ in range(count)] for count in counts]
 
 
-def refuse_observing_transforms() -> None:
-    """Refuse to record or trace inside a transform of torch.func, on whose tensors no gradient can be seen.
+def is_observable(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether a gradient can come back to be seen. Where none can, what the caller gets must stay free of a graph.
+
+    Args:
+        tensors: all that a stack reads: inputs, states and weights.
 
     Raises:
-        UserError: if vmap, grad or another one is active.
+        UserError: if vmap, grad or another transform of torch.func is active, on whose tensors none can be seen.
     """
+    if not torch.is_grad_enabled():
+        return False
     if torch_private.is_transforming():
         raise UserError(
             "a layer is recorded inside torch.vmap, torch.func.grad or another transform, where its states' gradients "
             "cannot be seen: leave the record or trace block before the transform, and record members one at a time"
         )
+    return any(t.requires_grad for t in tensors)

@@ -21,7 +21,8 @@ def convert(module: M) -> M:
 
     A layer stays the object that it was and only changes its class: parameters, hooks, parametrisations, the
     training flag and all references to it remain, so optimisers that hold the parameters keep working.
-    A subclass may compute something else, so it is left as it is, with a warning.
+    A subclass may compute something else, so it is left as it is, with a warning; so are nn.RNNCell, LSTMCell and
+    GRUCell, which know nothing of the steps before and after.
 
     Args:
         module: any module, or a recurrent layer itself.
@@ -43,6 +44,13 @@ def convert(module: M) -> M:
             warnings.warn(
                 f"{name or 'the module'} is a {kind.__name__}, a class of its own below torch.nn.RNNBase, and stays as "
                 "it is: nothing of it will be recorded; derive it from rnnlab.RNN, LSTM or GRU to change that",
+                stacklevel=2,
+            )
+        elif isinstance(layer, nn.RNNCellBase):
+            warnings.warn(
+                f"{name or 'the module'} is a {kind.__name__}, a single step that your own loop joins, and stays as it "
+                f"is: nothing of it will be recorded; call nn.{kind.__name__.removesuffix('Cell')} in the loop on "
+                "sequences of one step, `y, state = layer(x[t : t + 1], state, start=t)`, to change that",
                 stacklevel=2,
             )
     return module

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnlab.cells import Cell, States, make_cell
+from rnnlab.common.errors import UserError
 from rnnlab.layers.checks import is_autocast
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan.observer import Observers
@@ -21,6 +23,8 @@ class Instrumented(Recurrent):
     """
 
     num_layers: int
+    original: ClassVar[type[nn.RNNBase]]
+    """torch's class."""
 
     def __init__(self) -> None:
         super(Recurrent, self).__init__()  # torch's constructor, which calls this one, makes the tensors
@@ -35,6 +39,30 @@ class Instrumented(Recurrent):
     def dilation(self) -> tuple[int, ...]:  # type: ignore[override]
         """Every step reads the state before it."""
         return (1,) * self.num_layers
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | States | None = None,
+        *,
+        start: int = 0,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> tuple[Any, Any]:
+        """As `Recurrent.forward`; to tools that write down what a model does it is torch's layer, as a unit."""
+        if isinstance(input, fx.Proxy):
+            tracer: Any = input.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (input, hx), {})
+        written_down = torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        if written_down and not self.observers and start == 0 and lengths is None:
+            return self.original.forward(self, input, hx)
+        return Recurrent.forward(self, input, hx, start=start, lengths=lengths)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Called by `torch.jit.script`, which understands torch's own layers alone."""
+        raise UserError(
+            f"torch.jit.script cannot take rnnlab.{self.original.__name__}: call rnnlab.restore(model) first, and "
+            "rnnlab.convert(model) afterwards to go on"
+        )
 
     def _run_stack(
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
@@ -63,7 +91,7 @@ class RNN(nn.RNN, Instrumented):  # type: ignore[misc]
         20
     """
 
-    forward = Recurrent.forward  # type: ignore[assignment]
+    original, forward = nn.RNN, Instrumented.forward  # type: ignore[assignment]
 
     @property
     def cell(self) -> Cell:
@@ -74,7 +102,7 @@ class RNN(nn.RNN, Instrumented):  # type: ignore[misc]
 class LSTM(nn.LSTM, Instrumented):  # type: ignore[misc]
     """torch.nn.LSTM, instrumented: see there for arguments, shapes and parameters; `rnnlab.RNN` for an example."""
 
-    forward = Recurrent.forward  # type: ignore[assignment]
+    original, forward = nn.LSTM, Instrumented.forward  # type: ignore[assignment]
 
     @property
     def cell(self) -> Cell:
@@ -88,7 +116,7 @@ class LSTM(nn.LSTM, Instrumented):  # type: ignore[misc]
 class GRU(nn.GRU, Instrumented):  # type: ignore[misc]
     """torch.nn.GRU, instrumented: see there for arguments, shapes and parameters; `rnnlab.RNN` for an example."""
 
-    forward = Recurrent.forward  # type: ignore[assignment]
+    original, forward = nn.GRU, Instrumented.forward  # type: ignore[assignment]
 
     @property
     def cell(self) -> Cell:

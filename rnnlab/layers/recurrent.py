@@ -18,7 +18,7 @@ from rnnlab.layers.checks import (
     check_lengths,
     check_rank,
     check_sizes,
-    refuse_observing_transforms,
+    is_observable,
     split_states,
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
@@ -91,13 +91,7 @@ class Recurrent(nn.Module):
         **cell_options: Any,
     ) -> None:
         super().__init__()
-        if isinstance(cell, str):
-            size = {} if hidden_size is None else {"hidden_size": hidden_size}
-            cell = make_cell(cell, **size, **cell_options)
-        elif hidden_size is not None or cell_options:
-            raise UserError(
-                f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
-            )
+        cell = _chosen(cell, hidden_size, cell_options)
         check_sizes(input_size, num_layers, dropout)
         check_segments(checkpoint_every, cell)
         init = init or Initialization()
@@ -108,10 +102,8 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, cell.hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.residual_layers, self.steps = bidirectional, residual_layers, steps
-        self.checkpoint_every = checkpoint_every
+        self.checkpoint_every, self.init, self.observers = checkpoint_every, init, Observers()
         self.dilation = check_dilation(dilation, num_layers)
-        self.init = init
-        self.observers = Observers()
         for layer, direction in self._each():
             self._add_weights(layer, direction, {"device": device, "dtype": dtype})
         self.reset_parameters(generator)
@@ -214,11 +206,13 @@ class Recurrent(nn.Module):
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
     ) -> tuple[Tensor, States]:
         """Run all layers over (T, B, I); returns (T, B, D*H) and the stacked states after the last step."""
-        check_input(x, self.input_size, self._dtype)
+        check_input(x, hx, self.input_size, self._dtype)
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        shadows = StackShadows(self.cell, hx, x, counts) if self.observers and torch.is_grad_enabled() else None
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        seen = self.observers and is_observable((x, *(hx or ()), *weights))
+        shadows = StackShadows(self.cell, hx, x, counts) if seen else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -241,19 +235,19 @@ class Recurrent(nn.Module):
         stacked = tuple(torch.stack(state) for state in zip(*finals, strict=True))
         if shadows:
             x = shadows.leave(x, stacked)
-        return x, stacked
+            for observer in self.observers:
+                observer.leave(self, x, stacked)
+        return x.clone() if x.requires_grad else x, stacked  # a scan needs its outputs as they are, once it goes back
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
     ) -> tuple[Tensor, list[States]]:
         """Run one direction of one layer, and let its observers follow."""
         w, x = self.weights(layer, direction), order.read(x)
-        w.sizes = order.sizes
+        w.sizes, observers = order.sizes, list[ScanObserver]()
         history = [tuple(order.read_state(s) for s in states) for states in before]
-        observers: list[ScanObserver] = []
         if own is not None:
-            refuse_observing_transforms()
-            # Frozen weights alone would leave the states without a gradient to see.
+            # Else a frozen layer below one that is trained had states without a gradient to see.
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]
@@ -269,6 +263,18 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
+
+
+def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:
+    """The cell of a layer, made of its name and options or handed over as it is."""
+    if isinstance(cell, str):
+        size = {} if hidden_size is None else {"hidden_size": hidden_size}
+        return make_cell(cell, **size, **options)
+    if hidden_size is not None or options:
+        raise UserError(
+            f"hidden_size and options of the cell are fields of {cell!r} already: leave them out, or name the cell"
+        )
+    return cell
 
 
 def _suffix(layer: int, direction: str) -> str:

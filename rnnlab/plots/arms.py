@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
-from rnnlab.plots.style import FAINT, INK, Look, axes, dress, legend_below, looks
+from rnnlab.plots.style import FAINT, INK, Look, axes, dress, legend_below, log_axis, looks
 from rnnlab.statistics.ablation import ablation_table, search_trials
 
 SOLVED, UNSOLVED = "#0173b2", "#d55e00"  # blue and vermilion of the colour-blind safe palette
@@ -55,7 +55,7 @@ def ablation_forest(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ax.axvline(solved_at, color=INK, linestyle=(0, (1, 1.2)), linewidth=1.5, label="solved criterion"),
     ]
     if spans_decades([*rows.ravel(), baseline, solved_at]):
-        ax.set_xscale("log")
+        log_axis(ax, "x")
     ax.set_yticks(range(len(ranked)), [str(arm) for arm in ranked["arm"]])
     ax.set_ylim(-0.6, len(ranked) - 0.4)
     direction = "higher is better" if higher else "lower is better"
@@ -93,9 +93,9 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
             one[RATE], one["score"],
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
-    ax.set_xscale("log")
+    log_axis(ax, "x")
     if spans_decades(scored["score"]):
-        ax.set_yscale("log")
+        log_axis(ax, "y")
     handles = [*ax.get_lines(), *_scoreless(ax, trials, arms)]
     dress(ax, f"Search trials, {trials['task'].iloc[0]}", "learning rate", str(trials["score_name"].iloc[0]))
     legend_below(ax, handles, columns=4)

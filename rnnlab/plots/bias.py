@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from rnnlab.plots.style import FAINT, axes, dress, legend_below, looks
+from rnnlab.plots.style import FAINT, axes, dress, legend_below, log_ticks, looks
 
 LABELS = {
     "gradient_bias": r"relative bias $\|\hat g - g\|\,/\,\|g\|$",
@@ -33,10 +33,7 @@ def bias_by_window(bias: xr.Dataset, ax: Axes | None = None) -> Axes:
         )  # fmt: skip
     for level in (0, 1):
         ax.axhline(level, color=FAINT, linewidth=1)
-    ax.set_xscale("log")
-    windows = np.unique(bias["window"].values)
-    ax.set_xticks(windows, [f"{window:,}" for window in windows])
-    ax.minorticks_off()
+    log_ticks(ax, np.unique(bias["window"].values))
     title = "Truncated against full gradient, all weights"
     dress(ax, title, "window (time steps kept)", "bias, ratio, cosine (no unit)")
     legend_below(ax, ax.get_legend_handles_labels()[0][:3], columns=3)

@@ -30,7 +30,7 @@ def spectrum(model: nn.Module, layer: int = -1, direction: str = "forward", ax: 
         The axes, of equal scale.
 
     Raises:
-        UserError: if the model has no such layer, or the layer no recurrent matrix.
+        UserError: if the model has no such layer, or the layer no recurrent matrix of finite numbers.
     """
     blocks = _blocks(model, layer, direction)
     legend = len(blocks) + 2 + (len(blocks) == 1)  # lines: the circle, the blocks, the ring if there is one, the ticks
@@ -71,6 +71,11 @@ def _blocks(model: nn.Module, layer: int, direction: str) -> dict[str, np.ndarra
         raise UserError(f"direction = '{direction}' does not exist: choose from {', '.join(stack.directions)}")
     weights, cell = stack.weights(number, direction), stack.cell
     matrix = getattr(weights, "weight_hh", torch.zeros(0)).detach().cpu().double()
+    if not matrix.isfinite().all():
+        raise UserError(
+            f"the recurrent matrix of layer = {layer} holds NaN or infinite weights, which have no eigenvalues: draw "
+            "it before the training diverges"
+        )
     H = cell.hidden_size
     if matrix.shape == (H, H):
         return {"$W_{hh}$": matrix.numpy()}

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from rnnlab.common.errors import UserError
 from rnnlab.plots.runs import dot, in_phase, not_drawn, one_task, spans_decades
-from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
+from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, log_axis, looks
 from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
 from rnnlab.statistics.comparisons import SIGNIFICANT
 
@@ -126,7 +126,7 @@ def health_scatter(runs: pd.DataFrame, measure: str = "decay_rate_init", ax: Axe
             )  # fmt: skip
     ax.axvline(0, color=FAINT, linewidth=1)
     if spans_decades(runs["score"]):
-        ax.set_yscale("log")
+        log_axis(ax, "y")
     title = f"Score against gradient decay, {runs['task'].iloc[0]}"
     dress(ax, title, f"{RATES[measure]} (decades per step)", str(runs["score_name"].iloc[0]))
     handles = [dot(look.color, look.marker, name) for name, look in arms.items()]

@@ -17,7 +17,7 @@ from rnnlab.plots.style import FAINT, INK, axes, dress, figure_of, legend_below
 COLUMNS = 10
 """Time steps shown at most, evenly spread."""
 THIN, THICK = 0.7, 7.0  # points
-BOX, GAP = 22, 13  # points: a box, and from its centre to the end of an arrow
+BOX, GAP, LOSS = 22, 13, 30  # points: a box, from its centre to the end of an arrow, and up to where losses stand
 NOT_MEASURED, ZERO = "not measured", "exactly zero"
 
 
@@ -27,8 +27,9 @@ def gradient_flow(
     """Draw the layers unrolled in time, with arrows along which the gradient comes back to earlier states.
 
     Width and colour of an arrow give the total gradient norm of the state that it points to: the wider and darker,
-    the more arrives. Of a long sequence some time steps are shown, and an arrow then leads over those between. Grey
-    lines are what the network computes; how much gradient flows down along them is not part of a profile.
+    the more arrives. Of a long sequence some time steps are shown, and an arrow then leads over those between. Short
+    arrows from above show where losses enter, here or since the step shown before. Grey lines are what the network
+    computes; how much gradient flows down along them, or comes from a loss, is not part of a profile.
 
     Args:
         profile: gradient profile of one run.
@@ -56,7 +57,7 @@ def gradient_flow(
         heads = range(len(shown) - 1) if back < 0 else range(1, len(shown))
         for head in heads:
             _arrow(ax, (head - back, layer), (head, layer), norms[layer, head], bool(zero[layer, head]), colors)
-    _loss(ax, L - 1, len(shown) - 1 if back < 0 else 0, back, norms, colors)
+    _losses(ax, profile, [one["loss_fraction"].values > 0 for one in layers], shown)
     apart = steps_back(round((T - 1) / max(1, len(shown) - 1)))
     when = f"training step {train_steps(profile)[step]:,}"
     dress(ax, f"Gradient flow, state {state}, {when}", f"time step (an arrow spans about {apart})", "layer", grid=None)
@@ -86,7 +87,7 @@ def _network(ax: Axes, L: int, time: np.ndarray, state: str) -> None:
                 rf"${state}_{{{t}}}$", (column, layer), ha="center", va="center", fontsize=9, color=INK, zorder=4
             )
     ax.set_xlim(-0.6, len(time) - 0.4)
-    ax.set_ylim(-1.05, L - 0.45)
+    ax.set_ylim(-1.05, L - 0.2)
     ax.set_xticks(range(len(time)), [str(t) for t in time])
     ax.set_yticks(range(L), [str(layer) for layer in range(L)])
     ax.tick_params(length=0)
@@ -118,14 +119,17 @@ def _arrow(
     ax.add_patch(arrow)
 
 
-def _loss(ax: Axes, top: int, column: int, back: int, norms: np.ndarray, colors: ScalarMappable) -> None:
-    """Where the gradient enters at the end of the scan: an arrow into the last state of the top layer."""
-    start = column - back
-    side = "left" if back < 0 else "right"
-    ax.annotate("loss", (start, top), (8 * back, 0), textcoords="offset points", ha=side, va="center", color=INK)
-    ax.set_xlim(min(-0.6, start - 0.5), max(ax.get_xlim()[1], start + 0.5))
-    if math.isfinite(norms[top, column]):
-        _arrow(ax, (start, top), (column, top), norms[top, column], False, colors)
+def _losses(ax: Axes, profile: xr.Dataset, enters: list[np.ndarray], shown: np.ndarray) -> None:
+    """Where gradients enter from outside: arrows into the states at the top of each module, (T,) masks a layer."""
+    stacks = [
+        (str(module), int(call)) for module, call in zip(*(profile[n].values for n in ("module", "call")), strict=True)
+    ]
+    for layer in sorted({stack: k for k, stack in enumerate(stacks)}.values()):
+        for column, (before, t) in enumerate(zip([-1, *shown[:-1]], shown, strict=True)):
+            if enters[layer][before + 1 : t + 1].any():
+                look: dict = {"color": INK, "fontsize": 8, "ha": "center", "va": "bottom"}
+                arrow = {"arrowstyle": "->", "color": INK, "shrinkB": GAP}
+                ax.annotate("loss", (column, layer), (0, LOSS), textcoords="offset points", arrowprops=arrow, **look)
 
 
 def _explain(ax: Axes) -> None:

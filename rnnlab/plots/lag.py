@@ -15,6 +15,7 @@ from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.plots.profiles import BY_LAG, finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import FAINT, axes, dress, legend_below, looks
 
+LOSSES = "loss_fraction_by_lag"
 LAG = "lag (time steps before the last)"
 SMALLEST_ERROR = 1e-6
 """Standard errors of decay rates are shown to their first digit, but to no more than six decimals."""
@@ -48,8 +49,8 @@ def lag_plot(
     ax = ax or axes(7.2, 4.9)
     for row, place in zip(rows, np.linspace(0.02, 0.8, len(rows)), strict=True):
         one, color = chosen.isel(step=row), to_hex(colormaps["viridis"](place))
-        decay = fit_decay(one[BY_LAG].values, lag)
-        label = f"step {recorded[row]:,}: {_in_words(decay)}"
+        decay = decay_of(one)
+        label = f"step {recorded[row]:,}: {_in_words(decay, one)}"
         low, high = (one[f"log10_grad_norm_{end}_by_lag"].values for end in ("min", "max"))
         ax.fill_between(lag, low, high, color=color, alpha=0.18, linewidth=0)
         _line(ax, one, decay, color=color, label=label)
@@ -86,9 +87,14 @@ def compare_lags(
     drawn: list[tuple[float, Line2D]] = []
     for name, look in looks(profiles).items():
         one = select(profiles[name], state, layer, direction).isel(step=step)
-        decay = fit_decay(one[BY_LAG].values, one["lag"].values)
+        decay = decay_of(one)
         line = _line(
-            ax, one, None, color=look.color, linestyle=look.dashes, label=f"{name}: {_in_words(decay, errors=False)}"
+            ax,
+            one,
+            None,
+            color=look.color,
+            linestyle=look.dashes,
+            label=f"{name}: {_in_words(decay, one, errors=False)}",
         )
         drawn.append((decay.slope if math.isfinite(decay.slope) else -math.inf, line))
     when = {0: "at the first recorded step", -1: "at the last recorded step"}.get(step, f"at recorded step {step}")
@@ -101,7 +107,7 @@ def _line(ax: Axes, one: xr.Dataset, decay: Decay | None, **look: object) -> Lin
     """Draw mean norm against lag, and its fitted line where one is given."""
     lag, norm = one["lag"].values, finite(one, BY_LAG)
     (line,) = ax.plot(lag, norm, linewidth=1.8, **look)  # type: ignore[arg-type]
-    seen = np.isfinite(norm)
+    seen = np.isfinite(norm) & (lag >= first_lag(one))
     if decay is not None and math.isfinite(decay.slope):
         ends = np.array([lag[seen].min(), lag[seen].max()])
         fitted = norm[seen].mean() + decay.slope * (ends - lag[seen].mean())
@@ -116,16 +122,30 @@ def _key() -> list[Line2D | Patch]:
     ]
 
 
-def _in_words(decay: Decay, errors: bool = True) -> str:
+def decay_of(one: xr.Dataset) -> Decay:
+    """Decay of a profile of one state in one layer at one step."""
+    return fit_decay(one[BY_LAG].values, one["lag"].values, one[LOSSES].values)
+
+
+def first_lag(one: xr.Dataset) -> int:
+    """The lag that such a fit begins at: the longest at which a loss enters."""
+    return int(one["lag"].values[one[LOSSES].values > 0].max(initial=0))
+
+
+def _in_words(decay: Decay, one: xr.Dataset, errors: bool = True) -> str:
     """Slope, with its standard error if wanted, and what it means."""
     if not math.isfinite(decay.slope):
-        return "too few measured steps"
+        seen = np.isfinite(one[BY_LAG].values)
+        return (
+            "losses all along, no decay of one" if first_lag(one) > 0 and seen.sum() > 2 else "too few measured steps"
+        )
     if decay.slope == 0:
         return "does not decay"
     digits = max(0, -math.floor(math.log10(max(decay.stderr, SMALLEST_ERROR))))
     slope = f"{decay.slope:+.{digits}f} ± {decay.stderr:.{digits}f}" if errors else f"{decay.slope:+.3g}"
     verb = "halves" if decay.slope < 0 else "doubles"
-    return f"{slope} decades/step, {verb} every {_short(decay.half_life)} steps".replace("-", "\N{MINUS SIGN}")
+    words = f"{slope} decades/step, {verb} every {_short(decay.half_life)} steps, R² {decay.r2:.2f}"
+    return f"{words}{', bent' if decay.bent else ''}".replace("-", "\N{MINUS SIGN}")
 
 
 def _short(value: float) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from rnnlab.plots.runs import in_phase
-from rnnlab.plots.style import axes, dress, legend_below, looks
+from rnnlab.plots.style import axes, dress, legend_below, log_ticks, looks
 from rnnlab.statistics.success_by_length import success_table
 
 ASIDE = 0.012
@@ -40,11 +40,8 @@ def success_by_length(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
             beside, share,
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.6, label=name,
         )  # fmt: skip
-    ax.set_xscale("log")
-    lengths = np.unique(table["length"].to_numpy())
-    ax.set_xticks(lengths, [f"{length:,}" for length in lengths])
-    ax.minorticks_off()
+    log_ticks(ax, np.unique(table["length"].to_numpy()))
     ax.set_ylim(-0.04, 1.04)
     dress(ax, "Runs that solve the task, by its length", "length of the task (time steps)", "share of runs solved")
-    legend_below(ax, ax.get_legend_handles_labels()[0], columns=4)
+    legend_below(ax, ax.get_lines(), columns=4)  # names may begin with _, which matplotlib leaves out by itself
     return ax

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnlab.gradients.decay import fit_decay
-from rnnlab.plots.lag import LAG
+from rnnlab.plots.lag import LAG, decay_of
 from rnnlab.plots.profiles import BY_LAG, finite, norm_label, select, title, train_steps
 from rnnlab.plots.style import axes, dress, legend_below, looks
 from rnnlab.statistics.intervals import student
@@ -57,8 +56,11 @@ def lag_over_seeds(
     ax = ax or axes(7.2, 4.6 + 0.2 * len(predictions))
     middle, half = student(norms)
     measured, *theories = looks(["measured", *(p.name for p in predictions)]).values()
-    slopes, wide = student(np.array([[fit_decay(one, lag).slope] for one in norms]))
+    decays = [decay_of(one) for one in chosen]
+    slopes, wide = student(np.array([[decay.slope] for decay in decays]))
+    bent = sum(decay.bent for decay in decays)
     label = f"measured, mean of {len(norms)} seeds: {_slope(slopes[0], wide[0])}"
+    label += f", R² {min(decay.r2 for decay in decays):.2f} or more" + f", bent in {bent}" * (bent > 0)
     (line,) = ax.plot(lag, middle, color=measured.color, linewidth=2, label=label)
     ax.fill_between(lag, middle - half, middle + half, color=measured.color, alpha=0.2, linewidth=0)
     ax.margins(y=MARGIN)

@@ -99,7 +99,7 @@ def embeddings(
     ax.margins(x=0.08)
     dress(ax, "Embeddings", *names)
     if groups is not None:
-        legend_below(ax, ax.get_legend_handles_labels()[0], columns=4)
+        legend_below(ax, ax.get_lines(), columns=4)
     return ax
 
 

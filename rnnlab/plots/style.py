@@ -9,10 +9,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 DPI = 150
 LEGEND_DROP = 40  # points
+LABEL_SHARE = 0.07
+"""Of the width of an axis, what the label of a tick takes."""
 INK, FAINT, GRID = "#222222", "#767676", "#e3e3e3"
 COLORS = (
     "#0173b2",
@@ -93,6 +96,29 @@ def dress(ax: Axes, title: str, xlabel: str, ylabel: str, grid: Literal["both", 
     if grid:
         ax.set_axisbelow(True)
         ax.grid(axis=grid, color=GRID, linewidth=0.7)
+
+
+def log_axis(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, once all is drawn: whole decades are named, or 1, 2 and 5 of a few, or parts of one."""
+    getattr(ax, f"set_{which}scale")("log")
+    axis = getattr(ax, f"{which}axis")
+    low, high = sorted(axis.get_view_interval())
+    few = high / low < 100
+    axis.set_major_locator(MaxNLocator(4) if high / low < 10 else LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
+    axis.set_minor_formatter(NullFormatter())
+    if few:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def log_ticks(ax: Axes, values: np.ndarray) -> None:
+    """Make x logarithmic with ticks at these values, and name those that leave room for each other."""
+    ax.set_xscale("log")
+    places, named = np.log10(values), []
+    for place, value in zip(places, values, strict=True):
+        apart = not named or place - named[-1][0] >= LABEL_SHARE * (places[-1] - places[0])
+        named.append((place, f"{value:,}")) if apart else named.append((named[-1][0], ""))
+    ax.set_xticks(values, [label for _, label in named])
+    ax.minorticks_off()
 
 
 def legend_below(ax: Axes, handles: Sequence[Artist], columns: int) -> None:

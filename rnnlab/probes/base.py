@@ -1,7 +1,8 @@
 """Probes: what can be measured from a trace, one quantity a file."""
 
+import functools
 from collections.abc import Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.registry import Registry
@@ -49,8 +50,15 @@ def probe(preset: Preset, cost: str) -> Callable[[M], M]:
     """Make a function of a trace known as a probe; used as a decorator."""
 
     def known(measure: M) -> M:
-        PROBES.add(measure.__name__, Probe(measure.__name__, preset, cost, measure), measure)
-        return measure
+        @functools.wraps(measure)
+        def plainly(trace: "Trace", /, *args: Any, **options: Any) -> "dict[str, xr.DataArray]":
+            from rnnlab.probes.trace import plain_arithmetic
+
+            with plain_arithmetic(trace.x.device.type):
+                return measure(trace, *args, **options)
+
+        PROBES.add(measure.__name__, Probe(measure.__name__, preset, cost, plainly), measure)
+        return cast(M, plainly)
 
     return known
 
@@ -85,7 +93,7 @@ def measure(traces: "Iterable[Trace]", which: str | Iterable[str] = "standard") 
 
     Returns:
         One dataset with dims layer, direction and those of each quantity; NaN where a layer has no such quantity or
-        nothing was measured.
+        nothing was measured. Each call of a layer has its place along `layer`, told apart by the coordinate `call`.
 
     Raises:
         UserError: if a name is unknown.
@@ -94,13 +102,16 @@ def measure(traces: "Iterable[Trace]", which: str | Iterable[str] = "standard") 
 
     if not isinstance(traces, Iterable):
         raise UserError(f"traces is a {type(traces).__name__}: give `tape.traces`, or a list of single ones")
-    probes, parts, seen = select(which), [], []
+    probes, parts, seen, traces = select(which), [], [], list(traces)
+    places = sorted({(trace.layer, trace.call) for trace in traces})
     for trace in traces:
         arrays = {name: array for p in probes for name, array in p.measure(trace).items()}
-        parts.append(xr.Dataset(arrays).expand_dims(layer=[trace.layer], direction=[trace.direction]))
+        place = places.index((trace.layer, trace.call))
+        parts.append(xr.Dataset(arrays).expand_dims(layer=[place], direction=[trace.direction]))
         seen += [trace.cell.gates, *(c.values.tolist() for a in arrays.values() for c in a.coords.values() if c.ndim)]
     merged = cast(xr.Dataset, xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="override"))
-    return merged.reindex(_in_order(merged, seen))
+    layers, calls = ([place[i] for place in places] for i in (0, 1))
+    return merged.reindex(_in_order(merged, seen)).assign_coords(layer=layers, call=("layer", calls))
 
 
 def _in_order(merged: "xr.Dataset", seen: Iterable[Iterable[object]]) -> dict[Hashable, list[object]]:

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from rnnlab.gradients.decay import fit_decay
 from rnnlab.gradients.norms import log10_norm, over_examples
@@ -63,7 +64,7 @@ def horizon(trace: "Trace") -> "dict[str, xr.DataArray]":
 
     They describe the mean of log10 norms over examples as a function of lag, the distance to the last step of each
     example in the direction of the scan. A loss at every step adds a gradient at every lag, and the profile then tells
-    of the sum; `lagged` takes it apart.
+    of the sum; `lagged` takes it apart. So decay rate and half-life are those before the first step with a loss.
 
     Args:
         trace: one direction of one layer.
@@ -75,10 +76,12 @@ def horizon(trace: "Trace") -> "dict[str, xr.DataArray]":
     import xarray as xr
 
     lag, values = np.arange(trace.steps), []
+    answered = trace.by_lag(torch.stack([direct.abs().amax(-1) for direct in trace.direct]).amax(0)).cpu()  # (lag, B)
+    loss = (answered > 0).double().mean(1).numpy()
     for total in trace.total:
         norms = over_examples(trace.by_lag(log10_norm(total)).cpu())
         profile = np.where(norms.zero_fraction == 1, -np.inf, norms.mean)
-        decay = fit_decay(profile, lag)
+        decay = fit_decay(profile, lag, loss)
         reach = [effective_horizon(profile, lag, threshold) for threshold in THRESHOLDS]
         values.append((decay.slope, decay.half_life, mean_lag(profile, lag), reach))
     state = {"state": list(trace.cell.states)}

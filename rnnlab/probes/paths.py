@@ -102,6 +102,8 @@ def _recurrent_norms(trace: "Trace") -> "dict[str, xr.DataArray]":
     cell, weight = trace.cell, trace.weights.get("weight_hh")
     if weight is None or not cell.gates or weight.shape != (cell.blocks * cell.hidden_size, cell.state_sizes[0]):
         return {}
-    norms = torch.linalg.matrix_norm(weight.view(cell.blocks, cell.hidden_size, -1), 2).cpu().numpy()
+    blocks = weight.view(cell.blocks, cell.hidden_size, -1)
+    finite = blocks.isfinite().all(-1).all(-1)
+    norms = torch.linalg.matrix_norm(blocks.where(finite[:, None, None], 0.0), 2).where(finite, torch.nan).cpu().numpy()
     title = "spectral norm of the recurrent weights"
     return {"recurrent_norm": xr.DataArray(norms, {"gate": list(cell.gates)}, ("gate",), attrs={"long_name": title})}

@@ -1,6 +1,7 @@
 """A trace: everything one layer did in a forward and a backward pass, so that probes can take its steps again."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -68,6 +69,8 @@ class Trace:
         after: (T, B, S) for each state: what every step made.
         total: (T, B, S) for each state: total gradient dL/ds_t.
         direct: (T, B, S) for each state: gradient that enters from outside the scan, through outputs and final states.
+        dtype: of the gradients as they came back; the tensors here are float32 where they were less precise.
+        call: number of the call, where the layer was called several times.
     """
 
     layer: int
@@ -85,6 +88,8 @@ class Trace:
     after: States
     total: States
     direct: States
+    dtype: torch.dtype = torch.float32
+    call: int = 0
 
     @property
     def steps(self) -> int:
@@ -202,6 +207,14 @@ class Trace:
         step = self.lengths - 1 - torch.arange(self.steps).unsqueeze(1)  # (T, B)
         found = values.gather(0, step.clamp(min=0).to(values.device))
         return found.masked_fill((step < 0).to(values.device), torch.nan)
+
+
+@contextmanager
+def plain_arithmetic(device: str = "cpu") -> Iterator[None]:
+    """Compute as the tensors say, with graphs, whatever the caller has switched on around it."""
+    autocast = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), autocast:
+        yield
 
 
 def leaf(tensor: Tensor) -> Tensor:

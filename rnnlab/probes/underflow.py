@@ -34,7 +34,7 @@ def underflow(trace: "Trace") -> "dict[str, xr.DataArray]":
     """
     import xarray as xr
 
-    dtype = trace.total[0].dtype
+    dtype = trace.dtype
     attrs = {"dtype": str(dtype).removeprefix("torch."), "smallest_normal": torch.finfo(dtype).tiny}
     zeros, denormals, lags = [], [], []
     for total in trace.total:

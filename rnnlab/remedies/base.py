@@ -130,6 +130,11 @@ class Remedy(Options):
         return any(getattr(type(self), by) is not getattr(Remedy, by) for by in ("prepare", "cut", "penalty", "change"))
 
     @property
+    def cuts(self) -> bool:
+        """Whether it acts on the graph."""
+        return type(self).cut is not Remedy.cut
+
+    @property
     def penalises(self) -> bool:
         """Whether it acts on the loss, for which every step is followed and taken again."""
         return type(self).penalty is not Remedy.penalty

@@ -33,20 +33,10 @@ class Truncation(Remedy):
 
     def check(self, config: Any) -> None:
         task = config.task
-        if task.answers == "decoder":
-            raise ValueError(
-                "remedies.truncation cuts a sequence into windows with losses of their own, and all losses of "
-                f"{task.kind} are in the decoder: set it to null"
-            )
         if self.window > task.steps:
             raise ValueError(
                 f"remedies.truncation.window = {self.window} is longer than the sequence: choose at most "
                 f"{task.steps}, the number of steps of {task.label}"
-            )
-        if config.model.bidirectional:
-            raise ValueError(
-                "remedies.truncation cannot be combined with model.bidirectional = true, because the backward "
-                "direction has no past to carry: set one of them to null or false"
             )
 
     def cut(self, windows: Sequence[Window]) -> Sequence[Window]:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from rnnlab.common.text import count, listing
-from rnnlab.statistics.ablation import has_result
+from rnnlab.statistics.ablation import has_result, task_of
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import searched
 from rnnlab.sweep.plan.space import Dimension
@@ -14,6 +14,8 @@ from rnnlab.sweep.show.power import power
 
 FEW_SEEDS = 5
 """Below this many seeds a bootstrap interval is far from covering what it says."""
+HALF = 0.5
+"""Share of an arm's runs above which something holds for most of them."""
 EDGE = 0.05
 """Share of a search range, on its own scale, that counts as its edge."""
 
@@ -38,6 +40,8 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
         _few_seeds(table),
         _power(table, definition),
         *_edges(runs, definition),
+        _bent(table),
+        _mixed(runs),
         _repeats(runs),
         _code(runs),
     ]
@@ -121,6 +125,32 @@ def _edge(value: Any, dimension: Dimension) -> str | None:
     low, high, at = (math.log(x) if log else x for x in (min(ends), max(ends), value))
     share = (at - low) / (high - low)
     return "lower" if share <= EDGE else "upper" if share >= 1 - EDGE else None
+
+
+def _bent(table: pd.DataFrame) -> str:
+    """Arms whose gradient does not decay at one rate."""
+    rows = table.loc[table["decay_bent"] > HALF]
+    arms = [
+        f"{task}/{arm} (R² {r2:.2f})" for task, arm, r2 in zip(rows["task"], rows["arm"], rows["decay_r2"], strict=True)
+    ]
+    return (
+        "Against lag the gradient at the end of training is bent in most runs, so that no single decay rate tells it: "
+        f"{listing(arms)}."
+        if arms
+        else ""
+    )
+
+
+def _mixed(runs: pd.DataFrame) -> str:
+    """Tasks whose losses at every step leave no decay to be fitted."""
+    final = runs.loc[(runs["phase"] == "final") & runs["decay_rate"].isna()].drop_duplicates("task")
+    tasks = [row["task"] for _, row in final.iterrows() if task_of(row).answers == "every"]
+    return (
+        f"No decay rate is shown of {listing(tasks)}: with a loss at every step the gradient is a sum of answers of "
+        "all ages. `recording: {probes: [lagged]}` in the definition measures that of single answers."
+        if tasks
+        else ""
+    )
 
 
 def _repeats(runs: pd.DataFrame) -> str:

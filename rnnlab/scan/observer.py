@@ -71,6 +71,9 @@ class Observer(Protocol):
         """Called when a scan begins."""
         ...
 
+    def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
+        """Called when all layers of a stack have run, with (T, B, D*H) outputs and stacked states that have a graph."""
+
 
 class Observers(list[Observer]):
     """The observers of one layer, and not of its copies."""

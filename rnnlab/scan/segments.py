@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from rnnlab.common.errors import UserError
 from rnnlab.scan import scan
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows, joined
+
+T = TypeVar("T", Tensor, Tensor | None)
 
 
 class _Shifted:
@@ -36,6 +38,50 @@ class _Shifted:
 
     def underflowed(self, state: str, where: Tensor, first: int = 0) -> None:
         self.observer.underflowed(state, where, self.first + first)
+
+
+class _Segment:
+    """Some steps in a row, taken once on the way forward and once more on the way back.
+
+    Args:
+        cell: the equations.
+        w: the layer's weights.
+        start: absolute time of its first step.
+        first: the same, counted from the first step of the scan.
+        every: how many there are at most.
+        observers: follow the scan.
+        followed: whether shadows go through it.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        w: Weights,
+        start: int,
+        first: int,
+        every: int,
+        observers: Sequence[ScanObserver],
+        followed: bool,
+    ) -> None:
+        self.cell, self.start, self.steps, self.followed = cell, start, slice(first, first + every), followed
+        self.weights = copy.copy(w)
+        self.weights.sizes = None if w.sizes is None else w.sizes[self.steps]
+        self.observers = [_Shifted(observer, first) for observer in observers]
+
+    def of(self, x: T) -> T:
+        """Its part of what has a row for every step, if there is anything."""
+        return x if x is None else x[self.steps]
+
+    def __call__(
+        self, x: Tensor, inside: Tensor | None, passed: Sequence[Tensor | None], *flat: Tensor
+    ) -> tuple[Any, ...]:
+        """Outputs, their shadow, those of the last states, and these, one after the other."""
+        width = len(self.cell.states)
+        states = [flat[i : i + width] for i in range(0, len(flat), width)]
+        own = Shadows(inside, passed) if self.followed else None
+        y, states = scan(self.cell, self.weights, x, states, self.start, self.observers, own)
+        left = (None, ()) if own is None else (own.y, own.finals)
+        return y, *left, *(s for each in states for s in each)
 
 
 def check_segments(every: object, cell: Cell, section: str = "") -> None:
@@ -100,27 +146,8 @@ def scan_in_segments(
     passed: list[Tensor | None] = [None] * len(flat) if shadows is None else list(shadows.starts) or [None] * len(flat)
     outside: list[Tensor | None] = []
     for first in range(0, len(x), every):
-        part = copy.copy(w)
-        part.sizes = None if w.sizes is None else w.sizes[first : first + every]
-        shifted = [_Shifted(observer, first) for observer in observers]
-        inside = None if shadows is None or shadows.x is None else shadows.x[first : first + every]
-
-        def segment(
-            x: Tensor,
-            inside: Tensor | None,
-            passed: Sequence[Tensor | None],
-            *flat: Tensor,
-            part: Weights = part,
-            first: int = first,
-            shifted: Sequence[ScanObserver] = shifted,
-        ) -> tuple[Any, ...]:
-            states = [flat[i : i + width] for i in range(0, len(flat), width)]
-            own = None if shadows is None else Shadows(inside, passed)
-            y, states = scan(cell, part, x, states, start + first, shifted, own)
-            left = (None, ()) if own is None else (own.y, own.finals)
-            return y, *left, *(s for each in states for s in each)
-
-        part_of_x = x[first : first + every]
+        segment = _Segment(cell, w, start + first, first, every, observers, followed=shadows is not None)
+        part_of_x, inside = segment.of(x), None if shadows is None else segment.of(shadows.x)
         y, y_shadow, passed, *flat = checkpoint(
             segment, part_of_x, inside, passed, *flat, use_reentrant=False, preserve_rng_state=False
         )

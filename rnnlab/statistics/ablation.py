@@ -100,14 +100,15 @@ def ablation_table(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         seed: seeds the bootstrap; every row draws the same resamples, so no row depends on another.
 
     Returns:
-        Columns task, arm, learning_rate, score_name, score, low, high (mean over seeds and its 95% interval), iqm,
-        iqm_low, iqm_high (interquartile mean), seeds (runs that count), solved (how many), solved_fraction,
-        solved_low, solved_high (Wilson), steps_to_solve, steps_low, steps_high (Kaplan-Meier median; NaN where it
-        was not reached), updates (a run's budget), decay_rate and decay_rate_init (means, decades a step of lag, at
-        the last and the first recorded training step), diverged (how many), diverged_fraction, diverged_low,
-        diverged_high (Wilson), failed, unfinished (runs), seconds (mean a run), search_done, search_failed,
-        search_diverged (trials), baseline and solved_at (scores), command. Tasks in natural order; within a task
-        the best arm first, arms without a score last.
+        Columns task, arm, learning_rate, score_name, score, low, high (mean over seeds and its 95% interval),
+        iqm, iqm_low, iqm_high (interquartile mean), seeds (runs that count), solved (how many),
+        solved_fraction, solved_low, solved_high (Wilson), steps_to_solve, steps_low, steps_high (Kaplan-Meier
+        median; NaN where it was not reached), updates (a run's budget), decay_rate and decay_rate_init (means,
+        decades a step of lag, at the last and the first recorded training step), decay_r2 and decay_bent (mean,
+        and share of runs, at the last), diverged (how many), diverged_fraction, diverged_low, diverged_high
+        (Wilson), failed, unfinished (runs), seconds (mean a run), search_done, search_failed, search_diverged
+        (trials), baseline and solved_at (scores), command. Tasks in natural order; within a task the best arm
+        first, arms without a score last.
     """
     groups = {str(label): group for label, group in runs.groupby("task")}
     return pd.concat([_rows(groups[label], seed) for label in sorted(groups, key=_natural)], ignore_index=True)
@@ -188,6 +189,8 @@ def _row(arm: str, runs: pd.DataFrame, scores: pd.Series, task: Task, seed: int)
         **_estimates(counted, scores.dropna().to_numpy(), seed),
         "decay_rate": counted["decay_rate"].astype(float).mean(),
         "decay_rate_init": counted["decay_rate_init"].astype(float).mean(),
+        "decay_r2": counted["decay_r2"].astype(float).mean(),
+        "decay_bent": counted["decay_bent"].astype(float).mean(),
         "failed": int(has_failed(final).sum()),
         "unfinished": ended["running"],
         "seconds": counted["seconds"].astype(float).mean(),

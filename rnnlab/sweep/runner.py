@@ -1,19 +1,16 @@
 """Runs a sweep from its definition to its last trial, from wherever an earlier start left it."""
 
 import shlex
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Literal
 
 from rich.console import Console
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import room_needed
-from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.interrupts import Interrupted, signals_caught
 from rnnlab.common.machine import usable_cores
 from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count
@@ -27,7 +24,7 @@ from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.trial import outbox
-from rnnlab.tracking.store import check_kind, option, prepare, tracking_uri
+from rnnlab.tracking.store import check_kind, option, prepare_store, tracking_uri
 
 Engine = Literal["local", "ray"]
 WORKERS_PER_CORE = 16
@@ -72,6 +69,7 @@ def run_sweep(
     for plan in definition.studies:  # missing data speak up once, before anything starts
         plan.config({}, definition.seed).task.sample(make_generator(0, "probe"), 1)
     check_options(definition, workers, storage, engine, address, gpus_per_worker)
+    wanted = Workers(definition.workers if workers is None else workers, storage, engine, address, gpus_per_worker)
     home = find_home(Path(root).absolute(), definition.name, storage)
     console = console or Console()
     again = shlex.join(["rnnlab", "sweep", *origin.arguments])
@@ -82,26 +80,57 @@ def run_sweep(
         text = Path(path).read_text(encoding="utf-8") if written else definition.to_yaml()
         home.keep(text, definition.outline, origin.source)
         end_leftover_workers(home.folder)
-        with _signals() as caught:
-            opened = home.open(repair=True, told_to_stop=lambda: bool(caught))
-            state = read_state(definition.outline, opened)
-            size = min(definition.workers if workers is None else workers, max(1, state.all_slots.open))
-            if not state.closed or outbox(home.folder).undelivered():
-                if not state.started and not console.quiet:
-                    say_cost(definition, max(1, size), console)
-                uri = tracking_uri()
-                prepare(uri)
-                pool = _make_pool(home, size, uri, storage, engine, address, gpus_per_worker)
-                with make_display(console, max(1, size)) as display:
-                    display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
-                    try:
-                        supervisor = Supervisor(definition, home, opened, uri, origin)
-                        supervisor.prepare()
-                        state = supervisor.run(pool, display, caught, still_owned)
-                    except Interrupted as interruption:
-                        raise UserError(f"{interruption}: start the sweep again once it does") from None
+        state = _see_through(definition, origin, home, wanted, console, still_owned)
         _report(state, console, command)
         return state
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who works on a sweep; see `run_sweep`."""
+
+    count: int
+    storage: str | None
+    engine: Engine
+    address: str | None
+    gpus: float
+
+    def pool(self, home: Home, size: int, uri: str) -> Pool:
+        """What starts this many of them."""
+        if self.engine == "local" or self.storage is None or self.address is None:
+            return WorkerPool(home.folder, size, uri, self.storage)
+        from rnnlab.sweep.work.ray_pool import RayPool  # late: Ray is an extra, and takes a second to import
+
+        return RayPool(home.folder, size, uri, self.storage, self.address, self.gpus)
+
+
+def _see_through(
+    definition: SweepDefinition,
+    origin: Origin,
+    home: Home,
+    workers: Workers,
+    console: Console,
+    still_owned: Callable[[], None],
+) -> SweepState:
+    """Do what is left of a sweep, if anything is."""
+    with signals_caught() as caught:
+        opened = home.open(repair=True, told_to_stop=lambda: bool(caught))
+        state = read_state(definition.outline, opened)
+        if state.closed and not outbox(home.folder).undelivered():
+            return state
+        size = min(workers.count, max(1, state.all_slots.open))
+        if not state.started and not console.quiet:
+            say_cost(definition, max(1, size), console)
+        uri = tracking_uri()
+        prepare_store(uri)
+        with make_display(console, max(1, size)) as display:
+            display.say(f"{definition.name}: {_budget(definition)}, {count(size, 'worker')}")
+            try:
+                supervisor = Supervisor(definition, home, opened, uri, origin)
+                supervisor.open_studies()
+                return supervisor.run(workers.pool(home, size, uri), display, caught, still_owned)
+            except Interrupted as interruption:
+                raise UserError(f"{interruption}: start the sweep again once it does") from None
 
 
 def check_options(
@@ -134,35 +163,6 @@ def check_options(
     if engine == "ray" and not (storage and address):
         missing, example = ("--address", "127.0.0.1:6379") if storage else ("--storage", "postgresql+psycopg://...")
         raise UserError(f"--engine ray needs {missing}, such as {example}: workers on other machines meet there")
-
-
-def _make_pool(
-    home: Home, size: int, uri: str, storage: str | None, engine: Engine, address: str | None, gpus: float
-) -> Pool:
-    if engine == "local" or storage is None or address is None:
-        return WorkerPool(home.folder, size, uri, storage)
-    from rnnlab.sweep.work.ray_pool import RayPool  # late: Ray is an extra, and takes a second to import
-
-    return RayPool(home.folder, size, uri, storage, address, gpus)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; outside the main thread nothing can be caught."""
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _budget(definition: SweepDefinition) -> str:

@@ -86,6 +86,11 @@ class Task(Options, ABC):
         """T, the number of time steps the network reads."""
 
     @property
+    def asked_length(self) -> int:
+        """The length that a label and tables of lengths name: T, where the options do not count something else."""
+        return self.steps
+
+    @property
     def answer_steps(self) -> int:
         """S, the number of steps of the longest answer; a task with a decoder says how many."""
         return self.steps if self.answers == "every" else 1
@@ -124,7 +129,7 @@ class Task(Options, ABC):
     @property
     def label(self) -> str:
         """A short name with the length, for tables and file names: `adding-100`."""
-        return f"{self.kind}-{self.steps}"
+        return f"{self.kind}-{self.asked_length}"
 
     @property
     def data(self) -> dict[str, str]:

@@ -66,8 +66,8 @@ class Copying(Task):
         return "10 items of 8 symbols, outputs start the step after the marker (uRNN), loss over all steps"
 
     @property
-    def label(self) -> str:
-        return f"{self.kind}-{self.length}"
+    def asked_length(self) -> int:
+        return self.length
 
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         T, B = self.steps, batch_size

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from rnnlab.gradients.netcdf import encode_arrays
 from rnnlab.training.result import Result
 
 PROFILE = "profile.nc"
@@ -47,11 +48,3 @@ def draw_figures(profile: xr.Dataset, folder: Path) -> None:
     drawn = {"heatmap": plots.heatmap(profile, vmin=low, vmax=high), "lag": plots.lag_plot(profile)}
     for name, ax in drawn.items():
         plots.save(ax, folder / "figures" / f"{name}.png")
-
-
-def encode_arrays(arrays: xr.Dataset) -> bytes:
-    """A gradient profile, or what probes measured, as netCDF: compressed, in float32."""
-    compact = {"dtype": "float32", "zlib": True, "complevel": 4}
-    floats = [name for name, array in arrays.data_vars.items() if array.dtype.kind == "f"]
-    # Into memory first: on a full disk the netCDF library would not say what is wrong.
-    return bytes(arrays.to_netcdf(engine="h5netcdf", encoding=dict.fromkeys(floats, compact)))

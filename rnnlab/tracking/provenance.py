@@ -40,7 +40,7 @@ def config_tags(config: Config) -> dict[str, str]:
     return {
         CONFIG: json.dumps(config.model_dump(mode="json")),
         "rnnlab.task": config.task.label,
-        "rnnlab.length": str(getattr(config.task, "length", config.task.steps)),
+        "rnnlab.length": str(config.task.asked_length),
         "rnnlab.score_name": config.task.score_name,
         "rnnlab.seed": str(config.seed),
         "rnnlab.config_hash": config.hash,

@@ -20,7 +20,7 @@ from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
 
 PAGE = 1000  # runs
-RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard' or 'full'"}
+RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard', 'full' or names of probes"}
 TEXTS = ("task", "arm", "phase", "outcome", "score_name", "config_hash", "git_commit", "command")
 NUMBERS = (
     *(
@@ -32,6 +32,8 @@ NUMBERS = (
         "cost",
         "decay_rate",
         "decay_rate_stderr",
+        "decay_r2",
+        "decay_bent",
         "decay_rate_init",
     ),
     *("half_life", "clipped_fraction", "vanished", "exploded"),
@@ -40,7 +42,7 @@ COLUMNS = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome"),
     *("score_name", "score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
     *("objective", "cost"),
-    *("decay_rate", "decay_rate_stderr", "decay_rate_init", "half_life", "clipped_fraction"),
+    *("decay_rate", "decay_rate_stderr", "decay_r2", "decay_bent", "decay_rate_init", "half_life", "clipped_fraction"),
     *("vanished", "exploded", "config_hash", "git_commit", "command"),
 ]
 
@@ -152,6 +154,9 @@ def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
 
 def _row(run: Run) -> dict[str, Any]:
     tags, metrics = run.data.tags, run.data.metrics
+    fields = dict(flatten(json.loads(tags[CONFIG])))
+    if fields.get("remedies") == {}:
+        del fields["remedies"]  # none is in force: a section, not a field
     return {
         "run_id": run.info.run_id,
         "parent_id": tags["mlflow.parentRunId"],
@@ -161,7 +166,7 @@ def _row(run: Run) -> dict[str, Any]:
         "objective": float(tags.get(OBJECTIVE, math.nan)),
         **{name: metrics.get(name, math.nan) for name in NUMBERS},
         **{name: metrics.get(name) == 1 for name in ("solved", "diverged")},
-        **{f"param.{name}": value for name, value in flatten(json.loads(tags[CONFIG]))},
+        **{f"param.{name}": value for name, value in fields.items()},
     }
 
 

@@ -21,7 +21,8 @@ from rnnlab.tracking.mlflow_private import ask
 
 SQLITE = "sqlite:///"
 DEFAULT = f"{SQLITE}runs/mlflow.db"
-PROBE_SECONDS = 5
+PROBE_SECONDS = 5.0
+"""How long a store may take to answer when it is looked for."""
 TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the experiment on its runs and charts; the dashboard would greet with views for language models."""
 
@@ -36,7 +37,7 @@ def tracking_uri() -> str:
     return f"{SQLITE}{_file(uri).absolute()}" if uri.startswith(SQLITE) else uri
 
 
-def prepare(uri: str) -> None:
+def prepare_store(uri: str) -> None:
     """Make a store ready for any number of processes; to be called once, before they start.
 
     MLflow's schema takes seconds and must not be made by two processes at once. It is built in a file of its
@@ -199,7 +200,8 @@ def _check_file(path: Path) -> None:
         )
     try:
         # Not mode=ro, in which SQLite cannot undo what a kill or a full disk has left half written beside the file.
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+        file = f"file:{quote(str(path))}?mode=rw"
+        with contextlib.closing(sqlite3.connect(file, timeout=PROBE_SECONDS, uri=True)) as database:
             found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
     except sqlite3.Error as error:
         raise UserError(

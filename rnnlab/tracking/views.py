@@ -17,7 +17,7 @@ FIXED = (NAME, "runDateAndNestInfo", "duration")
 """Columns that the dashboard shows in every view; it takes an order and widths only for a list of all that it shows."""
 RESULTS = ("score", "solved", "diverged", "decay_rate", "half_life", "clipped_fraction")
 OUTCOME = "tags.`rnnlab.outcome`"
-SECTIONS = ("train", "val", "grad", "clip", "Model metrics")
+SECTIONS = ("train", "val", "grad", "remedies", "Model metrics")
 """Groups of metrics by what stands before the slash, the last of those without; of charts no view names."""
 
 
@@ -56,21 +56,11 @@ def saved_views(contents: Contents) -> dict[str, str]:
     numbers = [f"metrics.`{name}`" for name in RESULTS]
     # The mean of half-lives says nothing: one seed whose gradient hardly decays has thousands of steps.
     averaged = [f"metrics.`{name}`" for name in RESULTS if name != "half_life"]
+    seeds = [*identity, "params.`seed`", OUTCOME, *numbers]
+    final_charts, folded = [*curves, *relation], _grouped(keys, contents.studies)
     views = {
-        "arms": (
-            "Arms: averages over the fresh seeds",
-            "final",
-            averaged,
-            [*curves, *relation],
-            _grouped(keys, contents.studies),
-        ),
-        "runs": (
-            "Runs: every fresh seed",
-            "final",
-            [*identity, "params.`seed`", OUTCOME, *numbers],
-            [*curves, *relation, *parallel, pictures],
-            {},
-        ),
+        "arms": ("Arms: averages over the fresh seeds", "final", averaged, final_charts, folded),
+        "runs": ("Runs: every fresh seed", "final", seeds, [*final_charts, *parallel, pictures], {}),
         "search": (
             "Search: how the hyperparameters were chosen",
             "search",

@@ -32,36 +32,35 @@ def backpropagate(
         model: the network; its `.grad` fields are added to.
         task: gives the loss.
         batch: one batch of whole sequences.
-        remedies: those that act on the graph say how far gradients go back, which is all the way without them and for a
-            decoder; those that act on the loss add to it in every window.
+        remedies: those that act on the graph say how far gradients go back, which is all the way without them; a
+            decoder has none. Those that act on the loss add to it in every window.
         states: those before the first step; zeros if none.
         generator: the remedies' source of randomness.
 
     Returns:
         The mean loss over all answers, without penalties, detached.
     """
-    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
-
-    @contextmanager
-    def one_pass() -> Iterator[None]:
-        """A forward and a backward pass, and the penalties on it."""
-        if not penalties:
-            yield
-            return
-        with trace(model) as tape:
-            yield
-        penalise(tape, penalties)
-
     if isinstance(model, EncoderDecoder):
-        with one_pass():
+        with _penalised(model, remedies, generator):
             outputs, _ = model(batch.inputs, batch.targets, states)
             loss = task.losses(outputs, batch.targets).sum() / batch.answers
             loss.backward()
         return loss.detach().double()
+    return _through_windows(model, task, batch, remedies, states, generator)
+
+
+def _through_windows(
+    model: SequenceModel,
+    task: Task,
+    batch: Batch,
+    remedies: Sequence[Remedy],
+    states: Any,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """One window after the other; the sum of their losses."""
     windows = cut_into_windows(task.steps, remedies)
     if task.answers == "last":
         windows = windows[-1:]  # no other loss exists
-    answers = batch.answers
     total = torch.zeros((), dtype=torch.float64)
     reached = 0  # `states` are those before this step
     for window, following in zip(windows, [*windows[1:], None], strict=True):
@@ -69,18 +68,32 @@ def backpropagate(
             with torch.no_grad():
                 _, states = model(batch.inputs[reached : window.start], states, reached)
             reached = window.start
-        with one_pass():
+        with _penalised(model, remedies, generator):
             outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
             targets = batch.targets
             if task.answers == "every":
                 outputs = outputs[window.loss_start - window.start :]
                 targets = targets[window.loss_start : window.stop]
-            loss = task.losses(outputs, targets).sum() / answers
+            loss = task.losses(outputs, targets).sum() / batch.answers
             loss.backward()
         total += loss.detach().double()
         if following is not None and following.start == window.stop:
             states, reached = _detach(after), window.stop
     return total
+
+
+@contextmanager
+def _penalised(
+    model: SequenceModel | EncoderDecoder, remedies: Sequence[Remedy], generator: torch.Generator | None
+) -> Iterator[None]:
+    """A forward and a backward pass, and the penalties on it."""
+    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
+    if not penalties:
+        yield
+        return
+    with trace(model) as tape:
+        yield
+    penalise(tape, penalties)
 
 
 def _detach(states: Any) -> Any:

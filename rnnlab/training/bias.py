@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnnlab.remedies import Remedy, change_gradients
 from rnnlab.remedies.truncation import Truncation
@@ -57,20 +57,14 @@ def gradient_bias(
     """
     import xarray as xr
 
-    def gradients(remedies: Sequence[Remedy]) -> dict[str, Tensor]:
-        """By parameter, flat and in float64, and all of them as one."""
+    def left_by(remedies: Sequence[Remedy]) -> dict[str, Tensor]:
         chance = generator and generator.clone_state()
         with side_pass(model):
             backpropagate(model, task, batch, remedies, states, chance)
             change_gradients(model.parameters(), remedies, step, chance)
-            found = {
-                name: (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
-                for name, p in model.named_parameters()
-                if p.requires_grad
-            }
-        return found | {EVERYTHING: torch.cat(list(found.values()))}
+            return _gradients(model)
 
-    full, used = gradients(()), gradients(remedies)
+    full, used = left_by(()), left_by(remedies)
     rows = [_compare(used[name], full[name]) for name in full]
     coords = {"parameter": list(full)}
     return xr.Dataset(
@@ -99,6 +93,16 @@ def bias_by_window(
     kept = list(windows)
     each = [gradient_bias(model, task, batch, [Truncation(window=window)]) for window in kept]
     return xr.concat(each, pd.Index(kept, name="window"))
+
+
+def _gradients(model: nn.Module) -> dict[str, Tensor]:
+    """By parameter, flat and in float64, and all of them as one."""
+    found = {
+        name: (torch.zeros_like(p) if p.grad is None else p.grad).flatten().double()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+    return found | {EVERYTHING: torch.cat(list(found.values()))}
 
 
 def _compare(used: Tensor, full: Tensor) -> tuple[float, float, float]:

@@ -41,9 +41,9 @@ class History:
         self._interval = []
         self.add(step, "train/loss", sum(losses) / count)
         self.add(step, "grad/norm", sum(before) / count)
-        self.add(step, "clip/norm_after", sum(after) / count)
-        self.add(step, "clip/coefficient", sum(coefficients) / count)
-        self.add(step, "clip/fraction", sum(clipped) / count)
+        self.add(step, "remedies/norm_after", sum(after) / count)
+        self.add(step, "remedies/coefficient", sum(coefficients) / count)
+        self.add(step, "remedies/clipped_fraction", sum(clipped) / count)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything as lists and numbers."""

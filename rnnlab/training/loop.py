@@ -13,7 +13,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config, Recording
-from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.recurrent import recurrent_layers
@@ -36,7 +36,7 @@ CHECKPOINT_SECONDS = 10.0
 EVALUATION_CHUNK = 250
 
 OnEvaluation = Callable[[int, dict[str, Curve]], None]
-OnProfile = Callable[[int, Norms], None]
+OnProfile = Callable[[int, Norms, Decay], None]
 
 
 def run(
@@ -53,8 +53,8 @@ def run(
         config: the experiment; the same one gives the same result on the same machine.
         checkpoint: file to save to now and then and to resume from where it exists; a resumed run ends bit-identical.
         on_evaluation: called after each look at the validation set with the step and all curves so far.
-        on_profile: called after each recorded training step with the step and the norms of the hidden state at the
-            top of the network, (T,) each; they were computed anyway.
+        on_profile: called after each recorded training step with the step, the norms of the hidden state at the
+            top of the network, (T,) each, and their decay; they were computed anyway.
         should_stop: asked after every update; once true, the run saves its checkpoint and stops.
 
     Returns:
@@ -101,7 +101,7 @@ class _Run:
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:
-            self._prepare()
+            self._let_remedies_prepare()
 
     def train(self, on_evaluation: OnEvaluation | None, should_stop: Callable[[], bool] | None) -> Result:
         """Update until the budget is spent, the task is solved, or the numbers are no numbers any more."""
@@ -154,7 +154,7 @@ class _Run:
         states = self.model.noisy_states(self.config.training.batch_size, self.noise)
         return float(backpropagate(self.model, self.config.task, batch, self.config.remedies, states, self.chance))
 
-    def _prepare(self) -> None:
+    def _let_remedies_prepare(self) -> None:
         """Let remedies act on the new network, on data and noise of their own."""
         config = self.config
 
@@ -202,8 +202,9 @@ class _Run:
         """Add the few numbers of the newest profile that are worth a curve."""
         if not self.recorder.steps:
             return
-        newest, back = self.recorder.steps[-1].top(), self.recorder.steps[-1].top(by_lag=True)
-        self.history.add(self.step, "grad/decay_rate", fit_decay(back.mean, np.arange(len(back.mean))).slope)
+        step = self.recorder.steps[-1]
+        newest, back, decay = step.top(), step.top(by_lag=True), step.decay()
+        self.history.add(self.step, "grad/decay_rate", decay.slope)
         zero_fraction = newest.zero_fraction[np.isfinite(newest.zero_fraction)]
         self.history.add(
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
@@ -211,7 +212,7 @@ class _Run:
         for k in self.config.task.lags:
             self.history.add(self.step, f"grad/lag_{k}", float(back.mean[k]))
         if self.on_profile is not None:
-            self.on_profile(self.step, newest)
+            self.on_profile(self.step, newest, decay)
 
     def _result(self, test_loss: float, test_score: float) -> Result:
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Prober:
-    """Measures the probes of a preset at some training steps.
+    """Measures some probes at some training steps.
 
     Such a step runs its batch once more, forward and all the way back, on the same weights and with the same noise that
     the update then uses. What was measured is kept as plain data, so that a run that was interrupted gives the same
@@ -79,7 +79,8 @@ class Prober:
                              combine_attrs="override")  # fmt: skip
         train_step = np.array([entry["train_step"] for entry in self.measured], dtype=np.int64)
         together = together.assign_coords(step=np.arange(len(parts)), train_step=("step", train_step))
-        return together.assign_attrs(loss_reduction_scale=1.0, preset=self.config.recording.probes)
+        probes = self.config.recording.probes
+        return together.assign_attrs(loss_reduction_scale=1.0, preset=probes if isinstance(probes, str) else "")
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Everything measured so far as lists and primitives, for a checkpoint."""

@@ -89,9 +89,9 @@ class Result:
     def summary(self) -> dict[str, float]:
         """Final numbers by the name they have in every table of runs; NaN where a number does not exist."""
         profile = summarised(self.profile) if self.profile is not None and self.profile.sizes["step"] else None
-        first, last = (Decay.unknown() if profile is None else _decay(profile.isel(step=step)) for step in (0, -1))
+        first, last = (Decay.unknown() if profile is None else self._decay(profile, step) for step in (0, -1))
         change = math.nan if profile is None else _change(profile.isel(step=-1))
-        clip = self.history.get("clip/fraction")
+        clip = self.history.get("remedies/clipped_fraction")
         recording = self.config.recording
         return {
             "score": self.test_score,
@@ -104,12 +104,23 @@ class Result:
             "cost": self.cost,
             "decay_rate": last.slope,
             "decay_rate_stderr": last.stderr,
+            "decay_r2": last.r2,
+            "decay_bent": math.nan if math.isnan(last.slope) else float(last.bent),
             "decay_rate_init": first.slope,
             "half_life": last.half_life,
             "vanished": _flag(change, change < recording.vanished),
             "exploded": _flag(change, change > recording.exploded),
             "clipped_fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
         }
+
+    def _decay(self, profile: xr.Dataset, step: int) -> Decay:
+        """Decay of the recorded gradient, or where every step has a loss, of that of single answers, if probed."""
+        names = ("log10_grad_norm_by_lag", "lag", "loss_fraction_by_lag")
+        found = fit_decay(*(profile.isel(step=step)[name].values for name in names))
+        if math.isfinite(found.slope) or self.probes is None or "log10_lagged_norm" not in self.probes:
+            return found
+        answers = top(self.probes.sel(direction="forward")).isel(step=step)
+        return fit_decay(answers["log10_lagged_norm"].values, answers["lag"].values)
 
 
 def summarised(profile: xr.Dataset) -> xr.Dataset:
@@ -122,11 +133,6 @@ def summarised(profile: xr.Dataset) -> xr.Dataset:
         Dataset with dims (step, time) and (step, lag).
     """
     return top(profile.sel(direction="forward", state="h"))
-
-
-def _decay(profile: xr.Dataset) -> Decay:
-    """Fit the decay rate of one profile, dims (time,) and (lag,)."""
-    return fit_decay(profile["log10_grad_norm_by_lag"].values, profile["lag"].values)
 
 
 def _change(profile: xr.Dataset) -> float:

@@ -1,9 +1,10 @@
 """A sweep whose processes are killed at random moments ends as one that nobody touched.
 
-In the short form the parent is struck, then a worker. The long form, `make chaos`, kills at least fifty times over one
+In the short form everything dies at once, and once. The long form, `make chaos`, kills at least fifty times over one
 sweep, and then strikes an MLflow server as well.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -16,12 +17,14 @@ import optuna
 import pytest
 from mlflow.entities import Run
 from optuna.trial import TrialState
-from storm import Server, Storm
+from rich.console import Console
+from storm import Server, Storm, trials, wait_for
 
 from rnnlab.common.locks import FileLock
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.space import Point
 from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
@@ -112,16 +115,43 @@ def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
     assert_nothing_is_left_behind()
 
 
-LONG = pytest.param(50, 90, 10, marks=pytest.mark.long)
+IN_ONE_PROCESS = """
+import sys
+from own_workers import ThreadPool
+from rnnlab.sweep import runner
+runner.WorkerPool = ThreadPool
+runner.run_sweep(sys.argv[1])
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "trials", "seeds"), [(2, 7, 1), LONG], ids=["short", "long"])
-def test_killed_at_random(
-    workplace: Path, write_sweep: Callable[..., Path], capsys, kills: int, trials: int, seeds: int
-) -> None:
-    path = write_sweep(TRAINING, trials=trials, seeds=seeds)
-    weather(Storm(path, FOLDER, kills, seed=1), capsys)
+def test_killed_in_the_middle(workplace: Path, write_sweep: Callable[..., Path], own_workers: None) -> None:
+    """Parent and worker die together, with one run done and the next one begun; the same command goes on."""
+    path = write_sweep(TRAINING, arms={"lstm": {"cell.kind": "lstm"}}, trials=3, seeds=1, workers=1)
+    here = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    victim = subprocess.Popen(
+        [sys.executable, "-c", IN_ONE_PROCESS, path.name],
+        env={**os.environ, "PYTHONPATH": here},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: {TrialState.COMPLETE, TrialState.RUNNING} <= {trial.state for trial in trials(FOLDER)})
+        time.sleep(0.2)
+    finally:
+        victim.kill()
+        victim.wait()
+    before = Counter(trial.state for trial in trials(FOLDER))
+    assert before[TrialState.RUNNING] == 1 and before[TrialState.WAITING]
+    assert run_sweep(path.name, console=Console(quiet=True)).exit_code == 0
+    assert_undisturbed(load_sweep_definition(path))
+    assert_nothing_is_left_behind()
+
+
+@pytest.mark.long
+def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
+    path = write_sweep(TRAINING, trials=90, seeds=10)
+    weather(Storm(path, FOLDER, kills=50, seed=1), capsys)
 
 
 @pytest.mark.long

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plugged import CELL
 from typer.testing import CliRunner, Result
 
 from rnnlab.commands.cli import app, main
@@ -65,6 +66,7 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
     assert run.info.status == "FINISHED"
     assert run.data.tags["rnnlab.config_hash"] == config.hash
     assert run.data.params["optimizer.lr"] == "0.003"
+    assert run.info.run_name == f"small cell.kind=lstm optimizer.lr=3e-3 ({config.hash[:6]})"
     assert load_profile(run.info.run_id).sizes["time"] == 6
     assert not any(Path("runs/checkpoints").iterdir())
 
@@ -102,7 +104,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
     process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
     while not stored_runs():
         assert process.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -115,7 +117,7 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
 
 
 @pytest.mark.slow
-def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch):
+def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch, impatient):
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment)])  # what is advised to be typed again
     settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]
@@ -235,6 +237,41 @@ def test_mistakes_exit_with_2_and_one_sentence(experiment, arguments, message, m
 def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(experiment):
     refused = rnnlab("run", experiment, "cell.hiden_size=3")
     assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1
+
+
+BROKEN = CELL.replace("return ((", "1 / 0\n        return ((")
+
+
+def test_a_mistake_in_a_file_of_the_users_own_is_one_sentence(experiment, plugged, monkeypatch, capsys):
+    Path("my_cells.py").write_text(BROKEN)
+    line = next(k for k, text in enumerate(BROKEN.splitlines(), start=1) if "1 / 0" in text)
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment), "--import", "my_cells.py", "cell.kind=leaky"])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    where = f"{Path('my_cells.py').resolve()}, line {line}: ZeroDivisionError: division by zero"
+    assert said == f"error: {where}; RNNLAB_TRACEBACK=1 in front of the command shows the way there"
+    (run,) = stored_runs()
+    assert (run.info.status, run.data.tags["rnnlab.reason"]) == ("FAILED", where)
+    monkeypatch.setenv("RNNLAB_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+@pytest.mark.slow
+def test_the_dashboard_ends_with_all_it_started_when_told_to(experiment):
+    assert here("run", experiment, "--quiet").exit_code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([*COMMAND, "ui", "--port", str(port)], stdout=subprocess.DEVNULL) as ui:
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert ui.poll() is None
+            time.sleep(0.2)
+        ui.send_signal(signal.SIGTERM)  # to it alone
+        assert ui.wait(30) == 0
+        assert socket.socket().connect_ex(("127.0.0.1", port))
 
 
 def test_a_busy_port_is_named(workplace):

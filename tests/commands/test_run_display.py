@@ -9,6 +9,7 @@ from rich.console import Console
 from rnnlab.commands.run_display import RunDisplay, print_result
 from rnnlab.commands.sparkline import BLOCKS
 from rnnlab.config.config import Config
+from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve
@@ -83,7 +84,7 @@ def test_time_left_follows_the_pace_since_the_first_number(monkeypatch):
 def test_without_a_gradient_nothing_is_claimed_of_it():
     display = RunDisplay(Config.parse(SMALL), console())
     nothing = np.full(30, np.nan)
-    display.recorded(0, Norms(nothing, nothing, nothing, np.ones(30), np.zeros(30)))
+    display.recorded(0, Norms(nothing, nothing, nothing, np.ones(30), np.zeros(30)), Decay.unknown())
     shown = panel(display, 80)
     assert any("decay rate" in line and "–" in line for line in shown)
     assert any("no gradient" in line and "0: exactly zero" in line for line in shown)

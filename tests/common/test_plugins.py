@@ -53,8 +53,9 @@ def test_an_experiment_names_what_it_imports(cell, tmp_path):
         ("def f():\n    1 / 0\n\n\nf()\n", r"my_cells.py, line 2: ZeroDivisionError: division by zero"),
         ("import no_such_module\n", r"my_cells.py, line 1: ModuleNotFoundError: No module named 'no_such_module'"),
         (CELL.replace('"leaky"', '"lstm"'), r"cell 'lstm' is defined in .*lstm.py and in .*my_cells.py: give one"),
+        (CELL + CELL, r"my_cells.py: class Leaky stands on line 12 and again on line 30; drop one, or give it"),
     ],
-    ids=["missing", "syntax", "error", "import", "taken"],
+    ids=["missing", "syntax", "error", "import", "taken", "twice"],
 )
 def test_a_missing_or_broken_file_is_one_sentence(cell, text, message):
     cell.unlink() if text is None else cell.write_text(text)

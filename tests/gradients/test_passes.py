@@ -224,3 +224,28 @@ def test_of_a_long_training_every_nth_pass_is_kept():
     np.testing.assert_allclose(log.dataset()["log10_grad_norm"], expected, atol=TOLERANCE)
     with pytest.raises(UserError, match="every = 0"), rnnlab.record(net, every=0):
         pass
+
+
+@pytest.mark.parametrize("cell", ["gru", "indrnn"])  # by kernel, by reference scan
+def test_losses_are_noted_where_they_enter(cell):
+    net = rnnlab.Recurrent(cell, I, H, num_layers=2, bidirectional=True)
+    x, lengths = torch.randn(T, B, I), [T, 9, 7, 5, 3]
+    with rnnlab.record(net) as log:
+        net(x)[0][[2, 6], 1].sum().backward()  # one example of five
+        net(x, lengths=lengths)[1].sum().backward()
+        _, state = net(x[:8])
+        net(x[8:], state, start=8)[0][-1].sum().backward()
+        net(x)[1].sum().backward()
+    found = log.dataset().sel(state="h")
+    expected = np.zeros((4, T))
+    expected[0, [2, 6]], expected[3, T - 1] = 0.2, 1
+    expected[1, np.array(lengths) - 1] = 1 / np.arange(1, B + 1)  # of those that still go on
+    expected[2, T - 1] = 1
+    by_lag = expected[:, ::-1].copy()
+    by_lag[1], by_lag[1, 0] = 0, 1
+    for layer in range(2):
+        forward = found.isel(layer=layer).sel(direction="forward")
+        np.testing.assert_allclose(forward["loss_fraction"], expected)
+        np.testing.assert_allclose(forward["loss_fraction_by_lag"], by_lag)
+    reverse = found["loss_fraction_by_lag"].isel(layer=1).sel(direction="reverse")
+    np.testing.assert_allclose(reverse[[0, 3]], [expected[0], by_lag[3]])

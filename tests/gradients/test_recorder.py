@@ -261,3 +261,30 @@ def test_a_transform_is_refused_inside_and_works_outside_the_block():
         torch.vmap(member)(weights, x)
     assert not log.steps
     torch.testing.assert_close(torch.vmap(member)(weights, x)[1], net(x[1])[0])
+
+
+@pytest.mark.parametrize("watch", [rnnlab.record, rnnlab.trace])
+@pytest.mark.parametrize("cell", ["lstm", "indrnn"])  # by kernel, by reference scan
+def test_of_a_frozen_layer_nobody_sees_more_than_without_recording(cell, watch):
+    net, readout = Recurrent(cell, I, H).requires_grad_(False), nn.Linear(H, 1)
+    with watch(net):
+        states = None
+        for _ in range(3):  # one backward pass each, with the state carried on
+            y, states = net(torch.randn(T, B, I), states)
+            assert np.isfinite(y.numpy()).all()
+            readout(y).sum().backward()
+    assert readout.weight.grad is not None
+
+
+def test_a_frozen_layer_is_recorded_where_its_input_or_a_layer_above_requires_a_gradient():
+    net = rnnlab.GRU(I, H, num_layers=2)
+    x = torch.randn(T, B, I)
+    with rnnlab.record(net) as log:
+        net(x)[0][-1].sum().backward()
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_("l1" in name)
+        net(x)[0][-1].sum().backward()
+        net.requires_grad_(False)(x.clone().requires_grad_())[0][-1].sum().backward()
+    norms = log.dataset()["log10_grad_norm"].values
+    assert np.isfinite(norms).all()
+    np.testing.assert_array_equal(norms[1:], norms[[0, 0]])

@@ -167,7 +167,7 @@ def test_a_class_derived_from_ours_is_neither_named_nor_restored():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        layer = rnnlab.restore(rnnlab.convert(nn.Sequential(Mine(3, 5), nn.LSTMCell(3, 5))))[0]
+        layer = rnnlab.restore(rnnlab.convert(nn.Sequential(Mine(3, 5), nn.Linear(5, 5))))[0]
     with rnnlab.record(layer) as log:
         layer(torch.randn(4, 2, 3))[0].sum().backward()
     assert log.dataset().sizes["time"] == 4

@@ -1,7 +1,9 @@
 """With the same weights our layers are torch.nn's: outputs, states, gradients and random stream."""
 
+import contextlib
 import inspect
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -166,3 +168,29 @@ def test_state_dicts_load_both_ways(name):
 def test_shapes_without_data(kind):
     net = getattr(rnnlab, kind)(4, 5, device="meta")
     assert net(torch.empty(3, 2, 4, device="meta"))[0].shape == (3, 2, 5)
+
+
+def change_in_place(output: Any, states: Any, change: Callable[[Tensor], object]) -> Tensor:
+    """A loss of outputs and states that were changed where they are."""
+    found = flat(output, states)
+    torch.manual_seed(1)
+    for t in found:
+        change(t)
+    return torch.stack([t.sin().sum() for t in found]).sum()
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("shape", ["batch", "sorted"])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "batch_first": True}, {"bidirectional": True}], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_and_states_may_be_changed_in_place(name, options, shape, recorded):
+    theirs, ours = twins(name, **options)
+    x, hx, leaves = inputs(theirs, shape, with_states=True)
+    changes = [Tensor.relu_, lambda t: t[0].zero_(), lambda t: nn.functional.dropout(t, 0.3, inplace=True)]
+    for change in changes:
+        given = [*leaves, *theirs.parameters()]
+        expected = torch.autograd.grad(change_in_place(*theirs(x, hx), change), given, retain_graph=True)
+        with rnnlab.record(ours) if recorded else contextlib.nullcontext():
+            given = [*leaves, *ours.parameters()]
+            found = torch.autograd.grad(change_in_place(*ours(x, hx), change), given, retain_graph=True)
+        torch.testing.assert_close(found, expected, rtol=0, atol=GRADIENTS[torch.float64])

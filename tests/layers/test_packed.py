@@ -135,6 +135,18 @@ def test_lengths_that_do_not_fit_are_refused(lengths):
         rnnlab.GRU(I, H)(torch.zeros(T, B, I), lengths=lengths)
 
 
+@pytest.mark.parametrize("lengths", [[8, 2.5, 3, 5, 5], torch.full((5,), 8.0), [8, True, 3, 5, 5], [8, "3", 1, 1, 1]])
+def test_lengths_that_are_not_whole_are_refused(lengths):
+    with pytest.raises(UserError, match=r"lengths = \[.*\] are numbers of time steps: give whole ones"):
+        rnnlab.GRU(I, H)(torch.zeros(T, B, I), lengths=lengths)
+
+
+@pytest.mark.parametrize("kind", [np.array, tuple, lambda n: torch.tensor(n, dtype=torch.int32), np.uint8])
+def test_whole_lengths_of_any_kind_will_do(kind):
+    net, x, lengths = rnnlab.GRU(I, H), torch.randn(T, B, I), [8, 3, 1, 5, 5]
+    torch.testing.assert_close(net(x, lengths=kind(lengths))[0], net(x, lengths=lengths)[0], rtol=0, atol=0)
+
+
 def test_lengths_beside_packed_sequences_are_refused():
     packed = pack_padded_sequence(torch.zeros(T, B, I), LENGTHS, enforce_sorted=False)
     with pytest.raises(UserError, match="lengths are given twice"):

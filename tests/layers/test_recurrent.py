@@ -58,6 +58,11 @@ def test_wrong_shapes_are_refused_in_one_sentence():
         layer(torch.zeros(7, 4, 3), torch.zeros(1, 4, 5))
     with pytest.raises(UserError, match="no time steps"):
         layer(torch.zeros(0, 4, 3))
+    state = torch.zeros(1, 4, 5)
+    with pytest.raises(UserError, match=r"hx dtype \(torch.float32, torch.float64\) does not match input dtype"):
+        layer(torch.zeros(7, 4, 3), (state, state.double()))
+    with pytest.raises(UserError, match=r"hx dtype \(torch.float64\) .*: state.to\(torch.float32\)"):
+        Recurrent("indrnn", 3, 5)(torch.zeros(7, 4, 3), state.double())
     with pytest.raises(AttributeError, match="no weight 'weight_x'"):
         _ = Weights({}, False).weight_x
 

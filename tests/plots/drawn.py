@@ -21,13 +21,14 @@ def profile(rate: float = -0.05, states: tuple[str, ...] = ("h",), layers: int =
         norms[index] = rate * lag - index[0] - 10.0 * index[1] - 100.0 * index[3]
     values = {"log10_grad_norm": norms, "log10_grad_norm_min": norms - 0.5, "log10_grad_norm_max": norms + 0.25}
     values["zero_fraction"] = np.zeros_like(norms)
+    values["loss_fraction"] = np.broadcast_to(lag == 0, norms.shape).astype(float)
     return xr.Dataset(
         {name: ((*DIMS, "time"), array) for name, array in values.items()}
         | {f"{name}_by_lag": ((*DIMS, "lag"), array[..., ::-1]) for name, array in values.items()},
         coords={
             "step": np.arange(S), "layer": np.arange(layers), "direction": ["forward"], "state": list(states),
             "time": np.arange(T), "lag": np.arange(T), "train_step": ("step", [0, 1, 10, 100, 1000]),
-            "call": ("layer", np.zeros(layers, int)),
+            "call": ("layer", np.zeros(layers, int)), "module": ("layer", ["rnn"] * layers),
         },
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ def test_lag_plot_gives_slope_and_half_life_of_the_fit():
     ("rate", "words"), [(0.1, "doubles every 3.01 steps"), (-1e-4, "halves every 3,010 steps"), (0.0, "does not decay")]
 )
 def test_growth_slow_decay_and_none_are_put_into_words(rate, words):
-    assert legend(plots.compare_lags({"a": profile(rate)}))[0].endswith(words)
+    assert legend(plots.compare_lags({"a": profile(rate)}))[0].removesuffix(", R² 1.00").endswith(words)
 
 
 def test_compare_lags_draws_every_arm_and_lists_the_slowest_decay_first():
@@ -53,6 +53,19 @@ def test_compare_lags_draws_every_arm_and_lists_the_slowest_decay_first():
     for line, data in zip(ax.lines, arms.values(), strict=True):
         np.testing.assert_array_equal(ys(line), data["log10_grad_norm_by_lag"].isel(step=1).values.ravel())
     assert [label.split(":")[0] for label in legend(ax)] == ["relu", "lstm", "tanh"]
+
+
+def test_a_bent_profile_is_called_bent_and_one_with_losses_all_along_has_no_decay():
+    lag = np.arange(T)
+    bent, straight = profile(), profile()
+    bent["log10_grad_norm_by_lag"][:] = -0.01 * lag**2
+    mixed = profile()
+    mixed["loss_fraction_by_lag"][:] = 1.0
+    labels = legend(plots.compare_lags({"bent": bent, "straight": straight, "mixed": mixed}))
+    slope = rnnlab.fit_decay(-0.01 * lag**2, lag)
+    assert f"R² {slope.r2:.2f}, bent" in next(label for label in labels if label.startswith("bent"))
+    assert next(label for label in labels if label.startswith("straight")).endswith("R² 1.00")
+    assert "mixed: losses all along, no decay of one" in labels
 
 
 def test_table_curve_figures_and_pictures_see_the_same_top_of_a_network():
@@ -78,13 +91,14 @@ def test_table_curve_figures_and_pictures_see_the_same_top_of_a_network():
     # The encoder's upper layer reads, then the decoder's upper layer answers.
     layers = data["log10_grad_norm"].sel(direction="forward", state="h").values  # (S, layers, time)
     spliced = np.concatenate([layers[:, 1, :L], layers[:, 3, L:]], axis=1)
-    slope = np.polyfit(np.arange(2 * L + 1)[::-1], spliced[-1], 1)[0]
+    # Answers come at the last L + 1 steps, so that the decay of one signal is what lies before.
+    slope = np.polyfit(np.arange(2 * L + 1)[::-1][: L + 1], spliced[-1, : L + 1], 1)[0]
     assert result.summary()["decay_rate"] == pytest.approx(slope, rel=1e-6)
     assert result.history["grad/decay_rate"].values[-1] == pytest.approx(slope, rel=1e-6)
     for ax, number in ((plots.lag_plot(data), -2), (plots.compare_lags({"gru": data}), -1)):
         drawn = ax.lines[number]
         np.testing.assert_array_equal(ys(drawn), spliced[-1, ::-1])
-        assert np.polyfit(xs(drawn), ys(drawn), 1)[0] == pytest.approx(slope, rel=1e-6)
+        assert np.polyfit(xs(drawn)[L:], ys(drawn)[L:], 1)[0] == pytest.approx(slope, rel=1e-6)
     np.testing.assert_array_equal(np.asarray(plots.heatmap(data).images[0].get_array()), spliced)
     alone = data.isel(layer=[1]).copy(data={name: values.isel(layer=[1]) for name, values in data.items()})
     alone["log10_grad_norm"][:, 0, 0, 0] = spliced

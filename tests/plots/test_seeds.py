@@ -33,7 +33,9 @@ def test_mean_interval_and_slope_are_those_over_seeds():
     at_first = edge[edge[:, 0] == T - 1, 1]  # the largest lag
     assert (at_first.min(), at_first.max()) == pytest.approx((low, high))
     text = legend(ax)[0].replace("−", "-")
-    slope, half = text.removeprefix("measured, mean of 3 seeds: ").removesuffix(" decades/step").split(" ± ")
+    slope, half = (
+        text.removeprefix("measured, mean of 3 seeds: ").removesuffix(" decades/step, R² 1.00 or more").split(" ± ")
+    )
     bounds = stats.t.interval(0.95, 2, loc=np.mean(rates), scale=stats.sem(rates))
     assert float(slope) == pytest.approx(np.mean(rates), abs=1e-4)
     assert float(half) == pytest.approx((bounds[1] - bounds[0]) / 2, abs=1e-4)
@@ -57,7 +59,7 @@ def test_a_steep_prediction_does_not_squeeze_what_was_measured():
 @pytest.mark.filterwarnings("error")
 def test_one_seed_has_no_interval_and_theory_without_a_number_no_line():
     ax = plots.lag_over_seeds(seeds([-0.05]), [predicted("silent", math.nan)])
-    assert legend(ax)[0] == "measured, mean of 1 seeds: −0.0500 decades/step" and len(ax.lines) == 1
+    assert legend(ax)[0] == "measured, mean of 1 seeds: −0.0500 decades/step, R² 1.00 or more" and len(ax.lines) == 1
 
 
 def test_a_lag_that_some_seeds_have_not_measured_counts_the_others():

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 
@@ -11,6 +13,8 @@ import rnnlab
 from rnnlab.cells import CELLS
 from rnnlab.common.errors import UserError
 from rnnlab.layers.recurrent import Recurrent
+from rnnlab.plots import spectrum
+from rnnlab.probes.lagged import lagged
 from rnnlab.probes.tape import trace
 
 T, B, I, H = 7, 4, 3, 5
@@ -116,9 +120,6 @@ def test_misuse_is_refused():
         net(torch.randn(T, B, I, dtype=torch.float64))
     with pytest.raises(UserError, match="empty"):
         _ = tape.traces
-    with trace(net), pytest.raises(UserError, match="twice"):
-        net(torch.randn(T, B, I, dtype=torch.float64))
-        net(torch.randn(T, B, I, dtype=torch.float64))
     with trace(net) as tape:
         last_step(*net(torch.randn(T, B, I, dtype=torch.float64))).backward()
     with pytest.raises(UserError, match="total_gradient"):
@@ -149,3 +150,123 @@ def test_the_probe_of_a_trace_equals_the_record():
         difference = measured[name] - recorded[name]
         assert difference.size == recorded[name].size
         assert float(abs(difference).max()) < 1e-12
+
+
+@pytest.mark.parametrize(("kind", "options"), [("lstm", {}), ("gru", {"num_layers": 2}), ("vanilla", {"dilation": 2})])
+def test_a_decoder_that_runs_step_by_step_is_one_sequence_where_start_says_so(kind, options):
+    net, x = layer(kind, **options), torch.randn(T, B, I, dtype=torch.float64)
+
+    def whole() -> Tensor:
+        y, middle = net(x[:4])
+        rest, states = net(x[4:], middle, start=4)
+        y = torch.cat([y, rest])
+        middle, states = (s if isinstance(s, tuple) else (s,) for s in (middle, states))
+        return everywhere(y, middle) + last_step(y, states) + sum(s.sin().sum() for s in middle)
+
+    def steps() -> Tensor:
+        outputs, states, middle = [], None, ()
+        for t, x_t in enumerate(x.split(1)):
+            y, states = net(x_t, states, start=t)
+            outputs.append(y)
+            middle = (states if isinstance(states, tuple) else (states,)) if t == 3 else middle
+        y, states = torch.cat(outputs), states if isinstance(states, tuple) else (states,)
+        return everywhere(y, middle) + last_step(y, states) + sum(s.sin().sum() for s in middle)
+
+    tapes = []
+    for loss in (whole, steps):
+        with trace(net) as tape:
+            loss().backward()
+        tapes.append(tape)
+    for together, single in zip(*(tape.traces for tape in tapes), strict=True):
+        for name in ("total", "direct", "before", "after", "adjoints"):
+            torch.testing.assert_close(getattr(single, name), getattr(together, name), **CLOSE)
+        torch.testing.assert_close(single.adjoints[0], single.total[0], **CLOSE)
+    found, expected = (rnnlab.measure(tape.traces, "full") for tape in tapes)
+    assert found["call"].values.tolist() == [0] * net.num_layers
+    xr.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_calls_that_nothing_joins_have_places_of_their_own():
+    net, x = layer("gru"), torch.randn(T, B, I, dtype=torch.float64)
+    with trace(net) as tape:
+        (net(x)[0].sum() + net(x[:3])[0].square().sum()).backward()
+    both = rnnlab.measure(tape.traces, "standard")
+    assert (both["layer"].values.tolist(), both["call"].values.tolist()) == ([0, 0], [0, 1])
+    with trace(net) as tape:
+        net(x[:3])[0].square().sum().backward()
+    alone = rnnlab.measure(tape.traces, "standard")["log10_grad_norm"].isel(layer=0)
+    np.testing.assert_allclose(both["log10_grad_norm"].isel(layer=1, time=slice(3)), alone, atol=1e-12)
+    assert both["log10_grad_norm"].isel(layer=1, time=slice(3, None)).isnull().all()
+    with trace(net) as tape:  # a state whose gradient is cut off joins nothing
+        _, state = net(x[:3])
+        (net(x[3:], state.detach(), start=3)[0].sum() + state.sum()).backward()
+    assert [(one.start, one.steps, one.call) for one in tape.traces] == [(0, 3, 0), (3, T - 3, 1)]
+
+
+PRECISE = {
+    "log10_grad_norm": 0.1,
+    "log10_spectral_norm": 0.02,
+    "recurrent_norm": 0.02,
+    "gate_mean": 0.02,
+    "mean_slope": 0.02,
+}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "vanilla"])
+@pytest.mark.parametrize(
+    ("weights", "autocast"),
+    [(torch.bfloat16, None), (torch.float16, None), (torch.float32, torch.bfloat16), (torch.float32, torch.float16)],
+    ids=str,
+)
+def test_models_of_low_precision_are_measured_to_their_precision(weights, autocast, kind):
+    precise = layer(kind)
+    net, x = Recurrent(kind, I, H, dtype=weights), torch.randn(T, B, I, dtype=torch.float64)
+    net.load_state_dict(precise.state_dict())
+    found = []
+    for one in (net, precise):
+        dtype = next(one.parameters()).dtype
+        with trace(one) as tape:
+            with torch.autocast("cpu", autocast, enabled=autocast is not None and one is net):
+                y, _ = one(x.to(dtype))
+            y[-1].double().square().sum().backward()
+        found.append(rnnlab.measure(tape.traces, "full"))
+    ours, exact = found
+    assert ours.sizes == exact.sizes
+    for name, tolerance in PRECISE.items():
+        if name in exact:
+            np.testing.assert_allclose(ours[name], exact[name], atol=tolerance, err_msg=name)
+    if autocast is None:
+        assert ours["gradient_zeros"].attrs["dtype"] == str(weights).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("around", [torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16), torch.no_grad])
+def test_what_is_switched_on_around_the_measuring_changes_nothing(around):
+    net, x = layer("lstm"), torch.randn(T, B, I, dtype=torch.float64)
+    net, x = net.float(), x.float()
+    tapes = []
+    for _ in range(2):
+        with trace(net) as tape:
+            last_step(*net(x)).backward()
+        tapes.append(tape)
+    with around():
+        found = rnnlab.measure(tapes[0].traces, "full")
+        assert np.isfinite(lagged(tapes[0].traces[0])["log10_lagged_norm"]).all()
+    xr.testing.assert_identical(found, rnnlab.measure(tapes[1].traces, "full"))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("kind", ["lstm", "gru", "vanilla"])
+def test_of_weights_that_are_no_numbers_nothing_is_claimed(kind, value):
+    net = layer(kind)
+    net.get_parameter("weight_hh_l0").data[0, 0] = value
+    with trace(net) as tape:
+        last_step(*net(torch.randn(T, B, I, dtype=torch.float64))).backward()
+    found = rnnlab.measure(tape.traces, "full")
+    assert found["log10_spectral_norm"].isnull().all()
+    if kind == "lstm":
+        assert (
+            not np.isfinite(found["recurrent_norm"].sel(gate="input"))
+            and found["recurrent_norm"][..., 1:].notnull().all()
+        )
+    with pytest.raises(UserError, match="NaN or infinite weights"):
+        spectrum(net)

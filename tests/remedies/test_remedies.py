@@ -1,6 +1,6 @@
 """Remedies compose in the order written, draw from a stream of their own, and reach loss and start of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
-from rnnlab.remedies import Gradient, Penalty, Remedy, Unrolled, change_gradients, cut_into_windows, register
+from rnnlab.remedies import Gradient, Penalty, Remedy, Unrolled, Window, change_gradients, cut_into_windows, register
 from rnnlab.remedies.registry import REMEDIES
 from rnnlab.remedies.truncation import Truncation
 from rnnlab.training.backpropagation import backpropagate
@@ -95,9 +95,25 @@ def test_they_act_in_the_order_written_which_is_part_of_the_experiment():
     assert [remedy.kind for remedy in first.remedies] == ["noise", "clipping"]
     assert first != last and first.hash != last.hash
     assert Config.parse(first.model_dump(mode="json")) == first
-    after = [max(run(cfg).history["clip/norm_after"].values) for cfg in (first, last)]
+    after = [max(run(cfg).history["remedies/norm_after"].values) for cfg in (first, last)]
     assert after[0] <= 0.1 < after[1]
     assert config(remedies={**CLIPPING, "noise": None}).hash == config(remedies=CLIPPING).hash
+
+
+def test_what_cuts_is_refused_where_nothing_can_be_cut():
+    @register
+    class Halves(Remedy):
+        kind: Literal["halves"] = "halves"
+
+        def cut(self, windows: Sequence[Window]) -> Sequence[Window]:
+            return windows
+
+    for wrong, said in (
+        ({"task": {"kind": "reversal"}}, r"remedies.halves cuts .* all losses of reversal are in the decoder"),
+        ({"task": {"kind": "adding"}, "model": {"bidirectional": True}}, r"remedies.halves .* no past to carry"),
+    ):
+        with pytest.raises(UserError, match=said):
+            Config.parse({**wrong, "cell": {"kind": "gru"}, "remedies": {"halves": {}}})
 
 
 def test_noise_is_a_stream_of_its_own_and_the_same_whatever_happens(tmp_path):

@@ -1,6 +1,7 @@
 """Whatever weakens a sweep is told, and a sound sweep is left in peace."""
 
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from rows import ADDING, run
 from rnnlab.report.cautions import cautions
 from rnnlab.statistics.ablation import ablation_table
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.tasks import TASKS
 
 DEFINITION = {
     "name": "demo",
@@ -99,6 +101,17 @@ def test_the_ends_of_numeric_choices_are_edges(value, told_of):
 def test_choices_without_order_have_no_edge():
     rows = [row | {"param.optimizer.schedule": "cosine"} for row in sound()]
     assert told(rows, search={"optimizer.schedule": {"choices": ["cosine", "constant"]}}) == []
+
+
+def test_a_decay_that_no_rate_tells_is_told():
+    rows = [row | {"decay_bent": float(row["arm"] == "lstm" and row["seed"] != 1)} for row in sound()]
+    (text,) = told(rows)
+    assert "bent" in text and text.endswith(": adding-30/lstm (R² 0.98).")
+    copying = TASKS["copying"].parse({"length": 30})
+    nothing: Any = {"decay_rate": math.nan, "decay_r2": math.nan, "decay_bent": math.nan}
+    rows = [*sound(), run(copying, **nothing), run(seed=3, **nothing)]
+    (text,) = [text for text in told(rows) if "No decay rate" in text]
+    assert "of copying-30: with a loss at every step" in text and "[lagged]" in text
 
 
 def test_seeds_that_were_run_twice_are_told():

@@ -65,7 +65,7 @@ ODD: dict[str, Callable[[Tensor], Tensor]] = {
     "negated": torch._neg_view,  # type: ignore[attr-defined]
     "zero": lambda t: torch._efficientzerotensor(t.shape),  # type: ignore[attr-defined]
     "subclass": lambda t: t.as_subclass(Sub),
-    "fake": FakeTensorMode().from_tensor,
+    "fake": lambda t: FakeTensorMode().from_tensor(t),
 }
 
 

@@ -13,17 +13,22 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from benchmarks.servers import PASSWORD, QUOTED, Postgres, RayCluster, mlflow_server
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.show.status import read_status
+from rnnlab.sweep.store import heartbeat
 from rnnlab.sweep.store.home import DatabaseHome
 from rnnlab.sweep.store.postgres import Database
+from rnnlab.sweep.store.slots import claim
 from rnnlab.sweep.work.join import join_sweep
+from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.worker import Worker
-from rnnlab.tracking.store import connect, experiment_id
+from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.undelivered import UNDELIVERED
 
 LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 3, "seeds": 1}
@@ -117,6 +122,36 @@ def assert_no_password_below(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_in_a_database(
+    workplace: Path,
+    server: Postgres,
+    write_sweep: WriteSweep,
+    own_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """A worker elsewhere that has claimed a slot and fallen silent costs nothing; nobody writes the password down."""
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 1.5)
+    storage = server.fresh()
+    database = Database(storage, name_of(request))
+    path = write_sweep(name=database.sweep, arms={"tanh": {}}, trials=2, seeds=1)
+    definition = load_sweep_definition(path)
+    home = DatabaseHome(workplace / "runs" / "sweeps" / database.sweep, storage)
+    home.folder.mkdir(parents=True)
+    home.keep(path.read_text(), definition.outline, str(path))
+    supervisor = Supervisor(definition, home, home.open(), tracking_uri(), Origin.of(path))
+    supervisor.open_studies()
+    supervisor._plan_slots()
+    claimed = claim(Worker(home, tracking_uri()).known_studies())
+    assert claimed is not None and database.beat(claimed[1]._trial_id)
+    state = run_sweep(path, workers=1, storage=storage, console=Console(quiet=True))
+    assert state.complete and not state.failures and "gave no sign of life" in state.retries[0]
+    assert_each_planned_run_was_done_once(path, database, tracking_uri())
+    assert_no_password_below(workplace)
+
+
+@pytest.mark.long
 def test_workers_join_and_are_lost(
     cluster: Database, server: Postgres, mlflow: str, rnnlab: Start, write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
@@ -202,18 +237,18 @@ def test_ray_loses_a_node_in_the_middle(
     assert_no_password_below(tmp_path)
 
 
-def test_a_changed_definition_is_refused(cluster: Database, write_sweep: WriteSweep) -> None:
-    home = DatabaseHome(Path("runs/sweeps").absolute() / cluster.sweep, os.environ["RNNLAB_STORAGE"])
+def test_a_changed_definition_is_refused(database: Database, workplace: Path, write_sweep: WriteSweep) -> None:
+    home = DatabaseHome(workplace / "runs" / "sweeps" / database.sweep, database._text)
     home.folder.mkdir(parents=True)
-    first = write_sweep(name=cluster.sweep)
+    first = write_sweep(name=database.sweep)
     outline = load_sweep_definition(first).outline
     for _ in range(2):  # to start again is to go on
         home.keep(first.read_text(), outline, str(first))
     assert (home.definition(), home.outline()) == (first.read_text(), outline)
-    changed = write_sweep(name=cluster.sweep, seed=4)
+    changed = write_sweep(name=database.sweep, seed=4)
     with pytest.raises(UserError, match="seed = 4 instead of 0"):
         home.keep(changed.read_text(), load_sweep_definition(changed).outline, str(changed))
-    grown = write_sweep(name=cluster.sweep, trials=4)
+    grown = write_sweep(name=database.sweep, trials=4)
     home.keep(grown.read_text(), load_sweep_definition(grown).outline, str(grown))
     assert (home.definition(), home.outline()) == (grown.read_text(), load_sweep_definition(grown).outline)
 
@@ -241,19 +276,19 @@ def test_a_worker_without_a_database_says_so() -> None:
 
 
 def test_a_worker_that_joined_sees_what_the_sweep_has_grown_by(
-    cluster: Database, write_sweep: WriteSweep, mlflow: str
+    database: Database, workplace: Path, write_sweep: WriteSweep
 ) -> None:
     """It plans as little as any worker: a study that its supervisor has not made yet is not there for it."""
-    home = DatabaseHome(Path("runs/sweeps").absolute() / cluster.sweep, os.environ["RNNLAB_STORAGE"])
+    home = DatabaseHome(workplace / "runs" / "sweeps" / database.sweep, database._text)
     home.folder.mkdir(parents=True)
-    first = write_sweep(name=cluster.sweep, arms={"tanh": {}})
+    first = write_sweep(name=database.sweep, arms={"tanh": {}})
     home.keep(first.read_text(), load_sweep_definition(first).outline, str(first))
-    worker = Worker(home, mlflow)
+    worker = Worker(home, tracking_uri())
     for name in worker.plans:
         optuna.create_study(study_name=name, storage=worker.storage)
     worker.look_again()
     assert len(worker.plans) == len(worker.studies) == 2
-    grown = write_sweep(name=cluster.sweep, arms={"tanh": {}, "gru": {"cell.kind": "gru"}}, seeds=7)
+    grown = write_sweep(name=database.sweep, arms={"tanh": {}, "gru": {"cell.kind": "gru"}}, seeds=7)
     home.keep(grown.read_text(), load_sweep_definition(grown).outline, str(grown))
     worker.look_again()
     assert (len(worker.plans), len(worker.studies), worker.definition.seeds) == (4, 2, 7)

@@ -18,6 +18,7 @@ from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import connect, tracking_uri
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_plugged_in_cell(workplace, write_sweep, plugged):
     Path("my_cells.py").write_text(CELL)
     path = write_sweep(arms={"tanh": {}, "leaky": {"cell.kind": "leaky"}}, trials=1, seeds=1).relative_to(workplace)

@@ -32,7 +32,7 @@ from rnnlab.sweep.store.slots import claim
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.reader import load_sweep
-from rnnlab.tracking.store import prepare, tracking_uri
+from rnnlab.tracking.store import prepare_store, tracking_uri
 
 
 @pytest.mark.slow
@@ -73,6 +73,7 @@ def test_a_whole_sweep(
     assert (FOLDER / "journal.log").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_sweep_grows_in_the_middle_and_at_its_end(
     workplace: Path, write_sweep: WriteSweep, own_workers: None
 ) -> None:
@@ -80,9 +81,9 @@ def test_a_sweep_grows_in_the_middle_and_at_its_end(
     first = write_sweep(arms={"tanh": {}}, trials=2, seeds=1)
     definition, origin = keep(first), Origin.of(first)
     home, uri = FolderHome(FOLDER), tracking_uri()
-    prepare(uri)
+    prepare_store(uri)
     before = Supervisor(definition, home, home.open(), uri, origin)
-    before.prepare()
+    before.open_studies()
     before._plan_slots()
     worker = Worker(home, uri)
     claimed = claim(worker.known_studies())

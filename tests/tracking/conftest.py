@@ -64,7 +64,7 @@ def result() -> Result:
                 "cell": {"kind": "lstm", "hidden_size": 4},
                 "model": {"num_layers": 2},
                 "training": {"steps": 20, "eval_every": 5, "batch_size": 8, "eval_examples": 20, "test_examples": 20},
-                "recording": {"points": 4},
+                "recording": {"points": 2},
             }
         )
     )

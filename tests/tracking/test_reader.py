@@ -20,7 +20,16 @@ DOCUMENTED = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome", "score_name"),
     *("score", "loss", "solved", "diverged", "steps", "steps_to_solve", "seconds"),
     *("objective", "cost", "decay_rate"),
-    *("decay_rate_stderr", "decay_rate_init", "half_life", "clipped_fraction", "vanished", "exploded"),
+    *(
+        "decay_rate_stderr",
+        "decay_r2",
+        "decay_bent",
+        "decay_rate_init",
+        "half_life",
+        "clipped_fraction",
+        "vanished",
+        "exploded",
+    ),
     *("config_hash", "git_commit", "command"),
 ]
 
@@ -41,7 +50,8 @@ def test_a_profile_comes_back_exactly_in_float32(uri, start_run, result):
 
 
 def test_probes_come_back_exactly_in_float32(uri, start_run, result):
-    probes = run(Config.parse(override(result.config.model_dump(), {"recording.probes": "full"}))).probes
+    changes = {"recording.probes": "full", "recording.probe_points": 2, "training.steps": 2}
+    probes = run(Config.parse(override(result.config.model_dump(), changes))).probes
     assert probes is not None
     probes["log10_spectral_norm"][0, 0, 0, :2] = [math.nan, -math.inf]
     writer = start_run()
@@ -69,7 +79,7 @@ def test_a_missing_profile_or_run_is_named(uri, start_run, result):
     with pytest.raises(UserError, match=f"'{writer.run_id}' holds no profile.nc"):
         load_profile(writer.run_id, uri)
     writer.finish(result)
-    with pytest.raises(UserError, match=r"holds no probes.nc: .* recording.probes = 'standard' or 'full'"):
+    with pytest.raises(UserError, match=r"holds no probes.nc: .* recording.probes = 'standard', 'full' or names"):
         load_probes(writer.run_id, uri)
     with pytest.raises(UserError, match="holds no run 'nonsense'"):
         load_profile("nonsense", uri)
@@ -106,7 +116,16 @@ def test_the_numbers_of_a_row_are_those_of_the_result(uri, start_run, result):
     row, summary = load_sweep("demo", uri).iloc[0], result.summary()
     assert (row["score"], row["loss"]) == (result.test_score, result.test_loss)
     assert (row["steps"], row["seconds"]) == (result.steps, result.seconds)
-    for column in ("decay_rate", "decay_rate_stderr", "decay_rate_init", "half_life", "vanished", "exploded"):
+    for column in (
+        "decay_rate",
+        "decay_rate_stderr",
+        "decay_r2",
+        "decay_bent",
+        "decay_rate_init",
+        "half_life",
+        "vanished",
+        "exploded",
+    ):
         assert row[column] == summary[column]
     np.testing.assert_equal(row["clipped_fraction"], summary["clipped_fraction"])
     np.testing.assert_equal(row["steps_to_solve"], summary["steps_to_solve"])

@@ -40,12 +40,12 @@ def test_the_default_store_is_under_the_working_directory(tmp_path, monkeypatch)
 def test_prepare_makes_one_quiet_file_and_then_leaves_it_alone(tmp_path, capfd, caplog):
     path = tmp_path / "a folder with # and %" / "mlflow.db"
     uri = f"sqlite:///{path}"
-    store.prepare(uri)
+    store.prepare_store(uri)
     assert capfd.readouterr() == ("", "") and not caplog.records
     assert [item.name for item in path.parent.iterdir()] == [path.name]
     run_id = start_parent(uri, "demo", "study", {"kind": "x"}, "")
     store.connect.cache_clear()
-    store.prepare(uri)
+    store.prepare_store(uri)
     assert store.connect(uri).get_run(run_id)
 
 
@@ -61,7 +61,7 @@ def test_of_two_processes_that_prepare_at_once_the_first_wins(tmp_path, empty_st
         link(source, target)
 
     monkeypatch.setattr(store.os, "link", overtaken)
-    store.prepare(uri)
+    store.prepare_store(uri)
     assert store.connect(uri).get_run(seen[0]).info.run_name == "of the faster process"
 
 
@@ -85,7 +85,7 @@ def test_a_deleted_experiment_is_named_with_its_cure(uri):
         store.experiment_id(uri, "demo")
 
 
-@pytest.mark.parametrize("act", [store.prepare, store.connect])
+@pytest.mark.parametrize("act", [store.prepare_store, store.connect])
 def test_what_is_no_store_is_refused_at_once(act, tmp_path):
     (tmp_path / "text.db").write_text("This is a text, and rather a long one for a database of nothing.")
     (tmp_path / "empty.db").touch()
@@ -111,7 +111,7 @@ def test_a_database_of_somebody_else_is_left_as_it_is(tmp_path):
         database.execute("CREATE TABLE photos (name TEXT)")
     before = path.read_bytes()
     with pytest.raises(UserError, match="not a tracking store of MLflow"):
-        store.prepare(f"sqlite:///{path}")
+        store.prepare_store(f"sqlite:///{path}")
     assert path.read_bytes() == before
 
 

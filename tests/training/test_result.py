@@ -9,6 +9,7 @@ import pytest
 from rnnlab.config.config import Config
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.profile import Key, Step, build
+from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Outcome, Result
 
 T = 21
@@ -24,7 +25,9 @@ def profile_of(norms: np.ndarray, zero: np.ndarray | None = None) -> Any:
     zero = np.zeros(T) if zero is None else zero
     by_time, key = Norms(norms, norms, norms, zero, np.zeros(T)), Key(0, "forward", "h")
     by_lag = Norms(*(values[::-1] for values in by_time))
-    return build([Step({key: by_time}, {key: by_lag}, {}, 0)], ["rnn"], 1.0, False)
+    loss = np.zeros(T)
+    loss[-1] = 1
+    return build([Step({key: by_time}, {key: by_lag}, {}, 0, {}, {key: loss}, {key: loss[::-1]})], ["rnn"], 1.0, False)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,18 @@ def test_the_objective_orders_outcomes():
     diverged = [result(outcome="diverged", loss=loss).objective for loss in (0.02, math.nan, math.inf)]
     assert fast < slow < unsolved < min(diverged)
     assert all(math.isfinite(value) for value in diverged)
+
+
+def test_with_a_loss_at_every_step_the_decay_is_that_of_single_answers_or_none():
+    copying = {
+        "task": {"kind": "copying", "length": 10},
+        "cell": {"kind": "gru", "hidden_size": 6},
+        "training": {"steps": 2, "eval_every": 2, "eval_examples": 4, "test_examples": 4, "batch_size": 4},
+    }
+    plain, probed = (run(Config.parse(copying | {"recording": {"probes": p}})) for p in ("light", ["lagged"]))
+    assert all(math.isnan(plain.summary()[f"decay_{name}"]) for name in ("rate", "rate_init", "r2", "bent"))
+    assert np.isnan(plain.history["grad/decay_rate"].values).all()
+    assert probed.probes is not None
+    answers = probed.probes["log10_lagged_norm"].isel(layer=0, direction=0).values
+    slopes = [np.polyfit(np.arange(len(row)), row, 1)[0] for row in answers]
+    assert [probed.summary()[name] for name in ("decay_rate_init", "decay_rate")] == pytest.approx(slopes)

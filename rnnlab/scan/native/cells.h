@@ -24,7 +24,7 @@ template <class T> INLINE void activate(Activation which, Vec<T> z, Vec<T>& f, V
         case Activation::identity: f = z, slope = one; break;
         case Activation::tanh: f = tanh<T>(z), slope = one - f * f; break;
         case Activation::sigmoid: f = sigmoid<T>(z), slope = f * (one - f); break;
-        case Activation::relu: f = z < zero ? zero : z, slope = z > zero ? one : zero; break;
+        case Activation::relu: f = z < zero ? zero : z, slope = z <= zero ? zero : one; break;  // one at NaN, as in torch
         case Activation::leaky_relu: slope = z > zero ? one : splat<T>(0.01), f = slope * z; break;
         case Activation::elu:
             f = z > zero ? z : expm1<T>(z);

@@ -97,7 +97,8 @@ def headline(definition: SweepDefinition, experiment: str) -> str:
         definition: the sweep.
         experiment: MLflow's id of its experiment.
     """
-    return f"[Open the arms]({link(experiment, 'arms')}). {definition.question}"
+    way = f"[Open the arms]({link(experiment, 'arms')})."  # last: lists of experiments show the beginning as it is
+    return f"{definition.question} {way}".lstrip()
 
 
 def reading(experiment: str) -> str:

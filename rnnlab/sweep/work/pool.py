@@ -22,7 +22,7 @@ KILL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 NO_ROOM = 28
 """Exit code of a worker that could not write a file; its trial is left as it was."""
-KILLERS = {"SIGKILL": ", as the kernel does when memory runs out"}
+KILLERS = {"SIGKILL": ", by somebody or by the kernel for want of memory"}
 
 
 @dataclass(frozen=True)

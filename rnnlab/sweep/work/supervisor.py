@@ -41,7 +41,7 @@ STUDY = "study"
 
 
 class Supervisor:
-    """Sees a sweep through to its end: `prepare` once, then `run`.
+    """Sees a sweep through to its end: `open_studies` once, then `run`.
 
     Args:
         definition: the sweep.
@@ -63,7 +63,7 @@ class Supervisor:
         self.losses_in_a_row = 0
         self.settled_slots = -1
 
-    def prepare(self) -> None:
+    def open_studies(self) -> None:
         """Open the studies, take back what an earlier start left running, and give every study its MLflow run.
 
         Raises:

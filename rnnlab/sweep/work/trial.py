@@ -18,6 +18,7 @@ from optuna.trial import Trial, TrialState
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
+from rnnlab.common.plugins import blamed
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
@@ -207,7 +208,7 @@ def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> RunState | N
         if lacks_room(error):
             raise
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
+        reason = blamed(error) or f"{type(error).__name__}: {error}"
         if out_of_memory(error) and may_run_short(job.trial.user_attrs):
             fail(job.study, job.trial, reason, retry=True, cost="shortages")
             return None

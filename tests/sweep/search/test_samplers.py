@@ -127,6 +127,7 @@ def three_workers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Po
     return {sampler: points_of(study) for sampler, study in studies.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", get_args(Sampler))
 def test_every_planned_point_is_tried_once(
     tmp_path: Path, tiny: dict[str, Any], three_workers: dict[str, list[Point]], sampler: str
@@ -141,6 +142,7 @@ def test_every_planned_point_is_tried_once(
             assert {tuple(point.values()) for point in points} == set(cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", PLANNED)
 def test_planned_points_depend_neither_on_the_workers_nor_on_interruptions(
     tmp_path: Path, tiny: dict[str, Any], three_workers: dict[str, list[Point]], sampler: str

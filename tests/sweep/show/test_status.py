@@ -42,7 +42,7 @@ class ByHand(Supervisor):
     def __init__(self, path: Path) -> None:
         definition, home = keep(path), FolderHome(FOLDER)
         super().__init__(definition, home, open_storage(FOLDER), tracking_uri(), Origin.of(path.name))
-        self.prepare()
+        self.open_studies()
         self._plan_slots()
 
     def settle(self, *values: float | None) -> None:

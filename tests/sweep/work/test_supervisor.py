@@ -27,7 +27,7 @@ class Parent(Supervisor):
         super().__init__(
             SweepDefinition.parse(data), FolderHome(folder), open_storage(folder), tracking_uri(), Origin("tiny.yaml")
         )
-        self.prepare()
+        self.open_studies()
         self._plan_slots()
 
     def settle(self, arm: str, values: list[float | None]) -> None:

@@ -1,0 +1,129 @@
+"""One recorded step: what one backward pass, or several, brought back, put together and turned into norms."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnlab.gradients.norms import Norms, log10_norm, over_examples
+from rnnlab.gradients.passes import Losses, ScanGradients, added, by_lag, ends, laid, sequences
+from rnnlab.gradients.profile import Key, Step
+
+Received = Mapping[Key, Mapping[int, ScanGradients]]
+"""What came back of each state in each call."""
+
+
+class Manner(NamedTuple):
+    """How a step is to be made.
+
+    Attributes:
+        modules: name of the module that each layer belongs to.
+        length: T where all calls are pieces of one sequence; none where their starts tell which belong together.
+        overlapping: whether pieces overlap, so that their gradients add.
+        per_example: whether norms of every example are kept too.
+        scale: what gradients are multiplied by.
+    """
+
+    modules: list[str]
+    length: int | None
+    overlapping: bool
+    per_example: bool
+    scale: float
+
+
+class _Sequence(NamedTuple):
+    """What came back of one state in one sequence.
+
+    Attributes:
+        scans: its calls.
+        ends: (B,) the step after the last of every example, in absolute time.
+        length: T.
+        is_last: whether nothing goes on from its final states.
+    """
+
+    scans: list[ScanGradients]
+    ends: Tensor
+    length: int
+    is_last: bool
+
+
+def make_step(
+    received: Received, losses: Mapping[tuple[int, int], Losses], manner: Manner, train_step: int | None
+) -> Step:
+    """Turn what came back into norms.
+
+    Args:
+        received: gradients of each state, by number of the call.
+        losses: where they came from, by first layer of the stack and number of the call.
+        manner: how.
+        train_step: updates done so far, where known.
+    """
+    step, found = Step({}, {}, {}, train_step), _sequences(received, losses, manner)
+    for key, scans in found.items():
+        stop = scans[-1].start + scans[-1].steps
+        # What starts where this one ends goes on with it, as a decoder does.
+        after = [scan for other in found.values() if other[0].start == stop for scan in other]
+        together = [*scans, *after] if manner.length is None else [s for other in found.values() for s in other]
+        length = stop if manner.length is None else manner.length
+        _add(step, key, _Sequence(scans, ends(together), length, not after), manner)
+    return step
+
+
+def _sequences(
+    received: Received, losses: Mapping[tuple[int, int], Losses], manner: Manner
+) -> dict[Key, list[ScanGradients]]:
+    """What came back of each state, one entry for each sequence that a layer has read."""
+    spans: dict[str, dict[int, tuple[int, int]]] = {}
+    for key, numbered in received.items():
+        module = manner.modules[key.layer]
+        for number, scan in numbered.items():
+            scan.losses = losses.get((manner.modules.index(module), number), Losses())
+            spans.setdefault(module, {})[number] = (scan.start, scan.start + scan.steps)
+    found = {}
+    for key, numbered in received.items():
+        of_module = spans[manner.modules[key.layer]]
+        for call, numbers in enumerate(sequences(of_module) if manner.length is None else [sorted(of_module)]):
+            if scans := [numbered[number] for number in numbers if number in numbered]:
+                found[key._replace(call=call)] = scans
+    return found
+
+
+def _add(step: Step, key: Key, sequence: _Sequence, manner: Manner) -> None:
+    """Add the norms of one state of one sequence to a step."""
+    scans, ends, length, is_last = sequence
+    forward = key.direction == "forward"
+    if manner.overlapping:
+        logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
+    else:
+        logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
+    if manner.scale != 1:
+        logs = logs + math.log10(manner.scale)
+    norms = step.norms[key] = over_examples(logs)
+    if not forward:  # its last step is the first in time
+        step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
+    elif (ends == length).all():
+        step.by_lag[key] = Norms(*(values[::-1] for values in norms))
+    else:
+        step.by_lag[key] = over_examples(by_lag(logs, ends))
+
+    def share(of: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Of the examples, by time and by lag."""
+        whole = laid([(scan.start, piece) for scan, piece in zip(scans, of, strict=True)], length)
+        lagged = by_lag(whole, ends) if forward else whole[scans[0].start :]
+        return whole.nanmean(1).numpy(), lagged.nanmean(1).numpy()
+
+    of_losses = [scan.loss_enters(last=is_last and scan is scans[-1]) for scan in scans]
+    step.losses[key], step.losses_by_lag[key] = share(of_losses)
+    if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
+        step.underflowed[key], step.underflowed_by_lag[key] = share([scan.underflow() for scan in scans])
+    step.starts[key] = np.full(length, np.nan)
+    for scan in scans:
+        if scan.starts:
+            at = scan.start if forward else scan.start + scan.steps - 1
+            logs_of_start = scan.log10_start_norms().unsqueeze(0) + math.log10(manner.scale)
+            step.starts[key][at] = over_examples(logs_of_start).mean[0]
+    if manner.per_example:
+        step.per_example[key] = logs.masked_fill(logs == torch.inf, torch.nan).numpy()
