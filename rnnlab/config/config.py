@@ -58,6 +58,8 @@ class TrainingOptions(Options):
     eval_examples: int = Field(default=500, ge=1)
     test_examples: int = Field(default=2000, ge=1)
     stop_when_solved: bool = True
+    stop_at: float | None = None
+    """A validation score at which training is over, in the place of the task's own criterion."""
 
 
 class Recording(Options):

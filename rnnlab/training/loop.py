@@ -82,8 +82,9 @@ class _Run:
     def __init__(self, config: Config, checkpoint: Path | None, on_profile: OnProfile | None) -> None:
         self.config, self.checkpoint, self.on_profile = config, checkpoint, on_profile
         self.model = build_model(config)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = config.optimizer.build(self.parameters)
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.parameters = [p for _, p in named]
+        self.optimizer = config.optimizer.build(config.optimizer.groups(named))
         self.generator = make_generator(config.seed, "train")
         self.noise = make_generator(config.seed, "noise")
         for layer in recurrent_layers(self.model)[0]:
@@ -147,7 +148,7 @@ class _Run:
             self.diverged = True
             return
         for group in self.optimizer.param_groups:
-            group["lr"] = config.optimizer.rate(self.step - 1, config.training.steps)
+            group["lr"] = group["factor"] * config.optimizer.rate(self.step - 1, config.training.steps)
         self.optimizer.step()
 
     def _backpropagate(self, batch: Batch) -> float:
@@ -196,7 +197,11 @@ class _Run:
         return self.config.task.evaluation(split, count, make_generator(self.config.seed, split))
 
     def _done(self) -> bool:
-        return self.config.training.stop_when_solved and self.steps_to_solve is not None
+        options, task = self.config.training, self.config.task
+        if options.stop_at is None:
+            return options.stop_when_solved and self.steps_to_solve is not None
+        scores = self.history.curves[f"val/{task.score_name}"].values
+        return bool(scores) and task.reaches(scores[-1], options.stop_at)
 
     def _summarise_profile(self) -> None:
         """Add the few numbers of the newest profile that are worth a curve."""
