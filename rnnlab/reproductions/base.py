@@ -162,19 +162,18 @@ class Reproduction:
 
 
 def final_values(result: Result) -> Values:
-    """What most results ask of a run: its loss and score at the end, updates to solve, and the validation curve.
+    """What most results ask of a run: its loss and score at the end, updates done, and the validation curve.
 
     A run that diverged has the objective of one, which is finite and worse than the trivial baseline.
     """
     curve = result.history.get("val/loss")
     score = result.history.get(f"val/{result.config.task.score_name}")
-    solved = result.steps_to_solve
     return {
         "loss": result.objective if result.outcome == "diverged" else result.test_loss,
         "error": 1.0 if result.outcome == "diverged" else 1 - result.test_score,
         "relative_loss": (result.objective if result.outcome == "diverged" else result.test_loss)
         / result.config.task.baseline.loss,
-        "updates": float(result.config.training.steps if solved is None else solved),
+        "updates": float(result.steps),
         "curve_steps": [float(step) for step in curve.steps] if curve else [],
         "curve": list(curve.values) if curve else [],
         "score_curve": list(score.values) if score else [],

@@ -47,6 +47,7 @@ register(
             Fault("the bias of the wrong sign", {"forget bias 1": {"cell.forget_bias": -1.0}}),
             Fault("back-propagation of two steps", {"all": {"remedies.truncation.window": 2}}),
         ),
+        reduced={"all": {"training.steps": 150, "training.test_examples": 200}},
         draw=draw,
     )
 )

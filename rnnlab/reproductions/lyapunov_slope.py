@@ -55,6 +55,7 @@ register(
             Fault("the second exponent in the place of the first", {"all": {"exponent": 1}}),
             Fault("six steps, too few for a long run", {"all": {"steps": 6}}),
         ),
+        reduced={"all": {"steps": 300}},
         draw=draw,
     )
 )

@@ -29,13 +29,14 @@ register(
                 "init": {"recurrent": "gaussian", "recurrent_scale": 0.7071, "bias": "zero"},
                 "optimizer": {"kind": "sgd", "lr": 0.01},
                 "training": {
-                    **{"steps": 5000, "batch_size": 20, "eval_every": 100, "eval_examples": 1000},
+                    **{"steps": 8000, "batch_size": 20, "eval_every": 100, "eval_examples": 1000},
                     **{"test_examples": 10_000, "stop_at": 0.997},
                 },
                 "recording": {"points": 3},
             },
             arms={
                 "clip and Ω": {"remedies": {"norm_preservation": {"weight": 4.0}, "clipping": {"threshold": 1.0}}},
+                "Ω": {"remedies": {"norm_preservation": {"weight": 4.0}}},
                 "clip": {"remedies": {"clipping": {"threshold": 1.0}}},
                 "plain": {},
             },
