@@ -39,7 +39,8 @@ def reproduce(name: str | None, every: bool, budget: str | None, check: bool, ou
         output: how much to say.
 
     Returns:
-        The exit code: 0, 1 where `check` finds something, 4 where MLflow has not taken every run.
+        The exit code: 0, 1 where `check` finds something, 2 where one of several results cannot be run, 4 where MLflow
+        has not taken every run.
     """
     if name and every:
         raise UserError(f"--all runs every result, and {name} is one of them: leave out one of the two")
@@ -111,9 +112,16 @@ def _run(results: Sequence[Reproduction], output: Output) -> int:
                 result.experiment.config(arm, seed)
     prepare(uri)
     for result in results:
-        finding, page, left = _run_one(result, uri, console)
+        try:
+            finding, page, left = _run_one(result, uri, console)
+        except UserError as error:  # such as missing data, which others do not need
+            if len(results) == 1:
+                raise
+            console.print(f"{result.name} was left out: {error}", markup=False, highlight=False, soft_wrap=True)
+            code = 2
+            continue
         findings.append({**_facts(finding), "page": str(page)})
-        code = UNDELIVERED if left else code
+        code = code or (UNDELIVERED if left else 0)
         if output.plain:
             _show(finding, page, console)
     output.finish({"results": findings}, word="\n".join(f"{f['name']}: {f['verdict']}" for f in findings))
