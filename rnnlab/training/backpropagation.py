@@ -40,20 +40,8 @@ def backpropagate(
     Returns:
         The mean loss over all answers, without penalties, detached.
     """
-    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
-
-    @contextmanager
-    def one_pass() -> Iterator[None]:
-        """A forward and a backward pass, and the penalties on it."""
-        if not penalties:
-            yield
-            return
-        with trace(model) as tape:
-            yield
-        penalise(tape, penalties)
-
     if isinstance(model, EncoderDecoder):
-        with one_pass():
+        with _penalised(model, remedies, generator):
             outputs, _ = model(batch.inputs, batch.targets, states)
             loss = task.losses(outputs, batch.targets).sum() / batch.answers
             loss.backward()
@@ -69,7 +57,7 @@ def backpropagate(
             with torch.no_grad():
                 _, states = model(batch.inputs[reached : window.start], states, reached)
             reached = window.start
-        with one_pass():
+        with _penalised(model, remedies, generator):
             outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
             targets = batch.targets
             if task.answers == "every":
@@ -81,6 +69,48 @@ def backpropagate(
         if following is not None and following.start == window.stop:
             states, reached = _detach(after), window.stop
     return total
+
+
+def backpropagate_piece(
+    model: SequenceModel,
+    task: Task,
+    piece: Batch,
+    remedies: Sequence[Remedy] = (),
+    states: Any = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Any]:
+    """Accumulate the gradient of one piece of a stream, which has an answer at every step.
+
+    Args:
+        model: the network; its `.grad` fields are added to.
+        task: gives the loss.
+        piece: some steps of the stream; its time counts from its own first step.
+        remedies: those that act on the loss add to it.
+        states: those that the piece before has left; zeros if none.
+        generator: the remedies' source of randomness.
+
+    Returns:
+        The mean loss over the piece's answers, and the states after it; both detached.
+    """
+    with _penalised(model, remedies, generator):
+        outputs, states = model(piece.inputs, states)
+        loss = task.losses(outputs, piece.targets).sum() / piece.answers
+        loss.backward()
+    return loss.detach().double(), _detach(states)
+
+
+@contextmanager
+def _penalised(
+    model: SequenceModel | EncoderDecoder, remedies: Sequence[Remedy], generator: torch.Generator | None
+) -> Iterator[None]:
+    """A forward and a backward pass, and the penalties on it."""
+    penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
+    if not penalties:
+        yield
+        return
+    with trace(model) as tape:
+        yield
+    penalise(tape, penalties)
 
 
 def _detach(states: Any) -> Any:
