@@ -76,6 +76,7 @@ register(
             Fault("a forget gate that starts open and hardly learns", {"forget gate": {"optimizer.lr": 3e-6}}),
             Fault("windows of two steps", {"forget gate": {"remedies.truncation.window": 2}}),
         ),
+        reduced={"all": {"training.steps": 1000}},
         draw=draw,
     )
 )
