@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast chaos lint ui mnist claims figures bench scaling notebooks screenshots docs clean
+.PHONY: help sweep test test-fast chaos lint ui mnist claims reproductions figures bench scaling notebooks screenshots docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -54,6 +54,9 @@ mnist: .venv/.core  ## run the sequential MNIST sweep (about 40 minutes) and wri
 
 claims: .venv/.core  ## examine five claims about recurrent networks and write docs/claims.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.claims --out docs/claims.md
+
+reproductions: .venv/.core  ## reproduce published results (about an hour) and write docs/reproductions.md
+	@OMP_NUM_THREADS=1 $(BIN)/rnnlab reproduce --all --out docs/reproductions.md
 
 figures: .venv/.core  ## draw every figure from small runs and write docs/gallery (a few minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gallery

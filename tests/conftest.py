@@ -142,10 +142,11 @@ def plugged() -> Iterator[None]:
     from rnnlab.config.optimizers import OPTIMIZERS
     from rnnlab.probes.base import PROBES
     from rnnlab.remedies import REMEDIES
+    from rnnlab.reproductions.registry import REPRODUCTIONS
     from rnnlab.tasks import TASKS
 
     with pytest.MonkeyPatch.context() as patch:
-        for registry in (CELLS, TASKS, OPTIMIZERS, PROBES, REMEDIES):
+        for registry in (CELLS, TASKS, OPTIMIZERS, PROBES, REMEDIES, REPRODUCTIONS):
             len(registry)  # everything of the package is there
             patch.setattr(registry, "_entries", dict(registry._entries))
             patch.setattr(registry, "_definitions", dict(registry._definitions))

@@ -24,6 +24,7 @@ class IRNNCell(NormalizedCell):
     scale: float = Field(default=1.0, gt=0)
     """Less than one forgets from the start, for tasks with short memory."""
 
+    adds_products: ClassVar[bool] = True
     recurrent_bias: ClassVar[bool] = False
     own_start: ClassVar[frozenset[str]] = frozenset({"weight_hh", "bias_ih"})
 
@@ -34,4 +35,4 @@ class IRNNCell(NormalizedCell):
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states
-        return (w.activate("hidden", u + self.recur(w, h, t), F.relu),)
+        return (w.activate("hidden", self.combine(w, u, h, t), F.relu),)

@@ -1,6 +1,6 @@
 """A cell whose input and recurrent products can be normalised."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -20,11 +20,12 @@ from rnnlab.cells.weights import Weights
 class NormalizedCell(Cell):
     """A cell that brings normalisation to its subclasses through `project`, `recur` and `normalize`."""
 
-    norm: Literal["none", "batch", "batch_input", "layer"] = "none"
+    norm: Literal["none", "batch", "batch_sum", "batch_input", "layer"] = "none"
     """Which products are standardised before the cell's bias is added, and over what.
 
     batch: both, at every step over the batch, with statistics of that step alone (Cooijmans et al. 2017). A step at
     which a single example is still active is standardised by its running statistics.
+    batch_sum: the same of the sum of both products, by one norm, as in the authors' figure of the gradient.
     batch_input: the input product, over all steps and examples at once (Laurent et al. 2016).
     layer: both, over the units of every example (Ba et al. 2016; the vanilla cell there normalises their sum).
     """
@@ -37,10 +38,15 @@ class NormalizedCell(Cell):
     and dividing by none makes the gradient explode; the authors of the method start from noise there.
     """
 
+    adds_products: ClassVar[bool] = False
+    """Whether a step reads the sum of the two products alone, from `combine`, so that one norm can be over it."""
+
     @model_validator(mode="after")
-    def _refuse_noise_without_batch_norm(self) -> Self:
-        if self.norm_noise and self.norm != "batch":
+    def _refuse_impossible_norms(self) -> Self:
+        if self.norm_noise and not self.couples_examples:
             raise ValueError(f"norm_noise = {self.norm_noise} is for norm = 'batch': set it to 0")
+        if self.norm == "batch_sum" and not self.adds_products:
+            raise ValueError("norm = 'batch_sum' is for cells that read the sum of both products: choose 'batch'")
         return self
 
     @property
@@ -62,7 +68,7 @@ class NormalizedCell(Cell):
 
     @property
     def couples_examples(self) -> bool:
-        return self.norm == "batch"
+        return self.norm in ("batch", "batch_sum")
 
     @property
     def couples_inputs(self) -> bool:
@@ -74,22 +80,24 @@ class NormalizedCell(Cell):
 
     @property
     def starting_gain(self) -> float:
-        return self.norm_gain or (0.1 if self.norm == "batch" else 1.0)
+        return self.norm_gain or (0.1 if self.couples_examples else 1.0)
 
     @property
     def _standardised(self) -> Shapes:
         """What the chosen norm standardises."""
         if self.norm == "none":
             return {}
+        if self.norm == "batch_sum":
+            return {"z": self.normalized["x"]}
         return {"x": self.normalized["x"]} if self.norm == "batch_input" else self.normalized
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         shapes, normalized = super().parameter_shapes(input_size, bias), self._standardised
         shapes |= {f"norm_gain_{what}": size for what, size in normalized.items()}
-        return shapes | {f"norm_shift_{what}": size for what, size in normalized.items() if what not in ("x", "h")}
+        return shapes | {f"norm_shift_{what}": size for what, size in normalized.items() if what not in "xhz"}
 
     def buffer_shapes(self, steps: int) -> Shapes:
-        if self.norm == "batch":
+        if self.couples_examples:
             return statistics_shapes(self._standardised, (steps,))
         return statistics_shapes(self._standardised) if self.norm == "batch_input" else {}
 
@@ -97,6 +105,8 @@ class NormalizedCell(Cell):
         if self.norm == "none":
             return super().project(w, x, start)
         v, bias = F.linear(x, w.weight_ih), w.get("bias_ih")
+        if self.norm == "batch_sum":
+            return v
         if self.norm == "batch":
             u = normalize_sequence(w, "x", v, start)
         else:
@@ -108,6 +118,13 @@ class NormalizedCell(Cell):
             return super().recur(w, h, t)
         v, bias = self.normalize(w, "h", F.linear(h, w.weight_hh), t), w.get("bias_hh")
         return v if bias is None else v + bias
+
+    def combine(self, w: Weights, u: Tensor, h: Tensor, t: int) -> Tensor:
+        """Pre-activation of a step that adds both products: (B, G*H) from (B, G*H) and (B, H)."""
+        if self.norm != "batch_sum":
+            return u + self.recur(w, h, t)
+        z = self.normalize(w, "z", u + F.linear(h, w.weight_hh), t)
+        return z + sum(bias for name in ("bias_ih", "bias_hh") if (bias := w.get(name)) is not None)
 
     def normalize(self, w: Weights, what: str, v: Tensor, t: int) -> Tensor:
         """Standardise what a step computes; a norm that leaves it alone hands it back.
@@ -121,7 +138,7 @@ class NormalizedCell(Cell):
         Returns:
             (B, F).
         """
-        if self.norm == "batch":
+        if self.couples_examples:
             return normalize_step(w, what, v, t)
         if self.norm == "layer":
             blocks = self.norm_groups if what in ("x", "h") else (1,)

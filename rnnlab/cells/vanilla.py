@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -26,14 +26,15 @@ class VanillaCell(NormalizedCell):
     residual: float | None = Field(default=None, gt=0)
     """α of the residual connection through time; none is the plain recurrence."""
 
+    adds_products: ClassVar[bool] = True
+
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         shapes = super().parameter_shapes(input_size, bias)
         return shapes | {"modrelu_bias": (self.hidden_size,)} if self.activation == "modrelu" else shapes
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states
-        z = u + self.recur(w, h, t)
-        f = w.activate("hidden", z, self._activation(w))
+        f = w.activate("hidden", self.combine(w, u, h, t), self._activation(w))
         return (f,) if self.residual is None else (h + self.residual * f,)
 
     def _activation(self, w: Weights) -> Callable[[Tensor], Tensor]:

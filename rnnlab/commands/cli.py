@@ -179,6 +179,31 @@ def report(
 
 
 @app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Name of a result; all of them are listed if left out.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Run every result that two cores can.")] = False,
+    budget: Annotated[str | None, typer.Option(help="With --all: only what fits into it, such as 2h.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Test what is stored against the present code.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File for the page of all results.")] = None,
+    imports: Imports = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Reproduce published results: run them, decide by statistics, and write a page with the figure.
+
+    Started again after an interruption, it continues where it stopped. The exit code is 1 where --check finds
+    something, and 4 where MLflow has not taken every run.
+    """
+    from rnnlab.common.output import Output
+    from rnnlab.common.plugins import import_files
+
+    import_files(imports or [])
+    from rnnlab.commands.reproduce import reproduce as carry_out
+
+    raise typer.Exit(carry_out(name, every, budget, check, out, Output(quiet, json)))
+
+
+@app.command()
 def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000) -> None:
     """Open the MLflow dashboard on 127.0.0.1."""
     from rnnlab.tracking.ui import serve

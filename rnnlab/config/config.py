@@ -60,11 +60,18 @@ class TrainingOptions(Options):
     steps: int = Field(default=2000, ge=1)
     """Optimiser updates at most."""
     batch_size: int = Field(default=32, ge=1)
+    stream: bool = False
+    """Each window of truncated back-propagation is an update of its own, and the state is carried on to the next.
+
+    A batch is then so many long sequences side by side; once they are read, fresh ones follow, from states of zero.
+    """
     eval_every: int = Field(default=100, ge=1)
     """Updates between two looks at the validation set."""
     eval_examples: int = Field(default=500, ge=1)
     test_examples: int = Field(default=2000, ge=1)
     stop_when_solved: bool = True
+    stop_at: float | None = None
+    """A validation score at which training is over, in the place of the task's own criterion."""
 
 
 class Recording(Options):
@@ -139,6 +146,12 @@ class Config(Options):
         """The remedy of a kind, where it is in force."""
         return next((remedy for remedy in self.remedies if remedy.kind == kind), None)
 
+    @property
+    def steps_an_update(self) -> int:
+        """Time steps that one update learns from."""
+        truncation = self.remedy("truncation")
+        return truncation.window if self.training.stream and truncation is not None else self.task.total_steps
+
     def canonical_json(self) -> str:
         """Every field with its value, in one fixed spelling."""
         return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))  # unsorted: remedies have an order
@@ -177,6 +190,7 @@ def refuse_impossible(config: "Config") -> None:
         _check_input,
         _check_batch_norm,
         _check_segments,
+        _check_stream,
     ):
         check(config)
 
@@ -259,6 +273,24 @@ def _check_input(config: "Config") -> None:
 def _check_batch_norm(config: "Config") -> None:
     if config.cell.couples_examples and config.training.batch_size < 2:
         raise ValueError("cell.norm = 'batch' needs training.batch_size of at least 2 to have a variance: raise it")
+
+
+def _check_stream(config: "Config") -> None:
+    if not config.training.stream:
+        return
+    truncation = config.remedy("truncation")
+    if truncation is None or truncation.stride not in (None, truncation.window):
+        raise ValueError(
+            "training.stream = true reads a sequence window by window: set remedies.truncation.window, and no stride"
+        )
+    if config.task.answers != "every":
+        raise ValueError(
+            f"training.stream = true needs an answer at every step, and {config.task.kind} gives none before the end: "
+            "set it to false"
+        )
+    if config.recording.probes not in ("light", "none") or config.cell.couples_examples:
+        field = "cell.norm" if config.cell.couples_examples else "recording.probes"
+        raise ValueError(f"training.stream = true cannot be combined with {field}: set one of them to its default")
 
 
 def _check_segments(config: "Config") -> None:

@@ -23,10 +23,26 @@ class Optimizer(Options, ABC):
     """After the warm-up: stay, or fall to zero at the last step."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which the rate rises linearly from zero."""
+    recurrent: float = Field(default=1.0, gt=0)
+    """What the rate of recurrent matrices is multiplied by; orthogonal ones are often given a tenth."""
 
     @abstractmethod
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
-        """Make the torch optimiser."""
+    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Make the torch optimiser, of parameters or of groups of them."""
+
+    def groups(self, named: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
+        """Put parameters that share a rate together.
+
+        Args:
+            named: names and parameters; those named `weight_hh` are recurrent.
+
+        Returns:
+            Groups as torch has them, with what their rate is multiplied by as `factor`.
+        """
+        by_factor: dict[float, list[Tensor]] = {}
+        for name, parameter in named:
+            by_factor.setdefault(self.recurrent if "weight_hh" in name else 1.0, []).append(parameter)
+        return [{"params": parameters, "factor": factor} for factor, parameters in by_factor.items()]
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of one update.
@@ -57,7 +73,7 @@ class SGD(Optimizer):
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         return eager(torch.optim.SGD)(parameters, lr=self.lr, momentum=self.momentum)
 
 
@@ -69,7 +85,7 @@ class RMSprop(Optimizer):
     decay: float = Field(default=0.99, ge=0, lt=1)
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         return eager(torch.optim.RMSprop)(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
 
 
@@ -81,7 +97,7 @@ class Adam(Optimizer):
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         return eager(torch.optim.Adam)(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
 
 
@@ -94,7 +110,7 @@ class AdamW(Optimizer):
     beta2: float = Field(default=0.999, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
 
-    def build(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
         return eager(torch.optim.AdamW)(
             parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
         )

@@ -22,8 +22,9 @@ class Initialization(Options):
     Tallec and Ollivier 2018, section 3 (chrono).
     """
 
-    input: Literal["torch", "glorot", "orthogonal"] = "torch"
-    recurrent: Literal["torch", "glorot", "orthogonal", "identity"] = "torch"
+    input: Literal["torch", "glorot", "orthogonal", "gaussian"] = "torch"
+    recurrent: Literal["torch", "glorot", "orthogonal", "identity", "gaussian"] = "torch"
+    """gaussian draws N(0, 1/n) with n columns, so that a product has the variance of what is multiplied."""
     recurrent_scale: float = Field(default=1.0, gt=0)
     """ρ: the recurrent matrix is multiplied by it."""
     bias: Literal["torch", "zero", "chrono"] = "torch"
@@ -91,6 +92,8 @@ def _fill_matrix(w: Tensor, scheme: str, bound: float, generator: torch.Generato
         w.uniform_(-bound, bound, generator=generator)
     elif scheme == "glorot":
         nn.init.xavier_uniform_(w, generator=generator)
+    elif scheme == "gaussian":
+        w.normal_(0, w.shape[-1] ** -0.5, generator=generator)
     elif scheme == "orthogonal":
         nn.init.orthogonal_(w, generator=generator)
     else:

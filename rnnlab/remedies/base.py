@@ -57,6 +57,10 @@ class Unrolled(Protocol):
         """Take N steps from (N, G*H) inputs and (N, S) states; differentiable in these and in the weights."""
         ...
 
+    def recur(self, states: tuple[Tensor, ...]) -> Tensor:
+        """What N steps read of (N, S) states, their recurrent product W_hh h with its bias, (N, G*H)."""
+        ...
+
 
 Penalty = Callable[[Unrolled], Tensor | None]
 

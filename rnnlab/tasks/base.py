@@ -173,4 +173,8 @@ class Task(Options, ABC):
 
     def solved(self, score: float) -> bool:
         """Whether a score reaches the solved criterion."""
-        return score >= self.solved_at if self.higher_is_better else score <= self.solved_at
+        return self.reaches(score, self.solved_at)
+
+    def reaches(self, score: float, bound: float) -> bool:
+        """Whether a score is as good as a bound."""
+        return score >= bound if self.higher_is_better else score <= bound

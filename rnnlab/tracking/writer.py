@@ -159,6 +159,14 @@ def start_parent(uri: str, experiment: str, name: str, tags: Mapping[str, str], 
         return run_id
 
 
+def end_parent(uri: str, run_id: str, tags: Mapping[str, str]) -> None:
+    """End a parent run with what came of it, as tags."""
+    client = connect(uri)
+    with explained(uri):
+        client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True)
+        client.set_terminated(run_id, "FINISHED")
+
+
 def log_file(uri: str, run_id: str, path: Path) -> None:
     """Add a file, such as sweep.yaml or a report, to the artifacts of a run."""
     with explained(uri):

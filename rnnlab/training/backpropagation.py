@@ -82,6 +82,34 @@ def _through_windows(
     return total
 
 
+def backpropagate_piece(
+    model: SequenceModel,
+    task: Task,
+    piece: Batch,
+    remedies: Sequence[Remedy] = (),
+    states: Any = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Any]:
+    """Accumulate the gradient of one piece of a stream, which has an answer at every step.
+
+    Args:
+        model: the network; its `.grad` fields are added to.
+        task: gives the loss.
+        piece: some steps of the stream; its time counts from its own first step.
+        remedies: those that act on the loss add to it.
+        states: those that the piece before has left; zeros if none.
+        generator: the remedies' source of randomness.
+
+    Returns:
+        The mean loss over the piece's answers, and the states after it; both detached.
+    """
+    with _penalised(model, remedies, generator):
+        outputs, states = model(piece.inputs, states)
+        loss = task.losses(outputs, piece.targets).sum() / piece.answers
+        loss.backward()
+    return loss.detach().double(), _detach(states)
+
+
 @contextmanager
 def _penalised(
     model: SequenceModel | EncoderDecoder, remedies: Sequence[Remedy], generator: torch.Generator | None

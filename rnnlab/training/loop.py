@@ -21,14 +21,15 @@ from rnnlab.probes.tape import trace
 from rnnlab.remedies import Penalty, change_gradients, cut_into_windows
 from rnnlab.scan import prepare
 from rnnlab.tasks import Batch
-from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
 from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
 from rnnlab.training.history import History
 from rnnlab.training.memory import check_memory
-from rnnlab.training.models import build_model
+from rnnlab.training.models import SequenceModel, build_model
 from rnnlab.training.penalties import penalise
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
+from rnnlab.training.stream import Stream
 from rnnlab.training.torch_settings import torch_settings
 
 CHECKPOINT_SECONDS = 10.0
@@ -82,8 +83,9 @@ class _Run:
     def __init__(self, config: Config, checkpoint: Path | None, on_profile: OnProfile | None) -> None:
         self.config, self.checkpoint, self.on_profile = config, checkpoint, on_profile
         self.model = build_model(config)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = config.optimizer.build(self.parameters)
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.parameters = [p for _, p in named]
+        self.optimizer = config.optimizer.build(config.optimizer.groups(named))
         self.generator = make_generator(config.seed, "train")
         self.noise = make_generator(config.seed, "noise")
         for layer in recurrent_layers(self.model)[0]:
@@ -96,6 +98,7 @@ class _Run:
         self.steps_to_solve: int | None = None
         self.diverged = False
         self.seconds = 0.0
+        self.stream: Stream | None = None
         self.recorded_steps = recorded_steps(config.recording, config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
@@ -129,13 +132,13 @@ class _Run:
 
     def _update(self) -> None:
         """One optimiser step; a gradient that is not finite ends the run and leaves the weights alone."""
-        config, task = self.config, self.config.task
-        batch = task.sample(self.generator, config.training.batch_size)
+        config = self.config
+        batch = self._next_batch()
         self.optimizer.zero_grad(set_to_none=True)
         self.prober.take(self.step, batch)
         if self.step in self.recorded_steps:
-            overlapping = len(cut_into_windows(task.steps, config.remedies)) > 1
-            with self.recorder.one_step(self.model, self.step, task.total_steps, overlapping):
+            overlapping = self.stream is None and len(cut_into_windows(config.task.steps, config.remedies)) > 1
+            with self.recorder.one_step(self.model, self.step, config.steps_an_update, overlapping):
                 loss = self._backpropagate(batch)
             self._summarise_profile()
         else:
@@ -147,10 +150,27 @@ class _Run:
             self.diverged = True
             return
         for group in self.optimizer.param_groups:
-            group["lr"] = config.optimizer.rate(self.step - 1, config.training.steps)
+            group["lr"] = group["factor"] * config.optimizer.rate(self.step - 1, config.training.steps)
         self.optimizer.step()
 
+    def _next_batch(self) -> Batch:
+        """What the next update learns from: fresh sequences, or the next piece of a stream."""
+        config = self.config
+        if config.training.stream and self.stream is not None and not self.stream.is_over:
+            return self.stream.piece()
+        batch = config.task.sample(self.generator, config.training.batch_size)
+        if not config.training.stream:
+            return batch
+        self.stream = Stream(batch, config.steps_an_update)
+        return self.stream.piece()
+
     def _backpropagate(self, batch: Batch) -> float:
+        if self.stream is not None:
+            assert isinstance(self.model, SequenceModel)
+            remedies, before = self.config.remedies, self.stream.states
+            loss, after = backpropagate_piece(self.model, self.config.task, batch, remedies, before, self.chance)
+            self.stream.go_on(after)
+            return float(loss)
         states = self.model.noisy_states(self.config.training.batch_size, self.noise)
         return float(backpropagate(self.model, self.config.task, batch, self.config.remedies, states, self.chance))
 
@@ -196,7 +216,11 @@ class _Run:
         return self.config.task.evaluation(split, count, make_generator(self.config.seed, split))
 
     def _done(self) -> bool:
-        return self.config.training.stop_when_solved and self.steps_to_solve is not None
+        options, task = self.config.training, self.config.task
+        if options.stop_at is None:
+            return options.stop_when_solved and self.steps_to_solve is not None
+        scores = self.history.curves[f"val/{task.score_name}"].values
+        return bool(scores) and task.reaches(scores[-1], options.stop_at)
 
     def _summarise_profile(self) -> None:
         """Add the few numbers of the newest profile that are worth a curve."""
@@ -209,7 +233,7 @@ class _Run:
         self.history.add(
             self.step, "grad/zero_fraction", float(zero_fraction.mean()) if len(zero_fraction) else math.nan
         )
-        for k in self.config.task.lags:
+        for k in (lag for lag in self.config.task.lags if lag < len(back.mean)):  # a piece of a stream may be shorter
             self.history.add(self.step, f"grad/lag_{k}", float(back.mean[k]))
         if self.on_profile is not None:
             self.on_profile(self.step, newest, decay)
@@ -243,6 +267,7 @@ class _Run:
             "recorder": self.recorder.state_dict(),
             "prober": self.prober.state_dict(),
             "history": self.history.state_dict(),
+            "stream": None if self.stream is None else {**vars(self.stream), "batch": tuple(self.stream.batch)},
             "step": self.step,
             "steps_to_solve": self.steps_to_solve,
             "seconds": self.seconds,
@@ -261,6 +286,8 @@ class _Run:
         self.recorder.load_state_dict(state["recorder"])
         self.prober.load_state_dict(state["prober"])
         self.history.load_state_dict(state["history"])
+        if state["stream"] is not None:
+            self.stream = Stream(**{**state["stream"], "batch": Batch(*state["stream"]["batch"])})
         self.step, self.steps_to_solve, self.seconds = (
             state["step"],
             state["steps_to_solve"],

@@ -29,6 +29,9 @@ class UnrolledLayer:
     def step(self, projected: Tensor, states: States) -> States:
         return self._cell.advance(self._weights, projected, states, self._start)
 
+    def recur(self, states: States) -> Tensor:
+        return self._cell.recur(self._weights, states[0], self._start)
+
 
 def penalise(tape: Tape, penalties: Iterable[Penalty]) -> None:
     """Add the gradient of penalties, summed over every layer and direction, to the weights.

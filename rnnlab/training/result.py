@@ -84,7 +84,7 @@ class Result:
         """
         options = self.config.training
         updates = options.steps if self.outcome == "diverged" else self.steps
-        return float(self.weights * self.config.task.total_steps * updates * options.batch_size)
+        return float(self.weights * self.config.steps_an_update * updates * options.batch_size)
 
     def summary(self) -> dict[str, float]:
         """Final numbers by the name they have in every table of runs; NaN where a number does not exist."""

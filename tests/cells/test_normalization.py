@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells import normalization
+from rnnlab.cells import make_cell, normalization
+from rnnlab.common.errors import UserError
 from rnnlab.layers.recurrent import Recurrent
 
 T, B, I, H = 6, 16, 3, 5
@@ -244,6 +245,24 @@ def test_a_single_active_example_is_standardised_by_running_statistics_and_leave
     for name, value in net.named_buffers():
         assert (value[1:3] != before[name][1:3]).any(-1).all()  # h_0 is zero, and so are its statistics
         assert torch.equal(value[3:], before[name][3:])
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "irnn"])
+def test_one_norm_over_the_sum_of_both_products(kind):
+    """h_t = φ(BN(W_x x_t + W_h h_{t-1}) + b), as in the authors' code for figure 1."""
+    net, x = layer(kind, "batch_sum"), torch.randn(T, B, I, dtype=torch.float64)
+    p = {name.removesuffix("_l0"): value.clone() for name, value in net.state_dict().items()}
+    bias = p["bias_ih"] + p.get("bias_hh", torch.zeros(H, dtype=torch.float64))
+    phi = torch.tanh if kind == "vanilla" else torch.relu
+    h, outputs = torch.zeros(B, H, dtype=torch.float64), []
+    for t in range(T):
+        z = x[t] @ p["weight_ih"].T + h @ p["weight_hh"].T
+        h = phi(normalize(z, p["norm_gain_z"]) + bias)
+        outputs.append(h)
+    torch.testing.assert_close(net(x)[0], torch.stack(outputs), rtol=0, atol=1e-12)
+    assert not {name for name, _ in net.named_parameters() if "shift" in name}
+    with pytest.raises(UserError, match="for cells that read the sum of both products"):
+        make_cell("lstm", norm="batch_sum")
 
 
 def test_gains_start_where_the_papers_say():

@@ -41,6 +41,15 @@ def test_identity_and_glorot():
     assert all((b == 0).all() for b in blocks(net, "bias_ih") + blocks(net, "bias_hh"))
 
 
+def test_gaussian_products_keep_the_variance_of_what_is_multiplied():
+    net = layer("vanilla", Initialization(recurrent="gaussian", input="gaussian", recurrent_scale=0.5))
+    for name, variance in (("weight_ih", 1 / I), ("weight_hh", 0.25 / H)):
+        (w,) = blocks(net, name)
+        error = variance * math.sqrt(2 / w.numel())  # standard error of the variance of normal numbers
+        assert float(w.var()) == pytest.approx(variance, abs=4 * error)
+        assert float(w.abs().max()) > 2.5 * math.sqrt(variance)  # beyond what a uniform one can reach
+
+
 def test_chrono_spreads_memory_between_one_step_and_the_whole_task():
     net = layer("lstm", Initialization(bias="chrono"))
     i, f, g, o = blocks(net, "bias_ih")

@@ -12,6 +12,7 @@ from rnnlab.tasks.adding import Adding
 from rnnlab.tasks.agreement import Agreement
 from rnnlab.tasks.autoencoding import Autoencoding
 from rnnlab.tasks.copying import Copying
+from rnnlab.tasks.delayed_bits import DelayedBits
 from rnnlab.tasks.digits import Digits
 from rnnlab.tasks.generation import Generation
 from rnnlab.tasks.mnist import Mnist
@@ -28,6 +29,7 @@ VARIANTS = [
     Adding(noise=0.1),
     Agreement(distractors=1),
     Autoencoding(features=3),
+    DelayedBits(delay=7, xor=True),
     Generation(sequences=20),
     Parity(every_step=True),
     Reversal(fillers=0.5),

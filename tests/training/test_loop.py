@@ -14,6 +14,7 @@ from rnnlab.config.overrides import override
 from rnnlab.scan.native import build
 from rnnlab.scan.native.support import prepare
 from rnnlab.training.loop import recorded_steps, run
+from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
 
 BASE = {
@@ -47,6 +48,30 @@ def test_same_configuration_same_result_and_other_seed_another(kind):
     torch.rand(7)  # the global stream has no say
     assert_identical(first, run(cfg))
     assert run(config(optimizer__kind=kind, seed=1)).test_loss != first.test_loss
+
+
+def test_recurrent_matrices_may_have_a_rate_of_their_own():
+    """One update of plain gradient descent moves every weight by its rate times its gradient."""
+    moved = {}
+    for factor in (1.0, 0.25):
+        cfg = config(optimizer={"kind": "sgd", "lr": 0.1, "recurrent": factor}, training__steps=1, dtype="float64")
+        before, after = build_model(cfg).state_dict(), run(cfg).model
+        assert after is not None
+        moved[factor] = {name: value - before[name] for name, value in after.state_dict().items()}
+    for name, whole in moved[1.0].items():
+        scale = 0.25 if "weight_hh" in name else 1.0
+        assert whole.any()
+        torch.testing.assert_close(moved[0.25][name], scale * whole, rtol=1e-9, atol=0)
+
+
+def test_training_is_over_at_a_score_of_ones_own():
+    free = run(config(training__stop_when_solved=False))
+    curve = free.history["val/mse"]
+    bound = curve.values[1]  # that of the second look, which is better than that of the first
+    assert bound < curve.values[0]
+    stopped = run(config(training__stop_at=bound))
+    assert stopped.steps == curve.steps[1] and stopped.history["val/mse"].values == curve.values[:2]
+    assert run(config(training__stop_at=0.0)).steps == 60
 
 
 @pytest.mark.parametrize("norm", [{}, {"cell__norm": "batch", "cell__norm_noise": 0.1}], ids=["plain", "batch norm"])

@@ -1,0 +1,115 @@
+"""What a result says of itself, as Markdown with its figure; and the page of all results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnlab.common.files import write_whole
+from rnnlab.common.text import count, duration, interval
+from rnnlab.plots.style import save
+from rnnlab.reproductions.run import Finding
+
+INTRO = """# Published results, reproduced
+
+Written by `rnnlab reproduce --out docs/reproductions.md`. A result is a file in `rnnlab/reproductions/`, which says
+what must hold, with its tolerance, before the seeds that decide are run. Verdicts: **reproduced**, where every
+statement passes its test at 5% (two one-sided tests for a level or an exponent, a permutation test over seeds for an
+ordering, rounding for a law); **contradicted**, where one fails it the other way; **inconclusive** in between;
+**not run**. Times are processor time on one core. [How to add one](adding-a-reproduction.md).
+"""
+
+
+def write_page(finding: Finding, folder: Path) -> Path:
+    """Write the page of one result and its figure.
+
+    Args:
+        finding: what is known of it.
+        folder: gets NAME.md and, where anything was run, NAME.png.
+
+    Returns:
+        The page.
+    """
+    path = folder / f"{finding.result.name}.md"
+    _draw(finding, folder)
+    write_whole(path, f"# {finding.result.name}\n\n{_body(finding, '')}".encode())
+    return path
+
+
+def write_overview(findings: Sequence[Finding], path: Path) -> Path:
+    """Write the page of all results; figures go to a folder of its name beside it.
+
+    Args:
+        findings: one a result.
+        path: of the page.
+
+    Returns:
+        The page.
+    """
+    rows = ["| Result | Paper | Verdict | Time | Command |", "| --- | --- | --- | --- | --- |"]
+    parts = []
+    for finding in findings:
+        result = finding.result
+        spent = duration(finding.seconds) if finding.complete else f"about {duration(60 * result.minutes)}"
+        command = f"`rnnlab reproduce {result.name}`"
+        paper = result.paper.partition(", ")[0]
+        rows.append(f"| [{result.name}](#{result.name}) | {paper} | {finding.verdict} | {spent} | {command} |")
+        _draw(finding, path.parent / path.stem)
+        parts.append(f"## {result.name}\n\n{_body(finding, f'{path.stem}/')}")
+    write_whole(path, "\n".join([INTRO, *rows, "", *parts]).encode())
+    return path
+
+
+def criteria_table(finding: Finding) -> list[tuple[str, str, str, str, str]]:
+    """Statement, kind, published, measured with its interval, and verdict of every criterion."""
+    rows = []
+    for criterion, decision in zip(finding.result.criteria, finding.decisions, strict=True):
+        verdict = decision.verdict
+        if verdict == "inconclusive":
+            verdict += f": {decision.seeds} seeds would do" if decision.seeds else ": no number of seeds would do"
+        rows.append((criterion.statement, criterion.kind, criterion.published, interval(*decision.measured), verdict))
+    return rows
+
+
+def circumstances(finding: Finding) -> str:
+    """Where and with which code the runs were made, in a sentence."""
+    machines = sorted({record.cpu for record in finding.records.values()})
+    commits = sorted({record.commit[:12] + record.commit[40:] for record in finding.records.values()})
+    return (
+        f"{count(len(finding.records), 'run')} in {duration(finding.seconds)} on {', '.join(machines)}, "
+        f"commit {', '.join(commits)}"
+    )
+
+
+def _draw(finding: Finding, folder: Path) -> None:
+    if finding.complete:
+        folder.mkdir(parents=True, exist_ok=True)
+        save(finding.result.draw(finding.values), folder / f"{finding.result.name}.png")
+
+
+def _body(finding: Finding, pictures: str) -> str:
+    result = finding.result
+    lines = [
+        f"{result.claim} ({result.paper}; {result.place}, read in {result.source}.)",
+        "",
+        "| Must hold | Kind | Published | Measured | Verdict |",
+        "| --- | --- | --- | --- | --- |",
+        *(f"| {' | '.join(row)} |" for row in criteria_table(finding)),
+        "",
+        *(f"* Tolerance of {c.quantity}: {c.why}" for c in {c.why: c for c in result.criteria}.values()),
+        f"* Seeds: {result.seeds}, from {result.first_seed}; settings were chosen on others.",
+    ]
+    if result.scaled_down:
+        lines.append(f"* Scaled down: {result.scaled_down}")
+    if result.faults:
+        lines.append(f"* Faults that change the verdict: {'; '.join(fault.name for fault in result.faults)}.")
+    if finding.complete:
+        lines += [f"* {circumstances(finding)}.", "", f"**{finding.verdict.capitalize()}.**", ""]
+        lines += [f"![{result.place}]({pictures}{result.name}.png)", ""]
+    else:
+        lines += [
+            f"* {count(len(finding.records), 'run')} of {len(result.runs)} done; about "
+            f"{duration(60 * result.minutes)} in all.",
+            "",
+            "**Not run.**",
+            "",
+        ]
+    return "\n".join(lines)
