@@ -51,7 +51,20 @@ class Finding(NamedTuple):
 
 def examine() -> Iterator[Finding]:
     """Run every check, each as it is asked for; one that breaks is a problem of its own."""
-    checks = (_python, _packages, _versions, _kernels, _cores, _gpu, _mnist, _text, _storage, _tracking, _database)
+    checks = (
+        _python,
+        _packages,
+        _versions,
+        _kernels,
+        _engines,
+        _cores,
+        _gpu,
+        _mnist,
+        _text,
+        _storage,
+        _tracking,
+        _database,
+    )
     for check in checks:
         try:
             yield check()
@@ -134,6 +147,20 @@ def _kernels() -> Finding:
     return Finding(
         "warning", "kernels", f"{reason}; install a C++ compiler with OpenMP, such as g++, or name it in CXX"
     )
+
+
+def _engines() -> Finding:
+    """Which cell runs how, as far as this machine has a compiler."""
+    from rnnlab.cells import CELLS, make_cell
+    from rnnlab.scan import compiled, native
+
+    kinds: dict[str, list[str]] = {"by hand": [], "compiled": [], "step by step": []}
+    for kind in CELLS:
+        cell = make_cell(kind)
+        obstacle = None if native.serves(cell) else compiled.obstacle(cell)
+        how = "by hand" if native.serves(cell) else "compiled" if obstacle is None else "step by step"
+        kinds[how].append(f"{kind} ({obstacle})" if obstacle else kind)
+    return Finding("ok", "cells", "; ".join(f"{how}: {', '.join(names)}" for how, names in kinds.items() if names))
 
 
 def _cores() -> Finding:

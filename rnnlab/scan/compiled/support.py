@@ -93,6 +93,15 @@ def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
         kernel(cell, names, training, torch.get_default_dtype())  # type: ignore[arg-type]
 
 
+def obstacle(cell: Cell) -> str | None:
+    """What keeps a cell from being compiled, if anything does."""
+    try:
+        _program(cell, tuple(cell.parameter_shapes(1)), True)
+    except Inexpressible as reason:
+        return str(reason)
+    return None
+
+
 def _is_too_small(cell: Cell, w: Weights, x: Tensor) -> bool:
     """Whether a single example is left at a step that standardises over the batch: running statistics serve it."""
     return cell.couples_examples and w.training and min([x.shape[1], *(w.sizes or ())]) < 2
