@@ -178,13 +178,3 @@ def final_values(result: Result) -> Values:
         "curve": list(curve.values) if curve else [],
         "score_curve": list(score.values) if score else [],
     }
-
-
-def learning_curves(found: Findings, name: str = "curve") -> dict[str, list[tuple[list[float], list[float]]]]:
-    """Validation curves of `final_values` by arm, one a seed.
-
-    Args:
-        found: the values.
-        name: `curve` for the loss, `score_curve` for the score.
-    """
-    return {arm: [(values["curve_steps"], values[name]) for values in several] for arm, several in found.items()}  # type: ignore[misc]
