@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rnnlab.common.errors import UserError
-from rnnlab.common.interrupts import Interrupted, stop_on_signal
+from rnnlab.common.interrupts import Interrupted, signals_caught
 from rnnlab.common.locks import FileLock
 from rnnlab.common.output import Output
 from rnnlab.common.text import duration, number
@@ -139,7 +139,7 @@ def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Finding,
         done, left = len(stored(result).records), 0
         with Courier(outbox, uri) as courier:
             try:
-                with stop_on_signal() as caught:
+                with signals_caught(second_kills=True) as caught:
                     for arm, seed, record in carry_out(result, outbox, parent, lambda: bool(caught)):
                         done += 1
                         numbers = {key: value for key, value in record.values.items() if isinstance(value, float)}

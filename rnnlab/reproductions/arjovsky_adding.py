@@ -30,7 +30,7 @@ register(
             Ordering("loss", "never", WHY, 0.14, "tanh"),
         ),
         seeds=5,
-        minutes=0,
+        minutes=60,
         faults=(),
         draw=learning_curves("Adding problem, T = 100", "validation MSE", {"always answering 1": 1 / 6}),
         full_scale=True,

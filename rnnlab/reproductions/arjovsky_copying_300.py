@@ -35,7 +35,7 @@ register(
             Ordering("relative_loss", "at the baseline 0.065", WHY, 0.9, "lstm"),
         ),
         seeds=5,
-        minutes=0,
+        minutes=1400,
         faults=(),
         draw=learning_curves("Copying memory, T = 300", "cross-entropy", {}, log=True),
         full_scale=True,

@@ -116,7 +116,7 @@ class Reproduction:
         experiment: what is run.
         criteria: what must hold; all of it together is the claim.
         seeds: how many runs of every arm decide.
-        minutes: processor time that all of it takes, as measured.
+        minutes: processor time that all of it takes, as measured; at full scale from the time of single updates.
         scaled_down: what is smaller than in the paper, in words; empty where nothing is.
         faults: at least one; each of them must change the verdict.
         reduced: overrides by arm with which faults are tried in minutes; the whole size where there are none.

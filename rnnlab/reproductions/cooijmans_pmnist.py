@@ -35,7 +35,7 @@ register(
             Ordering("error", "95.4 against 90.2% right", WHY, "batch norm", "lstm", 0.03),
         ),
         seeds=5,
-        minutes=0,
+        minutes=15_000,
         faults=(),
         draw=learning_curves("Permuted MNIST", "share right", {}, "score_curve"),
         full_scale=True,

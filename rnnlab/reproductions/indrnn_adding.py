@@ -27,7 +27,7 @@ register(
         ),
         criteria=(Ordering("loss", "solved", WHY, "indrnn", 0.05), Ordering("loss", "fails", WHY, 0.14, "lstm")),
         seeds=5,
-        minutes=0,
+        minutes=730,
         faults=(),
         draw=learning_curves("Adding problem, T = 1,000", "validation MSE", {"always answering 1": 1 / 6}),
         full_scale=True,

@@ -26,7 +26,7 @@ register(
         ),
         criteria=(Level("updates", "about 1,900", WHY, "lem", 1300.0, 2600.0),),
         seeds=5,
-        minutes=0,
+        minutes=1000,
         faults=(),
         draw=learning_curves("Adding problem, T = 2,000", "validation MSE", {"always answering 1": 1 / 6}),
         full_scale=True,

@@ -36,7 +36,7 @@ register(
             Ordering("error", "not solved", WHY, 0.4, "clip"),
         ),
         seeds=5,
-        minutes=0,
+        minutes=8400,
         faults=(),
         draw=learning_curves("Temporal order, L = 100", "share right", {"guessing": 0.25}, "score_curve"),
         full_scale=True,

@@ -32,7 +32,7 @@ register(
             Ordering("relative_loss", "plateau", WHY, 0.9, "constant"),
         ),
         seeds=5,
-        minutes=0,
+        minutes=2300,
         faults=(),
         draw=learning_curves("Copying memory, T = 500", "cross-entropy", {}, log=True),
         full_scale=True,

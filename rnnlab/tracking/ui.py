@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from rnnlab.common.errors import UserError
-from rnnlab.common.interrupts import stop_on_signal
+from rnnlab.common.interrupts import signals_caught
 from rnnlab.tracking.store import connect, tracking_uri
 from rnnlab.tracking.views import TAG, link
 
@@ -63,7 +63,7 @@ def _print_sweep(uri: str, address: str) -> None:
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
     """Run a server and all that it starts until it ends or somebody asks for it."""
-    with stop_on_signal() as asked:
+    with signals_caught(second_kills=True) as asked:
         server = subprocess.Popen(command, env=environment, start_new_session=True)
         while not asked:
             try:
