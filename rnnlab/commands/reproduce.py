@@ -19,7 +19,7 @@ from rnnlab.reproductions.registry import REPRODUCTIONS
 from rnnlab.reproductions.run import EXPERIMENT, HOME, Finding, carry_out, doubts, stored
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.outbox import Outbox
-from rnnlab.tracking.store import prepare, tracking_uri
+from rnnlab.tracking.store import prepare_store, tracking_uri
 from rnnlab.tracking.undelivered import UNDELIVERED
 from rnnlab.tracking.writer import end_parent, log_file, start_parent
 
@@ -110,7 +110,7 @@ def _run(results: Sequence[Reproduction], output: Output) -> int:
         for arm, seed in result.runs:
             if isinstance(result.experiment, Training):
                 result.experiment.config(arm, seed)
-    prepare(uri)
+    prepare_store(uri)
     for result in results:
         try:
             finding, page, left = _run_one(result, uri, console)
