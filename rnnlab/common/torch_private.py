@@ -5,13 +5,17 @@ scan; only `rnnlab.record` cannot do without the last one.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from rnnlab.common.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import fx
 
 TRANSFORMING = "_C._are_functorch_transforms_active"
 KERNEL_NAMES = (
@@ -107,3 +111,26 @@ def _has(name: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+def write_down(function: Callable[..., object], arguments: Sequence[object], whole: Iterable[object]) -> "fx.Graph":
+    """The operations of torch that a function does, taken apart into elementary ones.
+
+    Args:
+        function: of tensors, in lists or not.
+        arguments: what it is called with.
+        whole: operations that are not taken apart.
+
+    Raises:
+        AttributeError: if this torch has no such tracer; whatever the function raises.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    apart = torch._decomp.core_aten_decompositions()
+    rules = {operation: rule for operation, rule in apart.items() if operation not in set(whole)}
+    return make_fx(lambda *each: function(*each), decomposition_table=rules, tracing_mode="real")(*arguments).graph
+
+
+def is_repeatable(operation: object) -> bool:
+    """Whether an operation of a graph gives the same whenever it is done."""
+    return isinstance(operation, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded not in operation.tags

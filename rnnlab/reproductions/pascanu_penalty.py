@@ -1,17 +1,9 @@
 """With clipping and the penalty Ω a tanh network learns temporal order, which it does not with clipping alone."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
-
-
-def draw(found: Findings) -> Axes:
-    lines = learning_curves(found, "score_curve")
-    return curves(lines, "Temporal order, L = 30", "training step (updates)", "share right", {"guessing": 0.25})
-
 
 WHY = "guessing leaves 75% wrong, and at this length clipping alone is on its way; seen on seeds 0 to 4"
 
@@ -54,6 +46,6 @@ register(
             Fault("back-propagation of 8 steps", {"clip and Ω": {"remedies.truncation.window": 8}}),
         ),
         reduced={"all": {"task.length": 20, "training.steps": 3000, "training.test_examples": 1000}},
-        draw=draw,
+        draw=learning_curves("Temporal order, L = 30", "share right", {"guessing": 0.25}, "score_curve"),
     )
 )

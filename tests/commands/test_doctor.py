@@ -19,7 +19,7 @@ from rnnlab.common import locks
 from rnnlab.scan.native import build
 from rnnlab.tasks import data
 
-CHECKS = "python packages versions kernels cores gpu mnist text storage tracking database"
+CHECKS = "python packages versions kernels cells cores gpu mnist text storage tracking database"
 SUBJECTS = CHECKS.split()
 
 

@@ -20,8 +20,8 @@ def test_equivalence_is_two_one_sided_t_tests():
     for _ in range(200):
         values = generator.normal(generator.uniform(-1, 1), 0.6, size=5)
         p = max(
-            stats.ttest_1samp(values, -1, alternative="greater").pvalue,
-            stats.ttest_1samp(values, 1, alternative="less").pvalue,
+            stats.ttest_1samp(values, -1, alternative="greater")[1],
+            stats.ttest_1samp(values, 1, alternative="less")[1],
         )
         assert (decide_level(values, -1, 1).verdict == "reproduced") == (p <= 0.05)
 

@@ -7,10 +7,9 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
-from torch._decomp import core_aten_decompositions
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from rnnlab.cells import Cell, Weights
+from rnnlab.common import torch_private
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.program import noisy_states, numbers_of
 from rnnlab.scan.compiled.sizes import Sizes
@@ -159,13 +158,12 @@ class _Tracer:
 
 def _traced(function: Callable[..., Any], *arguments: Any) -> fx.Graph:
     try:
-        rules = {op: rule for op, rule in core_aten_decompositions().items() if op not in WHOLE}
-        tracer = make_fx(lambda *each: function(*each), decomposition_table=rules, tracing_mode="real")
-        return tracer(*arguments).graph
+        return torch_private.write_down(function, arguments, WHOLE)
     except Inexpressible:
         raise
     except Exception as error:  # of a user's own step, or of torch's tracer
-        raise Inexpressible(f"a step that torch cannot trace ({str(error).splitlines()[0][:200]})") from error
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise Inexpressible(f"a step that torch cannot trace ({said[:200]})") from error
 
 
 def _hoist(graph: fx.Graph, weights: int) -> tuple[fx.Graph, fx.Graph, int]:
@@ -231,5 +229,5 @@ def _check(node: fx.Node) -> None:
         raise Inexpressible("a tensor that is no weight of the layer")
     if node.op != "call_function" or node.target is operator.getitem:
         return
-    if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.nondeterministic_seeded in node.target.tags:
+    if not torch_private.is_repeatable(node.target):
         raise Inexpressible(str(node.target))
