@@ -1,5 +1,6 @@
 """Cells that nobody has written: random equations give what the reference scan gives."""
 
+import random
 import warnings
 from typing import ClassVar, Literal
 
@@ -7,8 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from compiled_calls import Both, draw, layer
-from hypothesis import Phase, assume, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
@@ -71,17 +70,20 @@ class RandomCell(Cell):
         return torch.tanh(h), c / (1 + c.abs())
 
 
-LINES = st.tuples(st.sampled_from([*UNARY, *BINARY, "product", "scale"]), st.integers(0, 9), st.integers(0, 9))
+NAMES = [*UNARY, *BINARY, "product", "scale"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-@settings(max_examples=6, deadline=None, phases=[Phase.generate], derandomize=True)
-@given(recipe=st.lists(LINES, min_size=2, max_size=8), width=st.sampled_from([5, 8, 17]))
-def test_random_equations(recipe, width):
-    net = layer(RandomCell(hidden_size=width, recipe=tuple(recipe)), 3, steps=10)
-    x = draw(10, 4, 3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some ways of mixing units and examples are refused
-        assume(compiled.supports(net.cell, net.weights(), x, [net.cell.initial_states(4, x)]))
+@pytest.mark.parametrize("seed", range(6))
+def test_random_equations(seed):
+    chance = random.Random(seed)
+    lines = [(chance.choice(NAMES), chance.randrange(10), chance.randrange(10)) for _ in range(chance.randint(2, 8))]
+    net, x = layer(RandomCell(hidden_size=chance.choice([5, 8, 17]), recipe=tuple(lines)), 3, steps=10), draw(10, 4, 3)
+    with warnings.catch_warnings(record=True) as refused:
+        warnings.simplefilter("always")
+        compiled.supports(net.cell, net.weights(), x, [net.cell.initial_states(4, x)])
+    if refused:  # some ways of mixing units and examples are
+        assert "sums over" in str(refused[0].message)
+        pytest.skip("no compiled step can do this")
     Both(net, x, sizes=[4, 4, 4, 3, 3, 3, 2, 2, 2, 2]).check(1e-9)
