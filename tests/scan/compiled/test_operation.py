@@ -37,6 +37,7 @@ CELLS: list[tuple[str, dict]] = [
     ("skip", {"span": 3}),
     ("vanilla", {"norm": "batch"}),
     ("vanilla", {"norm": "batch_input"}),
+    ("vanilla", {"norm": "batch_sum"}),
     ("vanilla", {"norm": "layer", "residual": 0.3}),
     ("vanilla", {"zoneout": 0.3, "bias": False}),
 ]
