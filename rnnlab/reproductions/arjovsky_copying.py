@@ -1,19 +1,12 @@
 """A norm-preserving recurrence copies over 100 steps, where an LSTM stays at the baseline."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
 from rnnlab.tasks.copying import Copying
 
-
-def draw(found: Findings) -> Axes:
-    title, levels = "Copying memory, T = 100", {"baseline": Copying(length=100).baseline.loss}
-    return curves(learning_curves(found), title, "training step (updates)", "cross-entropy", levels, log=True)
-
-
+BASELINE = Copying(length=100).baseline.loss
 WHY = (
     "5% of the baseline after 800 updates is on the way to the paper's 0, 90% is at the baseline; seen on seeds 0 to 2"
 )
@@ -55,6 +48,6 @@ register(
             Fault("back-propagation of 15 steps", {"orthogonal": {"remedies.truncation.window": 15}}),
         ),
         reduced={"all": {"task.length": 30, "training.steps": 500, "cell.hidden_size": 64}},
-        draw=draw,
+        draw=learning_curves("Copying memory, T = 100", "cross-entropy", {"baseline": BASELINE}, log=True),
     )
 )

@@ -116,7 +116,7 @@ class Reproduction:
         experiment: what is run.
         criteria: what must hold; all of it together is the claim.
         seeds: how many runs of every arm decide.
-        minutes: processor time that all of it takes, as measured.
+        minutes: processor time that all of it takes, as measured; at full scale from the time of single updates.
         scaled_down: what is smaller than in the paper, in words; empty where nothing is.
         faults: at least one; each of them must change the verdict.
         reduced: overrides by arm with which faults are tried in minutes; the whole size where there are none.
@@ -178,13 +178,3 @@ def final_values(result: Result) -> Values:
         "curve": list(curve.values) if curve else [],
         "score_curve": list(score.values) if score else [],
     }
-
-
-def learning_curves(found: Findings, name: str = "curve") -> dict[str, list[tuple[list[float], list[float]]]]:
-    """Validation curves of `final_values` by arm, one a seed.
-
-    Args:
-        found: the values.
-        name: `curve` for the loss, `score_curve` for the score.
-    """
-    return {arm: [(values["curve_steps"], values[name]) for values in several] for arm, several in found.items()}  # type: ignore[misc]

@@ -29,8 +29,8 @@ def measure(seed: int, sigma_w: float, sigma_in: float, activation: str) -> Valu
     generator = make_generator(seed, "mean field")
     layer = rnnlab.Recurrent("vanilla", I, H, bias=False, activation=activation)
     with torch.no_grad():
-        layer.weight_hh_l0.copy_(sigma_w / math.sqrt(H) * torch.randn(H, H, generator=generator))
-        layer.weight_ih_l0.copy_(sigma_in / math.sqrt(I) * torch.randn(H, I, generator=generator))
+        layer.get_parameter("weight_hh_l0").copy_(sigma_w / math.sqrt(H) * torch.randn(H, H, generator=generator))
+        layer.get_parameter("weight_ih_l0").copy_(sigma_in / math.sqrt(I) * torch.randn(H, I, generator=generator))
     x, v = torch.randn(T, B, I, generator=generator), torch.randn(B, H, generator=generator)
     with rnnlab.record(layer) as log:
         (layer(x)[0][-1] * v).sum().backward()

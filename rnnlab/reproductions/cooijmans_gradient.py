@@ -26,10 +26,10 @@ def measure(seed: int, gain: float, norm: str, noise: float) -> Values:
     pixels = batch.inputs.double() * 0.3081 + 0.1307  # the authors' are between 0 and 1
     net = rnnlab.Recurrent("vanilla", 1, H, norm=norm, norm_gain=gain, steps=T, dtype=torch.float64)  # for 1e-100
     with torch.no_grad():
-        net.weight_hh_l0.copy_(torch.eye(H))
-        net.weight_ih_l0.copy_(F.normalize(torch.randn(H, 1, generator=generator), dim=0))
-        net.bias_ih_l0.zero_()
-        net.bias_hh_l0.zero_()
+        net.get_parameter("weight_hh_l0").copy_(torch.eye(H))
+        net.get_parameter("weight_ih_l0").copy_(F.normalize(torch.randn(H, 1, generator=generator), dim=0))
+        net.get_parameter("bias_ih_l0").zero_()
+        net.get_parameter("bias_hh_l0").zero_()
     readout = torch.linalg.qr(torch.randn(H, 10, generator=generator, dtype=torch.float64)).Q  # (H, 10)
     start = noise * torch.randn(1, B, H, generator=generator, dtype=torch.float64)
     with rnnlab.record(net, per_example=True) as log:

@@ -112,7 +112,8 @@ class Ordering(Criterion):
         if isinstance(self.ahead, str) and isinstance(self.behind, str):
             return decide_ordering(self._of(found, self.ahead), self._of(found, self.behind), self.margin)
         if isinstance(self.ahead, str):
-            decision, bound = decide_ordering(self._of(found, self.ahead), self.behind), float(self.behind)
+            bound = float(self.behind)
+            decision = decide_ordering(self._of(found, self.ahead), bound)
             value, low, high = decision.measured
             return decision._replace(measured=Interval(bound - value, bound - high, bound - low))
         decision = decide_ordering([-value for value in self._of(found, str(self.behind))], -self.ahead)

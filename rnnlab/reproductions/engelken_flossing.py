@@ -1,17 +1,9 @@
 """Flossing before training lets a tanh network copy bits over a delay that it does not reach without."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
-
-
-def draw(found: Findings) -> Axes:
-    lines = learning_curves(found, "score_curve")
-    return curves(lines, "Delayed copy, delay of 40 steps", "training step (updates)", "share right", {"guessing": 0.5})
-
 
 WHY = "a gap of 10% of all bits is far beyond what guessing scatters by; seen on seeds 0 and 500 to 504"
 
@@ -43,6 +35,6 @@ register(
             Fault("one exponent, flossed once", {"flossing": {"remedies.flossing": {"exponents": 1, "updates": 1}}}),
             Fault("back-propagation of 5 steps", {"all": {"remedies.truncation.window": 5}}),
         ),
-        draw=draw,
+        draw=learning_curves("Delayed copy, delay of 40 steps", "share right", {"guessing": 0.5}, "score_curve"),
     )
 )

@@ -1,12 +1,11 @@
 """An LSTM with a forget gate goes on in a stream that nobody cuts; without, its cell state grows until it fails."""
 
 import torch
-from matplotlib.axes import Axes
 
 from rnnlab.common.seeding import make_generator
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering, Values
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering, Values
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
 from rnnlab.tasks.continual_reber import ContinualReber
 from rnnlab.training.models import SequenceModel
@@ -28,14 +27,8 @@ def read(result: Result) -> Values:
         **final_values(result),
         "repeated symbol wrong": 1 - float(longer.scores(outputs, targets).mean()),
         "illegal share": 1 - float(longer.legal(inputs).gather(-1, named).double().mean()),
-        "mean abs(c)": float(c.abs().mean()),
+        "mean abs(c)": float(c.abs().nan_to_num(nan=1e9, posinf=1e9).mean()),
     }
-
-
-def draw(found: Findings) -> Axes:
-    lines = learning_curves(found, "score_curve")
-    title, y = "Continual embedded Reber grammar", "repeated symbol right"
-    return curves(lines, title, "training step (updates)", y, {"forgotten": 0.5})
 
 
 WHY = "nearly all against not much better than a guess; seen on seeds 0 to 2"
@@ -76,7 +69,6 @@ register(
             Fault("a forget gate that starts open and hardly learns", {"forget gate": {"optimizer.lr": 3e-6}}),
             Fault("windows of two steps", {"forget gate": {"remedies.truncation.window": 2}}),
         ),
-        reduced={"all": {"training.steps": 1000}},
-        draw=draw,
+        draw=learning_curves("Continual Reber grammar", "repeated symbol right", {"forgotten": 0.5}, "score_curve"),
     )
 )

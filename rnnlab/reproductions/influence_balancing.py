@@ -25,16 +25,17 @@ def measure(seed: int, window: int, positive: int) -> Values:
     signs[positive:] = -1
     layer = rnnlab.Recurrent("vanilla", 1, N, activation="identity", bias=False, dtype=torch.float64)
     with torch.no_grad():
-        layer.weight_hh_l0.copy_(0.5 * torch.eye(N) + 0.5 * torch.eye(N).roll(1, 1).triu())
-        layer.weight_ih_l0.copy_(signs)  # θ = 1; the loss ½ (x_0 - 1)² has its optimum at θ = -1/6
+        layer.get_parameter("weight_hh_l0").copy_(0.5 * torch.eye(N) + 0.5 * torch.eye(N).roll(1, 1).triu())
+        weight = layer.get_parameter("weight_ih_l0")
+        weight.copy_(signs)  # θ = 1; the loss ½ (x_0 - 1)² has its optimum at θ = -1/6
     x = torch.ones(T, 1, 1, dtype=torch.float64)
     last = cut_into_windows(T, [Truncation(window=window)])[-1]
     with torch.no_grad():
         _, states = layer(x[: last.start])
     output, _ = layer(x[last.start :], states)
     output[-1, 0, 0].backward()
-    assert layer.weight_ih_l0.grad is not None
-    return {"sensitivity": float((layer.weight_ih_l0.grad * signs).sum()), "window": float(window)}
+    assert weight.grad is not None
+    return {"sensitivity": float((weight.grad * signs).sum()), "window": float(window)}
 
 
 def draw(found: Findings) -> Axes:

@@ -1,17 +1,9 @@
 """A forget bias of one teaches an LSTM to remember what it does not with a bias of zero."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
-
-
-def draw(found: Findings) -> Axes:
-    lines = learning_curves(found, "score_curve")
-    return curves(lines, "Delayed recall, T = 20", "training step (updates)", "share right", {"guessing": 0.5})
-
 
 WHY = "1% wrong is the task's criterion, and 40% lies near the half that guessing leaves; seen on seeds 0 to 2"
 
@@ -48,6 +40,6 @@ register(
             Fault("back-propagation of two steps", {"all": {"remedies.truncation.window": 2}}),
         ),
         reduced={"all": {"training.steps": 150, "training.test_examples": 200}},
-        draw=draw,
+        draw=learning_curves("Delayed recall, T = 20", "share right", {"guessing": 0.5}, "score_curve"),
     )
 )

@@ -1,17 +1,9 @@
 """A rectifier network that starts as an identity solves the adding problem where a tanh network does not."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
-
-
-def draw(found: Findings) -> Axes:
-    title, y = "Adding problem, T = 150", "validation MSE"
-    return curves(learning_curves(found), title, "training step (updates)", y, {"always answering 1": 1 / 6})
-
 
 WHY = "MSE 0.05 lies below the 1/12 of one remembered number, and 0.14 near the baseline 1/6; seen on seeds 0 to 2"
 
@@ -46,6 +38,6 @@ register(
             Fault("a learning rate of 1", {"irnn": {"optimizer.lr": 1.0}}),
         ),
         reduced={"all": {"task.length": 50, "training.steps": 600}, "tanh": {"optimizer.lr": 3e-4}},
-        draw=draw,
+        draw=learning_curves("Adding problem, T = 150", "validation MSE", {"always answering 1": 1 / 6}),
     )
 )

@@ -14,7 +14,8 @@ Written by `rnnlab reproduce --out docs/reproductions.md`. A result is a file in
 what must hold, with its tolerance, before the seeds that decide are run. Verdicts: **reproduced**, where every
 statement passes its test at 5% (two one-sided tests for a level or an exponent, a permutation test over seeds for an
 ordering, rounding for a law); **contradicted**, where one fails it the other way; **inconclusive** in between;
-**not run**. Times are processor time on one core. [How to add one](adding-a-reproduction.md).
+**not run**. Published and measured numbers, machines and figures stand below. Times are those of one thread on a core
+that others used too. [How to add one](adding-a-reproduction.md).
 """
 
 
@@ -44,14 +45,14 @@ def write_overview(findings: Sequence[Finding], path: Path) -> Path:
     Returns:
         The page.
     """
-    rows = ["| Result | Paper | Verdict | Time | Command |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| Result | Paper | Claim | Verdict | Time | Commit |", "| --- | --- | --- | --- | --- | --- |"]
     parts = []
     for finding in findings:
         result = finding.result
         spent = duration(finding.seconds) if finding.complete else f"about {duration(60 * result.minutes)}"
-        command = f"`rnnlab reproduce {result.name}`"
         paper = result.paper.partition(", ")[0]
-        rows.append(f"| [{result.name}](#{result.name}) | {paper} | {finding.verdict} | {spent} | {command} |")
+        cells = (f"[{result.name}](#{result.name})", paper, result.claim, finding.verdict, spent, _commits(finding))
+        rows.append(f"| {' | '.join(cells)} |")
         _draw(finding, path.parent / path.stem)
         parts.append(f"## {result.name}\n\n{_body(finding, f'{path.stem}/')}")
     write_whole(path, "\n".join([INTRO, *rows, "", *parts]).encode())
@@ -72,11 +73,14 @@ def criteria_table(finding: Finding) -> list[tuple[str, str, str, str, str]]:
 def circumstances(finding: Finding) -> str:
     """Where and with which code the runs were made, in a sentence."""
     machines = sorted({record.cpu for record in finding.records.values()})
-    commits = sorted({record.commit[:12] + record.commit[40:] for record in finding.records.values()})
     return (
         f"{count(len(finding.records), 'run')} in {duration(finding.seconds)} on {', '.join(machines)}, "
-        f"commit {', '.join(commits)}"
+        f"commit {_commits(finding)}"
     )
+
+
+def _commits(finding: Finding) -> str:
+    return ", ".join(sorted({record.commit[:12] + record.commit[40:] for record in finding.records.values()}))
 
 
 def _draw(finding: Finding, folder: Path) -> None:
@@ -95,6 +99,7 @@ def _body(finding: Finding, pictures: str) -> str:
         *(f"| {' | '.join(row)} |" for row in criteria_table(finding)),
         "",
         *(f"* Tolerance of {c.quantity}: {c.why}" for c in {c.why: c for c in result.criteria}.values()),
+        f"* Command: `rnnlab reproduce {result.name}`.",
         f"* Seeds: {result.seeds}, from {result.first_seed}; settings were chosen on others.",
     ]
     if result.scaled_down:

@@ -1,17 +1,9 @@
 """Chrono biases solve the adding problem of 200 steps long before a constant forget bias does."""
 
-from matplotlib.axes import Axes
-
-from rnnlab.plots.curves import curves
-from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values, learning_curves
-from rnnlab.reproductions.criteria import Findings, Ordering
+from rnnlab.reproductions.base import Fault, Reproduction, Training, final_values
+from rnnlab.reproductions.criteria import Ordering
+from rnnlab.reproductions.figures import learning_curves
 from rnnlab.reproductions.registry import register
-
-
-def draw(found: Findings) -> Axes:
-    title, y = "Adding problem, T = 200", "validation MSE"
-    return curves(learning_curves(found), title, "training step (updates)", y, {"always answering 1": 1 / 6})
-
 
 WHY = "MSE 0.05 lies below the 1/12 of one remembered number, and 0.14 near the baseline 1/6; seen on seeds 0 to 2"
 
@@ -46,6 +38,6 @@ register(
             Fault("a learning rate of a thousandth", {"chrono": {"optimizer.lr": 3e-6}}),
         ),
         reduced={"all": {"task.length": 60, "training.steps": 1500}},
-        draw=draw,
+        draw=learning_curves("Adding problem, T = 200", "validation MSE", {"always answering 1": 1 / 6}),
     )
 )

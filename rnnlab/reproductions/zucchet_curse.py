@@ -24,8 +24,8 @@ def measure(seed: int, decay: float, steps: int, through_time: bool) -> Values:
         "indrnn", steps, steps, activation="identity", growth=None, bias=False, dtype=torch.float64
     )
     with torch.no_grad():
-        layer.weight_ih_l0.copy_(torch.eye(steps))
-        layer.weight_hh_l0.fill_(decay)
+        layer.get_parameter("weight_ih_l0").copy_(torch.eye(steps))
+        layer.get_parameter("weight_hh_l0").fill_(decay)
     impulses = torch.eye(steps, dtype=torch.float64)[:, None]  # (T, 1, T)
     if through_time:
         output, _ = layer(impulses)
@@ -34,8 +34,9 @@ def measure(seed: int, decay: float, steps: int, through_time: bool) -> Values:
             _, states = layer(impulses[:-1])
         output, _ = layer(impulses[-1:], states)
     output[-1].sum().backward()
-    assert layer.weight_hh_l0.grad is not None
-    state, sensitivity = float(output[-1].detach().square().sum()), float(layer.weight_hh_l0.grad.square().sum())
+    gradient = layer.get_parameter("weight_hh_l0").grad
+    assert gradient is not None
+    state, sensitivity = float(output[-1].detach().square().sum()), float(gradient.square().sum())
     return {
         "state_ratio": state * (1 - decay**2),
         "sensitivity_ratio": sensitivity * (1 - decay**2) ** 3 / (1 + decay**2),

@@ -104,7 +104,8 @@ def decide_ordering(ahead: Iterable[float], behind: Iterable[float] | float, mar
     measured = Interval(*(bound + margin for bound in contest.difference))
     if contest.p / 2 <= SIGNIFICANT and gap != 0:
         return Decision("reproduced" if gap > 0 else "contradicted", measured)
-    return Decision("inconclusive", measured, _seeds_for(two - margin - one, abs(gap), seeds_needed(1) - 1))
+    least = max(seeds_needed(1) - 1, len(one) + 1)
+    return Decision("inconclusive", measured, _seeds_for(two - margin - one, abs(gap), least))
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:

@@ -76,7 +76,9 @@ def test_commands_run_one_after_the_other(path, workplace, own_workers, plugged)
                 (shown,) = fenced(path, "yaml")
                 Path(name).write_text(yaml.safe_dump(override(yaml.safe_load(shown), SHORT_SWEEP)))
             if name.endswith(".py") and not Path(name).exists():  # the block that registers something
-                Path(name).write_text(next(code for code in fenced(path, "python") if "register" in code))
+                Path(name).write_text(
+                    next(c for c in fenced(path, "python") if re.search(r"^(@|register\()", c, re.MULTILINE))
+                )
         extra = SHORT_RUN if arguments[0] == "run" else []
         done = CliRunner().invoke(app, [*arguments, *extra], catch_exceptions=False)
         assert done.exit_code == 0, f"rnnlab {' '.join(arguments)}\n{done.output}"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rnnlab.reproductions.base import Fault, Reproduction
+from rnnlab.reproductions.base import Fault, Reproduction, Training
 from rnnlab.reproductions.registry import REPRODUCTIONS
 from rnnlab.reproductions.run import examine
 
@@ -32,6 +32,19 @@ def test_other_seeds_do_not_flip_the_verdict(result: Reproduction):
 def test_a_deliberate_fault_flips_the_verdict(result: Reproduction, fault: Fault):
     broken = examine(result.at_reduced_size().changed(fault.changes))
     assert broken.verdict in ("contradicted", "inconclusive"), broken.decisions
+
+
+@pytest.mark.parametrize("result", REPRODUCTIONS.values(), ids=lambda result: result.name)
+def test_every_configuration_is_valid_broken_and_reduced_too(result: Reproduction):
+    variants = [result, result.at_reduced_size(), *(result.at_reduced_size().changed(f.changes) for f in result.faults)]
+    for variant in variants:
+        for arm in variant.experiment.arms:
+            if isinstance(variant.experiment, Training):
+                variant.experiment.config(arm, variant.first_seed)
+    known = set(result.experiment.arms)
+    for criterion in result.criteria:
+        named = [getattr(criterion, field, None) for field in ("arm", "ahead", "behind")]
+        assert {name for name in named if isinstance(name, str)} <= known
 
 
 def test_every_result_names_a_fault_and_what_its_tolerance_comes_from():

@@ -25,7 +25,8 @@ def square(seed: int, x: float) -> Values:
 
 
 def draw(found: Findings):
-    return points({arm: [float(v["y"]) for v in several] for arm, several in found.items()}, {}, "squares", "y")
+    values = {arm: [float(v["y"]) for v in several] for arm, several in found.items()}  # type: ignore[arg-type]
+    return points(values, {}, "squares", "y")
 
 
 SQUARE = Reproduction(

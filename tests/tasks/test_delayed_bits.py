@@ -22,7 +22,7 @@ def test_every_answer_follows_from_the_inputs(xor):
 
 def test_what_is_guessed_costs_the_baseline():
     task = DelayedBits(length=40, delay=10)
-    _, targets = task.sample(torch.Generator().manual_seed(0), 500)
+    targets = task.sample(torch.Generator().manual_seed(0), 500).targets
     outputs = torch.zeros(40, 500, 2)
     outputs[:10, :, 0] = 50.0  # nothing is due yet, and that is known
     assert float(task.losses(outputs, targets).mean()) == pytest.approx(task.baseline.loss, rel=1e-6)

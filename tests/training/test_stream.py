@@ -51,7 +51,7 @@ def test_gradients_of_pieces_add_up_to_the_truncated_gradient_of_the_sequence(ki
 
 
 def test_an_update_sees_one_window_and_the_state_that_the_last_one_left(monkeypatch):
-    seen: list[tuple[torch.Tensor, Any]] = []
+    seen: list[tuple[torch.Tensor, Any, Any]] = []
     from rnnlab.training import loop
 
     def follow(model, task, piece, remedies, states, generator):
