@@ -1,5 +1,6 @@
 """Is a published claim reproduced? Decided by tests whose tolerance was fixed beforehand, in both directions."""
 
+import bisect
 import math
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -135,8 +136,6 @@ def _seeds_for(data: np.ndarray, gap: float, least: int) -> int | None:
     """Fewest seeds with which a mean so far from the edge would be told from it."""
     if gap <= 0 or len(data) < 2:
         return None if gap <= 0 else least
-    spread = _spread(data)
-    for count in range(max(least, 2), MOST_SEEDS):
-        if _one_sided(count) * spread / math.sqrt(count) <= gap:
-            return count
-    return None
+    spread, counts = _spread(data), range(max(least, 2), MOST_SEEDS)
+    at = bisect.bisect_left(counts, True, key=lambda n: _one_sided(n) * spread / math.sqrt(n) <= gap)
+    return counts[at] if at < len(counts) else None
