@@ -18,6 +18,7 @@ from rnnlab.common.text import clock, number
 from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
+from rnnlab.remedies.clipping import Clipping
 from rnnlab.tasks import Task
 from rnnlab.training.result import Curve, Result
 
@@ -103,7 +104,7 @@ class RunDisplay:
             standard = f"(trivial baseline {number(task.baseline.score)}, solved at {_criterion(task)})"
             rows.append(("train loss", number(self.newest["train/loss"])))
             rows.append((f"val {task.score_name}", Text.assemble(score, "   ", (standard, "dim"))))
-        if self.config.remedy("clipping") and "remedies/clipped_fraction" in self.newest:
+        if self.config.remedy(Clipping) and "remedies/clipped_fraction" in self.newest:
             rows.append(("clipped", f"{self.newest['remedies/clipped_fraction']:.0%} of the updates"))
         if self.profile is not None:
             step, norms, decay = self.profile
@@ -125,7 +126,7 @@ class RunDisplay:
             bent = ", bent" if decay.bent else ""
             words.append(f"decay rate {decay.slope:+.3g} decades/step (R² {decay.r2:.2f}{bent})")
             words.append(f"half-life {number(decay.half_life)} steps")
-        if self.config.remedy("clipping"):
+        if self.config.remedy(Clipping):
             words.append(f"clipped {self.newest['remedies/clipped_fraction']:.0%}")
         return words
 

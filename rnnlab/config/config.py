@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -24,8 +24,10 @@ from rnnlab.layers.checks import check_dilation
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.probes.base import PRESETS, Preset, select
 from rnnlab.remedies import Remedy
+from rnnlab.remedies.truncation import Truncation
 from rnnlab.scan.segments import check_segments
 
+R = TypeVar("R", bound=Remedy)
 MOST_LAYERS = 1000
 MOST_THREADS = 256
 """More than this is a slip: it only makes torch slow."""
@@ -142,14 +144,14 @@ class Config(Options):
         refuse_impossible(self)
         return self
 
-    def remedy(self, kind: str) -> Remedy | None:
-        """The remedy of a kind, where it is in force."""
-        return next((remedy for remedy in self.remedies if remedy.kind == kind), None)
+    def remedy(self, kind: type[R]) -> R | None:
+        """The remedy of a class, where it is in force."""
+        return next((remedy for remedy in self.remedies if isinstance(remedy, kind)), None)
 
     @property
     def steps_an_update(self) -> int:
         """Time steps that one update learns from."""
-        truncation = self.remedy("truncation")
+        truncation = self.remedy(Truncation)
         return truncation.window if self.training.stream and truncation is not None else self.task.total_steps
 
     def canonical_json(self) -> str:
@@ -278,7 +280,7 @@ def _check_batch_norm(config: "Config") -> None:
 def _check_stream(config: "Config") -> None:
     if not config.training.stream:
         return
-    truncation = config.remedy("truncation")
+    truncation = config.remedy(Truncation)
     if truncation is None or truncation.stride not in (None, truncation.window):
         raise ValueError(
             "training.stream = true reads a sequence window by window: set remedies.truncation.window, and no stride"

@@ -47,7 +47,6 @@ register(
             Fault("a matrix that shrinks every vector by 20%", {"orthogonal": {"cell.scale": 0.8}}),
             Fault("back-propagation of 15 steps", {"orthogonal": {"remedies.truncation.window": 15}}),
         ),
-        reduced={"all": {"task.length": 30, "training.steps": 500, "cell.hidden_size": 64}},
         draw=learning_curves("Copying memory, T = 100", "cross-entropy", {"baseline": BASELINE}, log=True),
     )
 )

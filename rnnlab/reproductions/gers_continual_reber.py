@@ -69,7 +69,6 @@ register(
             Fault("a forget gate that starts open and hardly learns", {"forget gate": {"optimizer.lr": 3e-6}}),
             Fault("windows of two steps", {"forget gate": {"remedies.truncation.window": 2}}),
         ),
-        reduced={"all": {"training.steps": 1000}},
         draw=learning_curves("Continual Reber grammar", "repeated symbol right", {"forgotten": 0.5}, "score_curve"),
     )
 )

@@ -166,7 +166,10 @@ def _measure(
     if isinstance(experiment, Training):
         follow = None if entry is None else lambda _, curves: entry.follow(curves)
         done = run(experiment.config(arm, seed), checkpoint=checkpoint, on_evaluation=follow, should_stop=should_stop)
-        values, seconds = dict(experiment.read(done)), done.seconds
+        values = dict(experiment.read(done))
+        seconds = max(
+            done.seconds, time.monotonic() - began
+        )  # of starts before this one too; and what remedies prepare
         if entry is not None:
             entry.finish(done)
         if checkpoint is not None:

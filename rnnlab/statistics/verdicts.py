@@ -1,5 +1,6 @@
 """Is a published claim reproduced? Decided by tests whose tolerance was fixed beforehand, in both directions."""
 
+import bisect
 import math
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -104,7 +105,8 @@ def decide_ordering(ahead: Iterable[float], behind: Iterable[float] | float, mar
     measured = Interval(*(bound + margin for bound in contest.difference))
     if contest.p / 2 <= SIGNIFICANT and gap != 0:
         return Decision("reproduced" if gap > 0 else "contradicted", measured)
-    return Decision("inconclusive", measured, _seeds_for(two - margin - one, abs(gap), seeds_needed(1) - 1))
+    least = max(seeds_needed(1) - 1, len(one) + 1)
+    return Decision("inconclusive", measured, _seeds_for(two - margin - one, abs(gap), least))
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
@@ -134,8 +136,6 @@ def _seeds_for(data: np.ndarray, gap: float, least: int) -> int | None:
     """Fewest seeds with which a mean so far from the edge would be told from it."""
     if gap <= 0 or len(data) < 2:
         return None if gap <= 0 else least
-    spread = _spread(data)
-    for count in range(max(least, 2), MOST_SEEDS):
-        if _one_sided(count) * spread / math.sqrt(count) <= gap:
-            return count
-    return None
+    spread, counts = _spread(data), range(max(least, 2), MOST_SEEDS)
+    at = bisect.bisect_left(counts, True, key=lambda n: _one_sided(n) * spread / math.sqrt(n) <= gap)
+    return counts[at] if at < len(counts) else None

@@ -129,6 +129,12 @@ def test_the_columns_of_a_sweep_are_those_that_are_documented():
     assert list(table("results.md", "Columns of a sweep")) == COLUMNS
 
 
+def test_what_is_slow_is_listed():
+    tests = (ROOT / "tests").rglob("test_*.py")
+    marked = {str(path.relative_to(ROOT)) for path in tests if "pytest.mark.slow" in path.read_text(encoding="utf-8")}
+    assert set(table("contributing.md", "What is slow")) == marked
+
+
 def codes(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
 

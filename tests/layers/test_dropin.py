@@ -170,7 +170,7 @@ def test_shapes_without_data(kind):
     assert net(torch.empty(3, 2, 4, device="meta"))[0].shape == (3, 2, 5)
 
 
-def change_in_place(output: Any, states: Any, change: Callable[[Tensor], object]) -> Tensor:
+def change_in_place(change: Callable[[Tensor], object], output: Any, states: Any) -> Tensor:
     """A loss of outputs and states that were changed where they are."""
     found = flat(output, states)
     torch.manual_seed(1)
@@ -189,8 +189,8 @@ def test_outputs_and_states_may_be_changed_in_place(name, options, shape, record
     changes = [Tensor.relu_, lambda t: t[0].zero_(), lambda t: nn.functional.dropout(t, 0.3, inplace=True)]
     for change in changes:
         given = [*leaves, *theirs.parameters()]
-        expected = torch.autograd.grad(change_in_place(*theirs(x, hx), change), given, retain_graph=True)
+        expected = torch.autograd.grad(change_in_place(change, *theirs(x, hx)), given, retain_graph=True)
         with rnnlab.record(ours) if recorded else contextlib.nullcontext():
             given = [*leaves, *ours.parameters()]
-            found = torch.autograd.grad(change_in_place(*ours(x, hx), change), given, retain_graph=True)
+            found = torch.autograd.grad(change_in_place(change, *ours(x, hx)), given, retain_graph=True)
         torch.testing.assert_close(found, expected, rtol=0, atol=GRADIENTS[torch.float64])

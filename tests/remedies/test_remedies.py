@@ -30,7 +30,7 @@ BASE = {
 
 
 @pytest.fixture(autouse=True)
-def made() -> None:
+def made(plugged: None) -> None:
     """Remedies as a user may write them."""
 
     @register
