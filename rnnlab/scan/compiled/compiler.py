@@ -48,7 +48,7 @@ class _Compiler:
         self._products: dict[int, Product] = {}
 
     def program(self) -> Program:
-        new = [self.low.values[f"n{i}"] for i in range(self.states)]
+        new: list[Value] = [self.low.values[f"n{i}"] for i in range(self.states)]  # type: ignore[misc]
         self._new = {id(b): (f"n{i}", j) for i, v in enumerate(new) for j, b in enumerate(v.blocks)}
         backward = self._backward()
         forward = Direction(self.low.make, self._sources("forward"))

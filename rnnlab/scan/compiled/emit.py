@@ -110,7 +110,7 @@ class _Writer:
             store = next(s for s in self.direction.stores[id(node)] if not s.add)
             return self._read(store.slot, store.block, node)
         if node.op == "load":
-            return self._read(*node.args, node)
+            return self._read(node.args[0], node.args[1], node)
         if node.op == "product":
             return self._read(self.direction.out[id(node.args[0])], node.args[1], node)
         if node.op in ("sum_units", "sum_rows"):

@@ -120,8 +120,8 @@ class Expressions:
 
     def apply(self, form: str, *args: Node, mask: bool = False) -> Node:
         """An elementwise operation, written as C++ with places for its arguments."""
-        kinds = {a.kind for a in args}
-        kind: Kind = "row" if {"number", "column"} <= kinds else max(kinds, key=RANK.__getitem__)
+        kinds: set[Kind] = {a.kind for a in args}
+        kind = "row" if {"number", "column"} <= kinds else max(kinds, key=lambda kind: RANK[kind])
         units = {a.unit for a in args if a.unit}
         if len(units) > 1:
             raise ValueError(f"blocks of different widths: {units}")

@@ -51,8 +51,8 @@ class Lowering:
         self.values = {label: None if node is None else self._found[node] for label, node in traced.outputs.items()}
 
     def _input(self, label: str, node: fx.Node) -> Any:
-        shape = tuple(node.meta["val"].shape)
-        if label[0] == "w" and len(shape) == 0:
+        shape: tuple[int, ...] = tuple(node.meta["val"].shape)
+        if not shape:
             return Value("scalar", [self.make.load(label, 0, "scalar", None)])
         if label[0] == "w" and len(shape) == 2 and shape[0] != 1:
             self.matrices.append(label)
@@ -67,7 +67,8 @@ class Lowering:
         return Value(kind, [self.make.load(label, b, kind, unit) for b in range(blocks)])
 
     def _call(self, node: fx.Node) -> Any:
-        target, args = node.target, [self._read(a) for a in node.args]
+        target: Any = node.target
+        args = [self._read(a) for a in node.args]
         if target is operator.getitem:
             return args[0][args[1]]
         if target in ELEMENTWISE:
@@ -75,7 +76,7 @@ class Lowering:
                 raise Inexpressible(f"{target} with {node.kwargs}")
             return self._add(node, args) if target is aten.add.Tensor else self.apply(ELEMENTWISE[target], *args)
         if getattr(target, "overloadpacket", None) in COMPARISONS:
-            return self.apply(COMPARISONS[target.overloadpacket], *args, mask=True)  # type: ignore[union-attr]
+            return self.apply(COMPARISONS[target.overloadpacket], *args, mask=True)
         if target in SAME:
             return self._same(node, args[0])
         try:

@@ -210,24 +210,20 @@ def _weight_gradients(
     leaves: list[Tensor], hoisted: Sequence[Tensor], found: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """From gradients of what the step reads to those of the weights."""
-    gradients: list[Tensor | None] = [None] * len(leaves)
-    index, made = {id(t): i for i, t in enumerate(leaves)}, []
-    for h, g in zip(hoisted, found, strict=True):
-        if g is None or not h.requires_grad:
-            continue
-        if (i := index.get(id(h))) is None:
-            made.append((h, g))
-        else:
-            gradients[i] = g if gradients[i] is None else gradients[i] + g
+    index, parts = {id(t): i for i, t in enumerate(leaves)}, list[tuple[int, Tensor]]()
+    pairs = [(h, g) for h, g in zip(hoisted, found, strict=True) if g is not None and h.requires_grad]
+    made = [(h, g) for h, g in pairs if id(h) not in index]
+    parts += [(index[id(h)], g) for h, g in pairs if id(h) in index]  # weights that are read as they are
     if made:
         wanted = [i for i, t in enumerate(leaves) if t.requires_grad]
         each = torch.autograd.grad(
             [h for h, _ in made], [leaves[i] for i in wanted], [g for _, g in made], allow_unused=True
         )
-        for i, g in zip(wanted, each, strict=True):
-            if g is not None:
-                gradients[i] = g if gradients[i] is None else gradients[i] + g
-    return gradients
+        parts += [(i, g) for i, g in zip(wanted, each, strict=True) if g is not None]
+    gradients: dict[int, Tensor] = {}
+    for i, g in parts:
+        gradients[i] = gradients[i] + g if i in gradients else g
+    return [gradients.get(i) for i in range(len(leaves))]
 
 
 def _again(scan: Scan, tensors: Sequence[Tensor], observers: Sequence[ScanObserver]) -> tuple[Tensor, list[Tensor]]:

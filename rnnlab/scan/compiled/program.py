@@ -114,7 +114,7 @@ class Prologue:
 class _Result(NamedTuple):
     """Stands for an earlier result among arguments."""
 
-    index: int
+    place: int
 
 
 def _bound(value: Any, sizes: Mapping[str, Any]) -> Any:
@@ -134,7 +134,7 @@ def _bound(value: Any, sizes: Mapping[str, Any]) -> Any:
 def _filled(value: Any, results: Sequence[Any]) -> Any:
     """Arguments with the results that they stand for."""
     if type(value) is _Result:
-        return results[value.index]
+        return results[value.place]
     return [_filled(v, results) for v in value] if type(value) is list else value
 
 

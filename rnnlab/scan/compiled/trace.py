@@ -129,7 +129,9 @@ class _Tracer:
         forward = _traced(self.step, *rows, self.tensors, self.scalars)
         body, prologue, count = _hoist(forward, len(self.tensors) + len(self.scalars))
         prologue_module = fx.GraphModule({}, prologue)
-        hoisted = list(prologue_module(*self.tensors, *self.scalars))
+        hoisted = list(prologue_module(*(t.requires_grad_() for t in self.tensors), *self.scalars))
+        if any(t.dim() == 0 and t.requires_grad for t in hoisted):
+            raise Inexpressible("a single number that is trained")
         assert len(hoisted) == count
         trained = [i for i, t in enumerate(hoisted) if t.dim() > 0]
 

@@ -64,7 +64,7 @@ def test_every_activation(activation):
 def test_norms_have_no_floor():
     net = layer("indrnn", 1, 3, activation="identity", growth=None).float()
     with torch.no_grad():
-        net.weight_hh_l0.fill_(0.1)
+        net.get_parameter("weight_hh_l0").fill_(0.1)
     x = torch.zeros(1001, 2, 1)
     with rnnlab.record(net) as log:
         net(x)[0][-1].sum().backward()
@@ -125,7 +125,7 @@ def test_nan_stays_where_it_is():
     net, x = layer("lem"), draw(12, 5, 3)
     x[4, 2] = torch.nan
     log = Log()
-    y, _ = compiled.run(net.cell, net.weights(), x, [net.cell.initial_states(5, x)], 0, [log])
+    y, _ = compiled.run(net.cell, net.weights(), x, [net.cell.initial_states(5, x)], 0, [log])  # type: ignore[list-item]
     y.nan_to_num().sum().backward()
     rows = [r for r in range(5) if r != 2]
     assert y[:, rows].isfinite().all() and y[4:, 2].isnan().all() and log.log2["h"][:, rows].isfinite().all()

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import rnnlab
 from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.cells.base import Shapes
 from rnnlab.scan import compiled
 from rnnlab.scan.compiled import library, support
 from rnnlab.scan.native import build
@@ -60,6 +61,14 @@ class BySize(LeakyCell):
         return super().step(w, u / math.sqrt(self.hidden_size), states, t)
 
 
+class OneTrained(LeakyCell):
+    def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
+        return super().parameter_shapes(input_size, bias) | {"scale": (self.hidden_size,)}
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u * (1 + w.scale.mean()), states, t)
+
+
 class ByBatch(LeakyCell):
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         return super().step(w, u * (len(u) - 1), states, t)
@@ -71,6 +80,7 @@ REFUSED = {
     Branching: "torch cannot trace",
     ByUnit: "a part of a block of units",
     BySize: "follows from the sizes",
+    OneTrained: "a single number that is trained",
     ByBatch: "follows from the sizes",
 }
 
@@ -112,7 +122,7 @@ def test_numbers_are_arguments_and_structure_is_not():
     names = tuple(make_cell("lem").parameter_shapes(3))
 
     def of(**options: object) -> object:
-        return support.kernel(make_cell("lem", **options), names, True, torch.float64)
+        return support.kernel(make_cell("lem", **options), names, True, torch.float64)  # type: ignore[arg-type]
 
     assert of(dt=0.1) is of(dt=0.7, hidden_size=5) is not None
     assert of(zoneout=0.1) is of(zoneout=0.2) is not of()
@@ -123,7 +133,7 @@ def test_complex_numbers_are_named():
     support.kernel.cache_clear()
     support._KERNELS.clear()
     with pytest.warns(RuntimeWarning, match="'unitary' cells run on the slower reference scan.*complex numbers"):
-        assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is None
+        assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is None  # type: ignore[arg-type]
 
 
 @needs_compiler
@@ -162,7 +172,7 @@ def test_programs_are_kept_and_damaged_ones_made_anew(fresh):
 def test_a_kept_program_needs_no_tracer():
     """The second process reads what the first, here, has written."""
     cell = make_cell("mgu", hidden_size=7)
-    assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is not None
+    assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is not None  # type: ignore[arg-type]
     program = """
 import sys, torch, rnnlab
 from rnnlab.layers.recurrent import Recurrent
