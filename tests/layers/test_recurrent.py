@@ -38,7 +38,11 @@ def kinds_of_norm() -> list[tuple[str, dict[str, str]]]:
     cases: list[tuple[str, dict[str, str]]] = []
     for kind in sorted(CELLS):
         field = CELLS[kind].model_fields.get("norm")
-        norms = [norm for norm in get_args(field.annotation) if norm != "batch_sum" or CELLS[kind].adds_products] if field else []
+        norms = (
+            [norm for norm in get_args(field.annotation) if norm != "batch_sum" or CELLS[kind].adds_products]
+            if field
+            else []
+        )
         cases += [(kind, {"norm": norm}) for norm in norms] or [(kind, {})]
     return cases
 
