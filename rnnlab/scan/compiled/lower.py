@@ -61,7 +61,7 @@ class Lowering:
             return Matrix(label, False)
         if len(shape) > 2:
             raise Inexpressible(f"a weight of {len(shape)} dimensions")
-        unit, blocks = self.sizes.split(shape[-1])
+        unit, blocks = self.sizes.split(node.meta["val"].shape[-1])
         kind = "column" if label[0] in "wq" else "row"
         self.inputs[label] = kind, unit, blocks
         return Value(kind, [self.make.load(label, b, kind, unit) for b in range(blocks)])
