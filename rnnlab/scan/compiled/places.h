@@ -78,6 +78,37 @@ template <class T> class Places {
         }
     }
 
+    // Add a row of blocks side by side, times a factor, to one whose blocks fill whole vectors.
+    void add_row(T* to, const T* from, int s, T factor) const {
+        const int w = width_of(s), p = padded[unit_of(s)];
+        for (int b = 0; b < call.slot[s].blocks; b++)
+            for (int i = 0; i < w; i += L) {
+                const int lanes = std::min(L, w - i);
+                T* out = to + b * p + i;
+                store(out, load(out) + load(from + b * w + i, lanes) * factor);
+            }
+    }
+
+    // The norm of a row of blocks whose padding is arbitrary.
+    T norm_of(const T* p, int s) const {
+        const int w = width_of(s), wide = padded[unit_of(s)], blocks = call.slot[s].blocks;
+        Vec<T> squares{};
+        for (int b = 0; b < blocks; b++)
+            for (int i = 0; i < w; i += L) {
+                const Vec<T> v = load(p + b * wide + i, std::min(L, w - i));
+                squares += v * v;
+            }
+        const T sum_of = sum<T>(squares);
+        if (sum_of > T(1e-25)) return std::sqrt(sum_of);
+        std::vector<T> row(size_t(blocks) * w + L, T(0));
+        for (int b = 0; b < blocks; b++) std::copy_n(p + b * wide, w, row.data() + b * w);
+        int size;
+        if (!find_size(row.data(), blocks * w, size)) return 0;
+        T fine = 0;
+        for (int i = 0; i < blocks * w; i++) fine += std::ldexp(row[i], -size) * std::ldexp(row[i], -size);
+        return std::ldexp(std::sqrt(fine), size);
+    }
+
     // Rows of a state as step t left them, or of what there was before the first.
     T* state_after(int state, int t) const {
         if (t < 0) return origin[state][phase(t + call.dilation)];
@@ -203,9 +234,12 @@ template <class T> class Places {
             const External& from = call.external[s];
             const size_t step = size_t(part.member) * call.steps + t;
             switch (slot.role) {
-                case STEP_COLUMNS: spread((const T*)from.base + part.member * from.member + t * from.step, own[s], s); break;
+                case STEP_COLUMNS:
+                    spread((const T*)from.base + part.member * from.member + t * from.step, own[s], s);
+                    break;
                 case INPUT_ROWS: {
-                    const T* base = (const T*)from.base + part.member * from.member + t * from.step + part.from * from.row;
+                    const size_t first = part.member * from.member + t * from.step + part.from * from.row;
+                    const T* base = (const T*)from.base + first;
                     if (!own[s]) {
                         at[s] = const_cast<T*>(base), ld[s] = from.row;
                         break;

@@ -34,9 +34,7 @@ template <class T> bool run_forward(const CompiledCall& call) {
 }
 
 template <class T> bool run_backward(const CompiledCall& call) try {
-    int64_t padded[3];
-    for (int u = 0; u < 3; u++) padded[u] = (call.width[u] + LANES<T> - 1) / LANES<T> * LANES<T>;
-    const size_t each = StepsBackward<T>::sums_of(call, padded);
+    const size_t each = sums_of<T>(call);
     std::vector<std::vector<T>> sums(call.members * call.slices, std::vector<T>(each, T(0)));
     const bool fine = run_tasks(call, [&](int task) {
         StepsBackward<T>(call, task, arena_of_thread<T>(), sums[task].data()).run();

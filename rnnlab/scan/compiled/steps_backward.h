@@ -9,7 +9,7 @@ namespace {
 template <class T> class StepsBackward : public Places<T> {
     using Base = Places<T>;
     using Base::arena, Base::at, Base::call, Base::frame, Base::ld, Base::own, Base::padded, Base::part, Base::phase;
-    static constexpr int L = LANES<T>;
+    static constexpr int L = LANES<T>, NOTHING = -1000000;  // the size of a gradient that is zero
     std::vector<Group> groups;
     std::vector<T*> left, operand;                  // by group: rows of the forward pass, of gradients
     std::vector<int> tangent, next, total;          // slots by state
@@ -17,14 +17,14 @@ template <class T> class StepsBackward : public Places<T> {
     std::vector<std::vector<T*>> carry;             // by state and phase
     std::vector<std::vector<Scale>> scale;          // by phase and example
     std::vector<std::vector<T>> shrink;             // likewise: what the carried gradients still lack
-    std::vector<T> scales, row;
-    std::vector<int> sizes, shifts;
-    std::vector<double> norms;
+    std::vector<T> scales, row, most;               // by example
+    std::vector<int> sizes;
+    std::vector<char> any;
+    std::vector<double> norms, exponents;
     T* sums;
     int taken = 0;  // rows of operands that wait for their product
 
     int values(int s) const { return Base::values(s); }
-
     // A row of gradients that arrive, side by side; it lacks a factor of 2^shift. None if it is zero.
     const T* arriving(const void* from, size_t place, int count, int& size, int& shift) {
         size = shift = 0;
@@ -53,35 +53,24 @@ template <class T> class StepsBackward : public Places<T> {
         return arriving(up.base, place, values(tangent[0]), size, shift);
     }
 
-    void add_row(T* to, const T* from, int s, T factor) {
-        const int w = Base::width_of(s), p = padded[Base::unit_of(s)];
-        for (int b = 0; b < call.slot[s].blocks; b++)
-            for (int i = 0; i < w; i += L) {
-                const int lanes = std::min(L, w - i);
-                T* out = to + b * p + i;
-                store(out, load(out) + load(from + b * w + i, lanes) * factor);
-            }
-    }
-
     // Let gradients of these sizes in: the factor by which each example's carried ones are to be multiplied.
-    T admit(int p, int r, bool any, int size) { return any ? scale[p][r].template admit<T>(size) : T(1); }
+    T admit(int p, int r, int size) { return size == NOTHING ? T(1) : scale[p][r].template admit<T>(size); }
 
     void start() {
         const int rows = part.rows();
         for (int p = 0; p < call.dilation; p++) {
-            int most = -100000;
-            std::vector<int> largest(rows, -100000);
+            int all = NOTHING;
+            std::vector<int> largest(rows, NOTHING);
             for (int r = 0; r < rows; r++)
                 for (int i = 0; i < call.states; i++) {
                     int size, shift;
                     const int count = values(tangent[i]);
                     if (arriving(call.upstream_final[i], final_place(i, p, r), count, size, shift))
                         largest[r] = std::max(largest[r], size + shift);
-                    most = std::max(most, largest[r]);
+                    all = std::max(all, largest[r]);
                 }
             for (int r = 0; r < rows; r++) {
-                const int size = call.coupled ? most : largest[r];
-                admit(p, r, size > -100000, size);
+                admit(p, r, call.coupled ? all : largest[r]);
                 for (int i = 0; i < call.states; i++) {
                     const int s = tangent[i];
                     T* to = carry[i][p] + r * ld[s];
@@ -102,27 +91,19 @@ template <class T> class StepsBackward : public Places<T> {
     void admit_step(int t) {
         const int p = phase(t), active = frame.rows;
         sizes.assign(part.rows(), 0);
-        std::vector<char> any(part.rows(), 0);
+        any.assign(part.rows(), 0);
         if (call.upstream.base)
             for (int r = 0; r < active; r++) {
                 int size, shift;
                 any[r] = arriving_output(t, r, size, shift) != nullptr;
                 sizes[r] = size + shift;
             }
-        if (call.coupled) {
-            int most = -100000;
-            for (int r = 0; r < active; r++)
-                if (any[r]) most = std::max(most, sizes[r]);
-            const bool some = most > -100000;
-            for (int r = 0; r < part.rows(); r++) {
-                const T old = shrink[p][r] * admit(p, r, some, most);
-                bring(p, r, old);
-            }
-        } else {
-            for (int r = 0; r < active; r++) {
-                const T old = shrink[p][r] * admit(p, r, any[r], sizes[r]);
-                bring(p, r, old);
-            }
+        int largest = NOTHING;
+        for (int r = 0; r < active; r++)
+            if (any[r]) largest = std::max(largest, sizes[r]);
+        for (int r = 0; r < (call.coupled ? part.rows() : active); r++) {
+            const int size = call.coupled ? largest : any[r] ? sizes[r] : NOTHING;
+            bring(p, r, shrink[p][r] * admit(p, r, size));
         }
         for (int r = 0; r < active; r++) {
             const int exponent = scale[p][r].exponent;
@@ -130,7 +111,7 @@ template <class T> class StepsBackward : public Places<T> {
             if (!any[r]) continue;
             int size, shift;
             const T* from = arriving_output(t, r, size, shift);
-            add_row(carry[0][p] + r * ld[tangent[0]], from, tangent[0], power_of_two<T>(shift - exponent));
+            Base::add_row(carry[0][p] + r * ld[tangent[0]], from, tangent[0], power_of_two<T>(shift - exponent));
         }
         frame.scale = call.coupled && active ? power_of_two<double>(scale[p][0].exponent) : 1.0;
     }
@@ -144,31 +125,10 @@ template <class T> class StepsBackward : public Places<T> {
         }
     }
 
-    // The norm of a row of blocks whose padding is arbitrary.
-    T norm_of(const T* p, int s) {
-        const int w = Base::width_of(s), wide = padded[Base::unit_of(s)], blocks = call.slot[s].blocks;
-        Vec<T> squares{};
-        for (int b = 0; b < blocks; b++)
-            for (int i = 0; i < w; i += L) {
-                const Vec<T> v = load(p + b * wide + i, std::min(L, w - i));
-                squares += v * v;
-            }
-        const T sum_of = sum<T>(squares);
-        if (sum_of > T(1e-25)) return std::sqrt(sum_of);
-        row.assign(size_t(blocks) * w + L, T(0));
-        for (int b = 0; b < blocks; b++) std::copy_n(p + b * wide, w, row.data() + b * w);
-        int size;
-        if (!find_size(row.data(), blocks * w, size)) return 0;
-        T fine = 0;
-        for (int i = 0; i < blocks * w; i++) fine += std::ldexp(row[i], -size) * std::ldexp(row[i], -size);
-        return std::ldexp(std::sqrt(fine), size);
-    }
-
     // Note the norms of this step's total gradients, hand them out, and fix the scale of what goes on.
     void report(int t) {
         const int p = phase(t), active = frame.rows;
-        T most_of_all = 0;
-        std::vector<T> most(part.rows(), 0);
+        most.assign(part.rows(), 0);
         const size_t place = (size_t(part.member) * call.steps + t) * call.batch + part.from;
         for (int i = 0; i < call.states; i++) {
             const int s = total[i];
@@ -176,7 +136,7 @@ template <class T> class StepsBackward : public Places<T> {
             norms.assign(part.rows() + LANES<double>, 0);
             for (int r = 0; r < active; r++) {
                 const T* rows = (const T*)at[s] + r * ld[s];
-                const T n = norm_of(rows, s);
+                const T n = Base::norm_of(rows, s);
                 norms[r] = n;
                 most[r] = n > most[r] || n != n ? n : most[r];
                 if (!call.mantissas[i]) continue;
@@ -187,15 +147,15 @@ template <class T> class StepsBackward : public Places<T> {
             if (!call.log2_norms[i]) continue;
             double* out = call.log2_norms[i] + place;
             constexpr int N = LANES<double>;
-            std::vector<double> exponents(active + N, 0);
             for (int r = 0; r < active; r++) exponents[r] = scale[p][r].exponent;
             for (int r = 0; r < active; r += N)
                 store(out + r, log2(load(&norms[r])) + load(&exponents[r]), std::min(N, active - r));
             std::fill(out + active, out + part.rows(), NAN);
         }
-        for (int r = 0; r < active; r++) most_of_all = most[r] > most_of_all || most[r] != most[r] ? most[r] : most_of_all;
+        T all = 0;
+        for (const T m : most) all = m > all || m != m ? m : all;
         for (int r = 0; r < (call.coupled ? part.rows() : active); r++)
-            shrink[p][r] = scale[p][r].template recentre<T>(call.coupled ? most_of_all : most[r]);
+            shrink[p][r] = scale[p][r].template recentre<T>(call.coupled ? all : most[r]);
     }
 
     // Rows of the forward pass, at the scale of the gradients that they are held against.
@@ -241,7 +201,9 @@ template <class T> class StepsBackward : public Places<T> {
         for (int r = 0; r < part.rows(); r++) {
             const bool here = r < frame.rows;
             const T* from = (const T*)at[s] + r * ld[s];
-            const auto place = [&](const External& e) { return part.member * e.member + t * e.step + (part.from + r) * e.row; };
+            const auto place = [&](const External& e) {
+                return part.member * e.member + t * e.step + (part.from + r) * e.row;
+            };
             const double power = here && shadow.base ? shadow_power(scale[p][r].exponent) : 0;
             for (int k = 0; k < count; k++) {
                 const T value = here ? from[k / w * wide + k % w] : T(0);
@@ -295,16 +257,7 @@ template <class T> class StepsBackward : public Places<T> {
             for (int p = 0; p < c.dilation; p++) carry[i].push_back(arena.take(rows * ld[tangent[i]]));
         }
         scale.assign(c.dilation, std::vector<Scale>(rows)), shrink.assign(c.dilation, std::vector<T>(rows, 1));
-        scales.assign(rows, 1);
-    }
-
-    static size_t sums_of(const CompiledCall& c, const int64_t* padded) {
-        size_t all = 0;
-        for (const Group& g : groups_of(c)) {
-            const Slot& slot = c.slot[g.operand];
-            all += size_t(g.width) * slot.blocks * padded[slot.unit];
-        }
-        return all;
+        scales.assign(rows, 1), exponents.assign(rows + LANES<double>, 0);
     }
 
     void run() {
@@ -312,7 +265,8 @@ template <class T> class StepsBackward : public Places<T> {
         for (int t = call.steps; t-- > 0;) {
             Base::place(t);
             const int p = phase(t);
-            for (size_t g = 0; g < groups.size(); g++) at[groups[g].operand] = operand[g] + size_t(taken) * ld[groups[g].operand];
+            for (size_t g = 0; g < groups.size(); g++)
+                at[groups[g].operand] = operand[g] + size_t(taken) * ld[groups[g].operand];
             admit_step(t);
             for (int i = 0; i < call.states; i++) at[tangent[i]] = carry[i][p];
             call.run_step(&frame);

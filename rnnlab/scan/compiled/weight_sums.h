@@ -27,6 +27,16 @@ inline std::vector<Group> groups_of(const CompiledCall& call) {
     return groups;
 }
 
+// Values of all sums of one slice.
+template <class T> size_t sums_of(const CompiledCall& c) {
+    size_t all = 0;
+    for (const Group& g : groups_of(c)) {
+        const Slot& slot = c.slot[g.operand];
+        all += size_t(g.width) * slot.blocks * ((c.width[slot.unit] + LANES<T> - 1) / LANES<T> * LANES<T>);
+    }
+    return all;
+}
+
 // Add the slices' sums up, in their order, to the gradients of the weights.
 template <class T> void write_sums(const CompiledCall& c, const std::vector<std::vector<T>>& sums) {
     int64_t padded[3];
