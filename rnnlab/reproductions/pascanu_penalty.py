@@ -46,7 +46,6 @@ register(
             Fault("a penalty of a thousandth", {"clip and Ω": {"remedies.norm_preservation.weight": 0.004}}),
             Fault("back-propagation of 8 steps", {"clip and Ω": {"remedies.truncation.window": 8}}),
         ),
-        reduced={"all": {"task.length": 20, "training.steps": 3000, "training.test_examples": 1000}},
         draw=learning_curves("Temporal order, L = 30", "share right", {"guessing": 0.25}, "score_curve"),
     )
 )

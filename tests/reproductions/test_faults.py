@@ -11,6 +11,8 @@ from rnnlab.reproductions.run import examine
 SMALL = [result for result in REPRODUCTIONS.values() if not result.full_scale]
 QUICK = {"saxe-orthogonal", "influence-balancing"}
 """A second or less; the others take seconds to minutes."""
+UNDECIDED = {"cooijmans-gradient", "arjovsky-gradient-norms"}
+"""Of these the deciding seeds themselves leave some statement inconclusive; a fault has to contradict them."""
 REPETITIONS = range(1, 6)
 
 
@@ -25,13 +27,15 @@ def marked(result: Reproduction, *values: object):
 def test_other_seeds_do_not_flip_the_verdict(result: Reproduction):
     for repetition in REPETITIONS:
         found = examine(replace(result.at_reduced_size(), first_seed=10_000 * repetition))
-        assert found.verdict == "reproduced", (repetition, found.decisions)
+        allowed = ("reproduced", "inconclusive") if result.name in UNDECIDED else ("reproduced",)
+        assert found.verdict in allowed, (repetition, found.decisions)
 
 
 @pytest.mark.parametrize(("result", "fault"), [marked(result, fault) for result in SMALL for fault in result.faults])
 def test_a_deliberate_fault_flips_the_verdict(result: Reproduction, fault: Fault):
     broken = examine(result.at_reduced_size().changed(fault.changes))
-    assert broken.verdict in ("contradicted", "inconclusive"), broken.decisions
+    flipped = ("contradicted",) if result.name in UNDECIDED else ("contradicted", "inconclusive")
+    assert broken.verdict in flipped, broken.decisions
 
 
 @pytest.mark.parametrize("result", REPRODUCTIONS.values(), ids=lambda result: result.name)
