@@ -73,7 +73,8 @@ class ScanGradients:
         if self.vectors is not None:
             stacked = self.vectors
         else:
-            like = next(iter(self.vectors_by_step.values()))
+            # A loss may reach the states before the first step alone, such as the queue of a skip through one step.
+            like = next(iter([*self.vectors_by_step.values(), *self.starts.values()]))
             stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
         for k, gradient in self.vectors_by_step.items():
             stacked[k, : len(gradient)] += gradient

@@ -60,8 +60,8 @@ def test_workers_killed(
 
     def kill_three() -> None:
         kill("adding-5/tanh", 0)
+        kill("adding-5/tanh", 1)  # while it runs beside the other: it will not wait for a third worker
         kill("adding-5/tanh", 0)
-        kill("adding-5/tanh", 1)
 
     killer = later(kill_three)
     state = run_sweep(path.name)
