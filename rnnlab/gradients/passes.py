@@ -85,9 +85,20 @@ class ScanGradients:
     def log10_norms(self) -> Tensor:
         """(T, B) float64 in order of time: -inf where the loss does not reach, inf for what is not a number, NaN beyond
         a sequence's end and where the norm is too small to be known."""
-        if self.norms is None or self.vectors_by_step:
+        if self.norms is None or (self.vectors is not None and self.vectors_by_step):
             return log10_norm(self.gradients().cpu())
-        return self.order.restore(self._unmeasured(self.norms)) * math.log10(2)
+        norms = self.norms * math.log10(2)
+        if self.vectors_by_step:  # of a scan in segments, of which kernels took some
+            first = next(iter(self.vectors_by_step.values()))
+            stacked = first.new_zeros(self.steps, self.batch_size, first.shape[-1])
+            for k, gradient in self.vectors_by_step.items():
+                stacked[k, : len(gradient)] = gradient
+            own = torch.zeros(self.steps, 1, dtype=torch.bool)
+            own[[*self.vectors_by_step]] = True
+            norms = torch.where(own, log10_norm(stacked.cpu()), norms)
+            lost = underflowed(stacked) & own
+            self.underflowed = lost if self.underflowed is None else self.underflowed | lost
+        return self.order.restore(self._unmeasured(norms))
 
     def underflow(self) -> Tensor:
         """(T, B) in order of time: one where a gradient was too small to be measured, zero elsewhere, NaN beyond a

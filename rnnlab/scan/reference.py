@@ -61,14 +61,21 @@ def steps(
         old, active = history[phase], B if w.sizes is None else w.sizes[k]
         if active == B:
             new = cell.advance(w, now, old, start + k)
+            new = _apart(new, old) if observers else new
             history[phase] = new
         else:
             new = cell.advance(w, now[:active], tuple(s[:active] for s in old), start + k)
+            new = _apart(new, old) if observers else new
             history[phase] = tuple(torch.cat([n, o[active:]]) for n, o in zip(new, old, strict=True))
         for observer in observers:
             observer.step(k, new)
         firsts.append(pad_rows(new[0], B))
     return torch.stack(firsts), history
+
+
+def _apart(new: States, old: States) -> States:
+    """New states as tensors of their own: one that is handed on unchanged has another gradient at every step."""
+    return tuple(s.view_as(s) if any(s is o for o in (*old, *new[:i])) else s for i, s in enumerate(new))
 
 
 def without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:

@@ -79,3 +79,15 @@ def test_what_cannot_be_repeated_is_refused():
     net = Recurrent("gru", I, H, checkpoint_every=5)
     with rnnlab.trace(net), pytest.raises(UserError, match="trace"):
         net(x)
+
+
+@pytest.mark.parametrize("kind", ["gru", "lem"])
+def test_a_last_segment_by_another_engine_leaves_the_norms_of_the_others(kind):
+    """Its single step goes to the reference scan, the others to kernels."""
+    profiles = []
+    for every in (None, 12):
+        net = Recurrent(kind, 3, 5, checkpoint_every=every, generator=torch.Generator().manual_seed(0)).double()
+        with rnnlab.record(net) as log:
+            net(torch.ones(25, 2, 3).double())[0][-1].sum().backward()
+        profiles.append(log.dataset()["log10_grad_norm"].values)
+    np.testing.assert_allclose(*profiles, atol=1e-10)

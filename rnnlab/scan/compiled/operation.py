@@ -14,7 +14,6 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import reference
 from rnnlab.scan.compiled.kernel import Gradients, Kept, Kernel, Operands, Setting, Wanted
 from rnnlab.scan.compiled.program import numbers_of
-from rnnlab.scan.compiled.support import kernel as kernel_of
 from rnnlab.scan.differentiable import gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.support import is_readable
@@ -46,20 +45,18 @@ class Scan(NamedTuple):
     observers: Sequence[ScanObserver]
 
 
-def run(
+def run_kernel(
     cell: Cell,
+    kernel: Kernel,
     w: Weights,
     x: Tensor,
     history: Sequence[States],
-    start: int,
+    start: int = 0,
     observers: Sequence[ScanObserver] = (),
     shadows: Shadows | None = None,
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence; see `rnnlab.scan.reference.scan` for the arguments and what is returned."""
     T, B, _ = x.shape
-    kernel = kernel_of(cell, tuple(w.tensors), w.training, x.dtype)  # type: ignore[arg-type]
-    if kernel is None:
-        raise ValueError(f"cells of kind '{cell.kind}' cannot be compiled")
     read = cell.project(w, x, start) if cell.couples_inputs else x
     names = [name for name in cell.parameter_shapes(1) if name in w.tensors]
     weights = [w.tensors[name] for name in names]

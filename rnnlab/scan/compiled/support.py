@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -18,10 +19,15 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.common import torch_private
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.kernel import Kernel
+from rnnlab.scan.compiled.operation import run_kernel
 from rnnlab.scan.compiled.program import Program, numbers_of
+from rnnlab.scan.compiled.trial import agrees
 from rnnlab.scan.native.build import cache_folder, has_compiler
 from rnnlab.scan.native.support import can_tell, is_plain
+from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.shadow import Shadows
 
+PLAIN = (bool, int, float, str, tuple, type(None))
 LEAST_STEPS = 10
 """Fewer are not worth the calls before and after them."""
 
@@ -47,7 +53,7 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bo
         and is_plain(given)
         and not _is_too_small(cell, w, x)
         and len(x) >= LEAST_STEPS  # before something is compiled for them
-        and kernel(cell, tuple(w.tensors), w.training, x.dtype) is not None  # type: ignore[arg-type]
+        and kernel(cell, tuple(w.tensors), w.training, x.dtype) is not None
     )
 
 
@@ -56,22 +62,55 @@ def pays(w: Weights, x: Tensor) -> bool:
     return len(x) >= LEAST_STEPS
 
 
-@functools.lru_cache(maxsize=4096)
+def run(
+    cell: Cell,
+    w: Weights,
+    x: Tensor,
+    history: Sequence[States],
+    start: int,
+    observers: Sequence[ScanObserver] = (),
+    shadows: Shadows | None = None,
+) -> tuple[Tensor, list[States]]:
+    """Run a cell that `supports` accepts; see `rnnlab.scan.reference.scan` for the arguments and what is returned."""
+    compiled = kernel(cell, tuple(w.tensors), w.training, x.dtype)
+    if compiled is None:
+        raise ValueError(f"cells of kind '{cell.kind}' cannot be compiled")
+    return run_kernel(cell, compiled, w, x, history, start, observers, shadows)
+
+
 def kernel(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:
     """The compiled step of a cell; none, with one warning, where there cannot be one.
 
     Args:
-        cell: any cell; its sizes and numbers make no difference.
+        cell: any cell; numbers make no difference, nor do sizes once they have been tried.
         names: of the layer's tensors.
         training: whether the layer is being trained.
         dtype: float32 or float64.
     """
+    return _kernel(cell, surroundings(cell), names, training, dtype)  # type: ignore[arg-type]  # frozen: has a hash
+
+
+@functools.lru_cache(maxsize=4096)
+def _kernel(
+    cell: Cell, around: tuple[str, ...], names: tuple[str, ...], training: bool, dtype: torch.dtype
+) -> Kernel | None:
     names = tuple(name for name in cell.parameter_shapes(1) if name in names)
-    key = type(cell), _structure(cell), names, training, dtype
+    key = type(cell), _structure(cell), around, names, training, dtype
     with _LOCK:
-        if key not in _KERNELS:
+        fresh = key not in _KERNELS
+        if fresh:
             _KERNELS[key] = _made(cell, names, training, dtype)
-        return _KERNELS[key]
+        found = _KERNELS[key]
+    if found is None or (_is_own(type(cell)) and not fresh) or agrees(found, cell, names, training):
+        return found
+    warnings.warn(
+        f"'{cell.kind}' cells run on the slower reference scan, because a trial of the compiled step gave other "
+        "numbers: it does something that its trace does not show, such as stopping a gradient, a look at a size, or a "
+        "projection that reads other steps",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
 
 
 _KERNELS: dict[Any, Kernel | None] = {}
@@ -90,7 +129,7 @@ def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
     if say is not None and has_compiler() and not (path and path.exists()):
         say(f"compiling the {cell.kind} cell, once")
     for training in (True, False):
-        kernel(cell, names, training, torch.get_default_dtype())  # type: ignore[arg-type]
+        kernel(cell, names, training, torch.get_default_dtype())
 
 
 def obstacle(cell: Cell) -> str | None:
@@ -108,12 +147,44 @@ def _is_too_small(cell: Cell, w: Weights, x: Tensor) -> bool:
 
 
 def _structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
-    """The options of a cell that its code depends on: all but sizes and numbers; of zoneout, whether there is some."""
+    """What the code of a cell depends on: all options but sizes and numbers; of zoneout, whether there is some; shapes,
+    which may follow from numbers too, at a size that stands for all."""
     numbers = {name: True for name in numbers_of(cell)} | {"zoneout": cell.zoneout > 0}
     fields = cell.model_dump() | {"hidden_size": 0} | numbers
+    standing = {"hidden_size": 12}
     if fields.get("proj_size"):
-        fields["proj_size"] = 1
-    return tuple((name, repr(value)) for name, value in fields.items())
+        fields["proj_size"], standing["proj_size"] = 1, 6
+    one = cell.model_copy(update=standing)
+    shapes = {"shapes": one.parameter_shapes(5), "states": one.state_sizes, "gates": one.gates}
+    return tuple((name, repr(value)) for name, value in (fields | shapes).items())
+
+
+def surroundings(cell: Cell) -> tuple[str, ...]:
+    """Plain values that equations of somebody's own read beside fields: globals, attributes of the class."""
+    if _is_own(type(cell)):
+        return ()
+    found = [repr(space.get(name)) for space, name in _read_names(type(cell)) if type(space.get(name)) in PLAIN]
+    return *found, repr(cell.__pydantic_private__)
+
+
+@functools.cache
+def _read_names(cell: type[Cell]) -> list[tuple[Any, str]]:
+    """Where the methods of a class look names up."""
+    names = []
+    for owner in cell.__mro__:
+        if not issubclass(owner, Cell) or _is_own(owner):
+            continue
+        names += [(vars(owner), name) for name in vars(owner)]
+        for value in vars(owner).values():
+            function = value.fget if isinstance(value, property) else value
+            if isinstance(function, FunctionType):
+                names += [(function.__globals__, name) for name in function.__code__.co_names]
+    return names
+
+
+def _is_own(cell: type) -> bool:
+    """Whether a cell is one of the package's."""
+    return cell.__module__.startswith(f"{cells.__name__}.")
 
 
 def _made(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:
@@ -151,7 +222,7 @@ def _program(cell: Cell, names: tuple[str, ...], training: bool) -> Program:
 
 def _path(cell: Cell, names: tuple[str, ...], training: bool) -> Path | None:
     """Where the program of a cell is kept: none for a cell of somebody's own, which may depend on anything."""
-    if not type(cell).__module__.startswith(f"{cells.__name__}."):
+    if not _is_own(type(cell)):
         return None
     key = hashlib.sha256(repr((_sources(), torch.__version__, type(cell), _structure(cell), names, training)).encode())
     return cache_folder() / f"program-{key.hexdigest()[:16]}.json"

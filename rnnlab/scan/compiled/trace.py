@@ -122,7 +122,11 @@ class _Tracer:
         time = _Time()
         u = x if cell.couples_inputs else cell.project(w, x.unsqueeze(0), time).squeeze(0)
         new = cell.step(w, u, tuple(states), time)
-        return list(cell.zone_out(w, tuple(states), new) if self.original.zoneout else new)
+        new = list(cell.zone_out(w, tuple(states), new) if self.original.zoneout else new)
+        known = [x, u, *states]
+        for i, state in enumerate(new):  # one that is handed on has a gradient of its own
+            new[i] = state.clone() if any(state is other for other in (*known, *new[:i])) else state
+        return new
 
     def run(self) -> Traced:
         rows = [self.x, self.states, self.noise, self.columns]

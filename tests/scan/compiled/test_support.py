@@ -7,8 +7,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 from compiled_calls import Both, draw, layer
@@ -61,6 +62,64 @@ class BySize(LeakyCell):
         return super().step(w, u / math.sqrt(self.hidden_size), states, t)
 
 
+class Stopped(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u, (states[0].detach(),), t)
+
+
+class Reversing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        return v.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return -gradient
+
+
+class Surrogate(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, Reversing.apply(u), states, t)
+
+
+class OverTime(LeakyCell):
+    def project(self, w: Weights, x: Tensor, start: int = 0) -> Tensor:
+        return super().project(w, x - x.mean(0, keepdim=True), start)
+
+
+class BySmallness(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u if self.hidden_size > 64 else -u, states, t)
+
+
+class ByOwnGates(LeakyCell):
+    leak: float = 0.5
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        return ("new", "other") if self.leak > 0 else ("new",)
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        z = (u + self.recur(w, states[0], t)).split(self.hidden_size, -1)
+        return (torch.tanh(z[0]) + torch.tanh(z[-1]),)
+
+
+class ByGlobal(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, GAIN * u, states, t)
+
+
+class HandedOn(LeakyCell):
+    states: ClassVar[tuple[str, ...]] = ("h", "c")
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        h, c = states
+        return torch.tanh(u + self.recur(w, h, t)) + 0.1 * c, h
+
+
+GAIN = 1.0
+
+
 class OneTrained(LeakyCell):
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         return super().parameter_shapes(input_size, bias) | {"scale": (self.hidden_size,)}
@@ -81,6 +140,10 @@ REFUSED = {
     ByUnit: "a part of a block of units",
     BySize: "follows from the sizes",
     OneTrained: "a single number that is trained",
+    Stopped: "other numbers",
+    Surrogate: "other numbers",
+    OverTime: "other numbers",
+    BySmallness: "other numbers",
     ByBatch: "follows from the sizes",
 }
 
@@ -89,7 +152,7 @@ REFUSED = {
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """As on a machine where nobody has compiled anything."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    caches = (support.kernel, library.scan_library, library.step_library)
+    caches = (support._kernel, library.scan_library, library.step_library)
     kept = dict(support._KERNELS)
     for cache in caches:
         cache.cache_clear()
@@ -118,11 +181,46 @@ def test_what_cannot_be_compiled_goes_to_the_reference_with_one_notice(cell):
 
 
 @needs_compiler
+def test_numbers_that_set_shapes_are_structure():
+    for leak in (0.5, 0.0, 0.2):
+        Both(layer(ByOwnGates(hidden_size=9, leak=leak)), draw(12, 5, 3)).check()
+
+
+@needs_compiler
+def test_globals_that_a_step_reads_are_read_again(monkeypatch):
+    for gain in (1.0, 0.2):
+        monkeypatch.setitem(globals(), "GAIN", gain)
+        Both(layer(ByGlobal(hidden_size=9)), draw(12, 5, 3)).check()
+
+
+@needs_compiler
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_a_state_that_is_handed_on_has_a_gradient_of_its_own(by_reference, monkeypatch):
+    """Against a loop in which it is another tensor at every step."""
+    net, x, made = layer(HandedOn(hidden_size=9)), draw(12, 2, 3), []
+    w, (h, c) = net.weights(), net.cell.initial_states(2, x)
+    for k in range(12):
+        h, c = net.cell.step(w, net.cell.project(w, x)[k], (h, c), k)
+        c = c * 1.0
+        c.retain_grad() if k else None
+        made.append((h, c))
+    torch.stack([0.1 * k * h.sum() for k, (h, _) in enumerate(made)]).sum().backward()
+    expected = [c.grad.norm(dim=-1).log10().mean().item() for _, c in made[1:-1]]
+    if by_reference:
+        monkeypatch.setattr(compiled, "supports", lambda *_: False)
+    with rnnlab.record(net) as log:
+        (net(x)[0] * torch.arange(12).view(-1, 1, 1) * 0.1).sum().backward()
+    found = log.dataset()["log10_grad_norm"].sel(state="c").squeeze().values
+    np.testing.assert_allclose(found[1:-1], expected, atol=1e-9)
+    assert found[-1] == -np.inf
+
+
+@needs_compiler
 def test_numbers_are_arguments_and_structure_is_not():
     names = tuple(make_cell("lem").parameter_shapes(3))
 
     def of(**options: object) -> object:
-        return support.kernel(make_cell("lem", **options), names, True, torch.float64)  # type: ignore[arg-type]
+        return support.kernel(make_cell("lem", **options), names, True, torch.float64)
 
     assert of(dt=0.1) is of(dt=0.7, hidden_size=5) is not None
     assert of(zoneout=0.1) is of(zoneout=0.2) is not of()
@@ -130,10 +228,10 @@ def test_numbers_are_arguments_and_structure_is_not():
 
 def test_complex_numbers_are_named():
     cell = make_cell("unitary", hidden_size=4)
-    support.kernel.cache_clear()
+    support._kernel.cache_clear()
     support._KERNELS.clear()
     with pytest.warns(RuntimeWarning, match="'unitary' cells run on the slower reference scan.*complex numbers"):
-        assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is None  # type: ignore[arg-type]
+        assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is None
 
 
 @needs_compiler
@@ -172,7 +270,7 @@ def test_programs_are_kept_and_damaged_ones_made_anew(fresh):
 def test_a_kept_program_needs_no_tracer():
     """The second process reads what the first, here, has written."""
     cell = make_cell("mgu", hidden_size=7)
-    assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is not None  # type: ignore[arg-type]
+    assert support.kernel(cell, tuple(cell.parameter_shapes(3)), True, torch.float32) is not None
     program = """
 import sys, torch, rnnlab
 from rnnlab.layers.recurrent import Recurrent
