@@ -30,10 +30,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from rnnlab.tracking.store import tracking_uri
 
-SECONDS = 60
-"""How long a page may take before the tour gives up."""
-SETTLE = 3.0
-"""Seconds for charts to come to rest before a picture is taken."""
+SECONDS = 60  # how long a page may take before the tour gives up
+SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
 TALL = 1150  # pixels
 HIDE_PATHS = """
 for (const element of document.querySelectorAll('*'))
@@ -285,18 +283,16 @@ def main() -> None:
     parser.add_argument("--arm", default="lstm", help="the arm whose first final run is opened")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     options = parser.parse_args()
-    paths = find_browser()
-    if paths is None:
+    if (paths := find_browser()) is None:
         sys.exit("error: chromium and chromedriver are needed: install them (Debian: chromium, chromium-driver)")
     options.out.mkdir(parents=True, exist_ok=True)
-
     with served(tracking_uri()) as dashboard, Browser(paths) as browser:
 
         def keep(station: str) -> None:
             time.sleep(SETTLE)
             browser.driver.execute_script(HIDE_PATHS)
-            browser.driver.save_screenshot(str(options.out / f"{station}.png"))
-            print(options.out / f"{station}.png", flush=True)
+            browser.driver.save_screenshot(path := str(options.out / f"{station}.png"))
+            print(path, flush=True)
 
         tour(browser, dashboard, options.sweep, options.arm, keep)
 

@@ -4,15 +4,12 @@ import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from rnnlab.commands.ending import REPORTS, finish_sweep
 from rnnlab.common.errors import UserError
-
-if TYPE_CHECKING:
-    from rnnlab.common.output import Output
-    from rnnlab.sweep.store.state import SweepState
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
@@ -29,10 +26,8 @@ Imports = Annotated[
     typer.Option("--import", help="Python file of cells, tasks, probes, remedies or optimisers of your own."),
 ]
 
-REPORTS = Path("runs/reports")
 TRACEBACK = "RNNLAB_TRACEBACK"
 """Environment variable with which an error in a plugged-in file shows its traceback."""
-NOTEBOOK = Path("analysis/02_mitigations.ipynb")
 
 app = typer.Typer(
     add_completion=False,
@@ -121,7 +116,7 @@ def sweep(
 
     output = Output(quiet, json)
     state = run_sweep(definition, budget=budget, imports=imports or (), console=output.console(), **who)
-    _finish_sweep(state, output, there)
+    finish_sweep(state, output, there)
 
 
 @app.command()
@@ -255,34 +250,6 @@ def _show_plan(definition: Path, budget: str | None, imports: list[str], who: di
     planned = load_sweep_definition(definition, budget, imports)
     check_options(planned, **who)
     print_forecast(planned, who["workers"], Console())
-
-
-def _finish_sweep(state: "SweepState", output: "Output", elsewhere: bool) -> None:
-    """Write the report of a sweep that has come to its end, and say how it ended."""
-    from rnnlab.common.text import count
-    from rnnlab.report.report import write_report
-
-    delivered = state.complete and not state.undelivered
-    report = str(write_report(state.name, REPORTS / state.name)) if delivered else None
-    if report and output.plain:
-        _say_where(state.name, report, elsewhere)
-    for failure in state.failures if output.quiet else []:
-        typer.echo(f"failed: {failure}", err=True)
-    if output.quiet and state.complete and state.undelivered:
-        waiting = count(state.undelivered, "run")
-        typer.echo(f"not in MLflow yet, left on disk: {waiting}; start the sweep again", err=True)
-    output.finish({**state.as_dict(), "report": report}, word=report)
-    raise typer.Exit(state.exit_code)
-
-
-def _say_where(name: str, report: str, elsewhere: bool) -> None:
-    """Say where to look at a complete sweep."""
-    from rnnlab.tracking.store import shown, tracking_uri
-
-    variable = f"MLFLOW_TRACKING_URI={shown(tracking_uri())} " if elsewhere else ""
-    typer.echo(f"\nReport     {report}\nDashboard  {variable}rnnlab ui")
-    if NOTEBOOK.exists():  # it comes with a clone
-        typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} jupyter lab {NOTEBOOK}")
 
 
 def main() -> None:

@@ -51,21 +51,8 @@ class Finding(NamedTuple):
 
 def examine() -> Iterator[Finding]:
     """Run every check, each as it is asked for; one that breaks is a problem of its own."""
-    checks = (
-        _python,
-        _packages,
-        _versions,
-        _kernels,
-        _engines,
-        _cores,
-        _gpu,
-        _mnist,
-        _text,
-        _storage,
-        _tracking,
-        _database,
-    )
-    for check in checks:
+    software = (_python, _packages, _versions, _kernels, _engines)
+    for check in (*software, _cores, _gpu, _mnist, _text, _storage, _tracking, _database):
         try:
             yield check()
         except Exception as error:  # a doctor does not faint

@@ -21,7 +21,8 @@ from rnnlab.gradients.passes import Losses, ScanGradients, follow_losses
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.gradients.receiver import GradientReceiver
 from rnnlab.gradients.step import Manner, make_step
-from rnnlab.layers.recurrent import Recurrent, recurrent_layers
+from rnnlab.layers.recurrent import Recurrent
+from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:

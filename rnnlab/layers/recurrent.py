@@ -280,27 +280,3 @@ def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) 
 def _suffix(layer: int, direction: str) -> str:
     """What torch.nn appends to the name of a tensor: `_l0`, `_l0_reverse`."""
     return f"_l{layer}{'_reverse' if direction == 'reverse' else ''}"
-
-
-def recurrent_layers(model: nn.Module) -> tuple[list["Recurrent"], dict[int, int]]:
-    """Find the recurrent layers of a model.
-
-    Args:
-        model: any module.
-
-    Returns:
-        Its stacks of layers, and for the `id` of each the number of its first layer, counted through the model.
-
-    Raises:
-        UserError: if there are none.
-    """
-    stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
-    if not stacks:
-        raise UserError(
-            f"{type(model).__name__} holds no rnnlab layer to record: swap its torch layers with rnnlab.convert"
-        )
-    first, count = {}, 0
-    for stack in stacks:
-        first[id(stack)] = count
-        count += stack.num_layers
-    return stacks, first

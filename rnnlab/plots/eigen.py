@@ -7,7 +7,7 @@ from matplotlib.patches import Annulus, Circle
 from torch import nn
 
 from rnnlab.common.errors import UserError
-from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, looks
 
 TITLE = r"Eigenvalues and singular values of $W_{hh}$"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnnlab.cells import States, Weights
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
-from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.probes.trace import Trace, leaf, plain_arithmetic
 from rnnlab.scan.observer import ScanCall
 from rnnlab.scan.order import Order

@@ -12,11 +12,11 @@ import torch
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.seeding import make_generator
-from rnnlab.config.config import Config, Recording
+from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
-from rnnlab.layers.recurrent import recurrent_layers
+from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.probes.tape import trace
 from rnnlab.remedies import Penalty, change_gradients, cut_into_windows
 from rnnlab.scan import prepare
@@ -99,7 +99,7 @@ class _Run:
         self.diverged = False
         self.seconds = 0.0
         self.stream: Stream | None = None
-        self.recorded_steps = recorded_steps(config.recording, config.training.steps)
+        self.recorded_steps = config.recording.chosen_steps(config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
@@ -293,20 +293,3 @@ class _Run:
             state["steps_to_solve"],
             state["seconds"],
         )
-
-
-def recorded_steps(recording: Recording, steps: int) -> frozenset[int]:
-    """Which training steps are recorded: step 0 is the gradient at initialisation.
-
-    Args:
-        recording: how many, and whether spread logarithmically or evenly.
-        steps: planned number of updates.
-
-    Returns:
-        At most `recording.points` steps below `steps`.
-    """
-    if recording.points == 0:
-        return frozenset()
-    if recording.spacing == "linear":
-        return frozenset(np.linspace(0, steps - 1, recording.points).round().astype(int).tolist())
-    return frozenset((np.geomspace(1, steps, recording.points).round().astype(int) - 1).tolist())

@@ -13,7 +13,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.scan.native import build
 from rnnlab.scan.native.support import prepare
-from rnnlab.training.loop import recorded_steps, run
+from rnnlab.training.loop import run
 from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
 
@@ -190,9 +190,9 @@ def test_learning_rate_schedules():
 
 def test_recorded_steps_start_at_initialisation_and_end_at_the_last_update():
     for spacing in ("log", "linear"):
-        chosen = sorted(recorded_steps(config(recording__spacing=spacing).recording, 1000))
+        chosen = sorted(config(recording__spacing=spacing).recording.chosen_steps(1000))
         assert chosen[0] == 0 and chosen[-1] == 999 and len(chosen) <= 8
-    assert recorded_steps(config(recording__points=0).recording, 10) == frozenset()
+    assert config(recording__points=0).recording.chosen_steps(10) == frozenset()
 
 
 @pytest.mark.slow
