@@ -16,6 +16,12 @@ from pathlib import Path
 threads = 1 if os.fork() else 2  # one process each, neither of which has touched any memory
 torch.set_num_threads(threads)
 torch.manual_seed(0)
+
+
+def say(what):
+    os.write(1, f"{threads} {what}\\n".encode())  # a line at once: the other process writes there too
+
+
 theirs, small, x = torch.nn.LSTM(8, 512), rnnlab.LSTM(8, 8), torch.randn(20, 4, 8)
 layer = rnnlab.convert(copy.deepcopy(theirs))
 small(torch.randn(300, 64, 8))[0].sum().backward()  # the library is loaded and its threads are there
@@ -24,11 +30,11 @@ for room in range(0, 200, 2):  # some leave too little to the way forward, some 
     resource.setrlimit(resource.RLIMIT_AS, (used + room * 2**20, -1))
     try:
         y = layer(x)[0]
-        print(threads, "forward", flush=True)
+        say("forward")
         y.sum().backward()
         break
     except (MemoryError, RuntimeError) as error:  # torch and numpy say it in words of their own
-        print(threads, error, flush=True)
+        say(error)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 torch.testing.assert_close(y, theirs(x)[0])
