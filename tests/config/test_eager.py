@@ -34,6 +34,7 @@ def test_updates_and_states_are_those_of_torch_to_the_bit(kind):
     assert torch.equal(*ended) and not torch.equal(ended[0], start)
 
 
+@pytest.mark.slow
 def test_a_run_imports_neither_the_compiler_nor_what_only_reports_need():
     program = """
 import sys, rnnlab, rnnlab.tracking.artifacts

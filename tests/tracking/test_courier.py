@@ -144,6 +144,7 @@ def test_a_server_that_dies_meanwhile_is_spoken_of_in_words(box, begin, plain):
     assert courier.problem is not None and courier.problem.startswith("no MLflow server answers")
 
 
+@pytest.mark.slow
 def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
     monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 5.0)
     deliver = Writer.deliver

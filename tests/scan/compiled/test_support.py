@@ -143,6 +143,7 @@ def test_programs_are_kept_and_damaged_ones_made_anew(fresh):
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_kept_program_needs_no_tracer():
     """The second process reads what the first, here, has written."""
     cell = make_cell("mgu", hidden_size=7)
