@@ -85,6 +85,7 @@ def test_a_program_reads_one_object_or_one_word(experiment):
     assert (done.stdout, done.stderr) == (f"{newest}\n", "")
 
 
+@pytest.mark.slow
 def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace, own_workers):
     path = write_sweep(arms={"tanh": {}}, trials=1, seeds=1, workers=1)
     done = here("sweep", path, "--json", "--quiet")
@@ -234,6 +235,7 @@ def test_mistakes_exit_with_2_and_one_sentence(experiment, arguments, message, m
     assert stored_runs() == []
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_process_of_its_own_shows_no_traceback(experiment):
     refused = rnnlab("run", experiment, "cell.hiden_size=3")
     assert refused.returncode == 2 and refused.stderr.startswith("error: ") and refused.stderr.count("\n") == 1

@@ -15,6 +15,7 @@ from rnnlab.tracking import store
 from rnnlab.tracking.writer import start_parent
 
 
+@pytest.mark.slow
 def test_importing_the_package_is_instant_and_silences_mlflow_beforehand():
     program = (
         "import os, sys, rnnlab.tracking; assert 'mlflow' not in sys.modules;"
@@ -37,6 +38,7 @@ def test_the_default_store_is_under_the_working_directory(tmp_path, monkeypatch)
     assert store.tracking_uri() == "http://server:5000"
 
 
+@pytest.mark.slow
 def test_prepare_makes_one_quiet_file_and_then_leaves_it_alone(tmp_path, capfd, caplog):
     path = tmp_path / "a folder with # and %" / "mlflow.db"
     uri = f"sqlite:///{path}"
