@@ -11,9 +11,10 @@ from torch import Tensor
 from rnnlab.cells import Cell
 from rnnlab.scan.compiled.calls import CompiledCall, External, Matrix, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
-from rnnlab.scan.compiled.operands import Gradients, Kept, Maybe, Operands, Setting, Wanted
+from rnnlab.scan.compiled.operands import Kept, Operands, Setting
 from rnnlab.scan.compiled.program import Program, Prologue, SlotRow
 from rnnlab.scan.native.buffers import pool
+from rnnlab.scan.returned import Gradients, Maybe, Wanted
 from rnnlab.scan.shadow import EXPONENT
 
 
@@ -144,7 +145,7 @@ class Kernel:
         call.upstream = _external(dy, shape)
         if "dx" in self._backward.labels:
             call.input_gradient, call.input_shadow = _external(grads.x, shape), _external(grads.x_shadow, shape)
-        weights = (Matrix * max(1, len(given.hoisted)))(*(_matrix(g, shape) for g in grads.hoisted))
+        weights = (Matrix * max(1, len(given.hoisted)))(*(_matrix(g, shape) for g in grads.weights))
         call.weight_gradient, call.pairs = weights, call.pairs if wanted.weights else 0
         _enter(call.upstream_final, finals)
         _enter(call.start_gradient, grads.starts)
@@ -166,7 +167,7 @@ class Kernel:
 
         return Gradients(
             x=like_x(x.dtype) if wanted.inputs else None,
-            hoisted=[h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
+            weights=[h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
             starts=[torch.empty_like(s) for s in states],
             log2_norms=[pool.empty(*of, T, B, dtype=torch.float64) for _ in states] if wanted.norms else [],
             mantissas=[s.new_zeros(*of, T, B, s.shape[-1]) for s in states] if wanted.vectors else [],

@@ -1,11 +1,8 @@
 """What goes into one call of a compiled step, and what comes out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
-
-Maybe = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -61,29 +58,3 @@ class Kept:
     histories: list[Tensor]
     slots: Tensor
     statistics: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which gradients a backward pass computes."""
-
-    inputs: bool = False
-    weights: bool = False
-    norms: bool = False
-    vectors: bool = False
-    input_shadow: bool = False
-    start_shadows: bool = False
-
-
-@dataclass
-class Gradients:
-    """What one backward pass yields; see `rnnlab.scan.native.kernels.Gradients`."""
-
-    x: Tensor | None
-    hoisted: list[Tensor | None]
-    starts: list[Tensor]
-    log2_norms: list[Tensor]
-    mantissas: list[Tensor]
-    exponents: list[Tensor]
-    x_shadow: Tensor | None
-    start_shadows: list[Tensor]

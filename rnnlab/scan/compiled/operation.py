@@ -12,13 +12,15 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.scan import reference
-from rnnlab.scan.compiled.kernel import Gradients, Kept, Kernel, Operands, Setting, Wanted
+from rnnlab.scan.compiled.kernel import Kernel
+from rnnlab.scan.compiled.operands import Kept, Operands, Setting
 from rnnlab.scan.compiled.program import numbers_of
 from rnnlab.scan.differentiable import gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
-from rnnlab.scan.shadow import Shadows, arrived, shadow_of
+from rnnlab.scan.returned import Gradients, Wanted, go_back, shadow_gradients
+from rnnlab.scan.shadow import Shadows, shadow_of
 
 
 class Scan(NamedTuple):
@@ -144,31 +146,33 @@ class _Scan(torch.autograd.Function):
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
             again = gradients(partial(_again, scan), scan.cell, tensors, upstream, needed, scan.observers)
             return None, None, None, *again, *(None for _ in shadows_needed)
-        observed = Wanted(
-            norms=bool(scan.observers),
-            vectors=any(observer.vectors for observer in scan.observers),
-            input_shadow=any(shadows_needed[:1]),
-            start_shadows=any(shadows_needed[1:]),
-        )
         weights = tensors[1 : 1 + len(scan.names)]
-        wanted = dataclasses.replace(observed, inputs=needed[0], weights=any(needed[1 : 1 + len(weights)]))
+        wanted = Wanted(inputs=needed[0], weights=any(needed[1 : 1 + len(weights)]))
         with torch.enable_grad():
             leaves = [t.detach().requires_grad_(need) for t, need in zip(weights, needed[1:], strict=False)]
-            given = _operands(scan, tensors, leaves)
-        back = partial(scan.kernel.backward, scan.setting, _detached(given), ctx.kept)
-        whole = arrived(upstream, shadows or [None] * len(upstream)) if scan.observers else None
-        if whole is None or whole.exact is None:
-            grads = measured = back(_by_state(scan, upstream), wanted)
-        else:  # the weights' gradients are those of a pass that nobody observes
-            grads = back(_by_state(scan, upstream), Wanted(inputs=wanted.inputs, weights=wanted.weights))
-            measured = back(_by_state(scan, whole.exact), observed, shadowed=True)
-        lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
-        for observer in scan.observers:
-            _report(observer, scan.cell.states, measured, lost)
-        own = _weight_gradients(leaves, given.hoisted, grads.hoisted) if wanted.weights else [None] * len(weights)
+            given_with_graph = _operands(scan, tensors, leaves)
+        given = _detached(given_with_graph)
+
+        def back(upstream: Sequence[Tensor | None], wanted: Wanted, shadowed: bool = False) -> Gradients:
+            return scan.kernel.backward(scan.setting, given, ctx.kept, _by_state(scan, upstream), wanted, shadowed)
+
+        grads, measured, lost = go_back(
+            back, upstream, shadows, wanted, shadows_needed, scan.cell.states, scan.observers
+        )
+        own = (
+            _weight_gradients(leaves, given_with_graph.hoisted, grads.weights)
+            if wanted.weights
+            else [None] * len(weights)
+        )
         found = [grads.x, *own, *_by_phase(grads.starts)]
         found = [g if need else None for g, need in zip(found, needed, strict=True)]
-        return None, None, None, *found, *_shadows(measured, lost, shadows_needed)
+        return (
+            None,
+            None,
+            None,
+            *found,
+            *shadow_gradients(measured.x_shadow, _by_phase(measured.start_shadows), lost, shadows_needed),
+        )
 
 
 def _operands(scan: Scan, tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Operands:
@@ -256,26 +260,3 @@ def _by_state(scan: Scan, upstream: Sequence[Tensor | None]) -> list[Tensor | No
         each = [torch.zeros_like(there) if g is None else g for g in own] if there is not None else []  # type: ignore[arg-type]
         found.append(_stacked(each) if each else None)
     return [y, *found]
-
-
-def _shadows(measured: Gradients, lost: list[Tensor] | None, needed: Sequence[bool]) -> list[Tensor | None]:
-    """Gradients of the shadows of inputs and first states: NaN where those of the states at that step are not known."""
-    if not needed:
-        return []
-    starts = _by_phase(measured.start_shadows) or [None] * (len(needed) - 1)
-    found = [measured.x_shadow, *starts]
-    if lost is not None:
-        unknown = torch.stack(lost).any(0)  # (T, B)
-        for shadow, where in zip(found, (unknown, *(unknown[0] for _ in found[1:])), strict=True):
-            if shadow is not None:
-                shadow.masked_fill_(where.unsqueeze(-1), torch.nan)
-    return [shadow if need else None for shadow, need in zip(found, needed, strict=True)]
-
-
-def _report(observer: ScanObserver, names: tuple[str, ...], grads: Gradients, lost: list[Tensor] | None) -> None:
-    for s, name in enumerate(names):
-        observer.norms(name, grads.log2_norms[s])
-        if observer.vectors:
-            observer.gradients(name, grads.mantissas[s], grads.exponents[s])
-        if lost is not None:
-            observer.underflowed(name, lost[s])

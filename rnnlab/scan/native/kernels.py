@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.native.build import load
 from rnnlab.scan.native.layout import KernelCall
+from rnnlab.scan.returned import Gradients, Wanted
 from rnnlab.scan.shadow import EXPONENT
 
 CELLS = {"vanilla": 0, "lstm": 1, "lstm_without_forget": 2, "gru": 3}
@@ -91,44 +92,6 @@ def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: b
         call.slots, call.cells = slots.data_ptr(), cells.data_ptr()
     _run(plan, call, x.dtype, back=False)
     return y, *finals, slots, cells
-
-
-@dataclass
-class Gradients:
-    """What one backward pass yields; lists hold one entry a state, dimensions are those of `forward`.
-
-    Attributes:
-        x: (P, T, B, I), if asked for.
-        weights: like `weights` of `forward`; none where that was none, or if not asked for.
-        starts: (P, B, H) each.
-        log2_norms: (P, T, B) float64, if asked for.
-        mantissas: (P, T, B, H), if asked for.
-        exponents: (P, T, B) int32, if asked for.
-        x_shadow: like `x`, as a shadow, if asked for.
-        start_shadows: like `starts`, as shadows, if asked for.
-    """
-
-    x: Tensor | None
-    weights: list[Tensor | None]
-    starts: list[Tensor]
-    log2_norms: list[Tensor]
-    mantissas: list[Tensor]
-    exponents: list[Tensor]
-    x_shadow: Tensor | None
-    start_shadows: list[Tensor]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which gradients a backward pass computes: of the inputs, of the weights, norms of the states, whole vectors, and
-    those of the inputs and the first states as shadows."""
-
-    inputs: bool = False
-    weights: bool = False
-    norms: bool = False
-    vectors: bool = False
-    input_shadow: bool = False
-    start_shadows: bool = False
 
 
 def backward(

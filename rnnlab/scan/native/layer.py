@@ -14,10 +14,11 @@ from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
 from rnnlab.scan.differentiable import Operands, by_reference, gradients
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.kernels import Plan, Wanted
+from rnnlab.scan.native.kernels import Plan
 from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
-from rnnlab.scan.shadow import Shadows, arrived, shadow_of
+from rnnlab.scan.returned import Wanted, go_back, shadow_gradients
+from rnnlab.scan.shadow import Shadows, shadow_of
 
 
 def run(
@@ -102,26 +103,19 @@ class _Scan(torch.autograd.Function):
             again = gradients(take, ctx.cell, tensors, upstream, needed, observers)
             return None, None, None, None, *again, *(None for _ in shadows_needed)
         needs = Operands.of(needed)
-        observed = Wanted(
-            norms=bool(observers),
-            vectors=any(observer.vectors for observer in observers),
-            input_shadow=any(shadows_needed[:1]),
-            start_shadows=any(shadows_needed[1:]),
-        )
-        wanted = dataclasses.replace(observed, inputs=needs.x, weights=any(needs.weights.values()))
-        whole = arrived(upstream, shadows or [None] * len(upstream)) if observers else None
+        wanted = Wanted(inputs=needs.x, weights=any(needs.weights.values()))
         back = partial(kernels.backward, ctx.plan, x, weights, starts, [y, slots, cells])
-        if whole is None or whole.exact is None:
-            grads = measured = back(upstream, wanted)
-        else:  # the weights' gradients are those of a pass that nobody observes
-            grads = back(upstream, Wanted(inputs=wanted.inputs, weights=wanted.weights))
-            measured = back(whole.exact, observed, shadowed=True)
-        lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
-        for observer in observers:
-            _report(observer, ctx.cell.states, measured, lost)
+        grads, measured, lost = go_back(back, upstream, shadows, wanted, shadows_needed, ctx.cell.states, observers)
         found = [grads.x, *grads.weights, *grads.starts]
         found = [g if need else None for g, need in zip(found, needed, strict=True)]
-        return None, None, None, None, *found, *_shadows(measured, lost, shadows_needed)
+        return (
+            None,
+            None,
+            None,
+            None,
+            *found,
+            *shadow_gradients(measured.x_shadow, measured.start_shadows, lost, shadows_needed),
+        )
 
 
 class _MemberScan(_Scan):
@@ -175,27 +169,3 @@ def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list
 def _parted(each: tuple[Any, ...], count: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What belongs to the tensors themselves, and to their shadows."""
     return each[:count], each[count:]
-
-
-def _shadows(measured: kernels.Gradients, lost: list[Tensor] | None, needed: Sequence[bool]) -> list[Tensor | None]:
-    """Gradients of the shadows of inputs and first states: NaN where those of the states at that step are not known."""
-    if not needed:
-        return []
-    found = [measured.x_shadow, *(measured.start_shadows or [None] * (len(needed) - 1))]
-    if lost is not None:
-        unknown = torch.stack(lost).any(0)  # (T, B)
-        for shadow, where in zip(found, (unknown, *(unknown[0] for _ in found[1:])), strict=True):
-            if shadow is not None:
-                shadow.masked_fill_(where.unsqueeze(-1), torch.nan)
-    return [shadow if need else None for shadow, need in zip(found, needed, strict=True)]
-
-
-def _report(
-    observer: ScanObserver, names: tuple[str, ...], grads: kernels.Gradients, lost: list[Tensor] | None
-) -> None:
-    for s, name in enumerate(names):
-        observer.norms(name, grads.log2_norms[s])
-        if observer.vectors:
-            observer.gradients(name, grads.mantissas[s], grads.exponents[s])
-        if lost is not None:
-            observer.underflowed(name, lost[s])
