@@ -1,5 +1,7 @@
 """What a sweep says when it has come to its end."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,7 @@ def _say_where(name: str, report: str, elsewhere: bool) -> None:
     from rnnlab.tracking.store import shown, tracking_uri
 
     variable = f"MLFLOW_TRACKING_URI={shown(tracking_uri())} " if elsewhere else ""
-    typer.echo(f"\nReport     {report}\nDashboard  {variable}rnnlab ui")
+    command = "rnnlab" if shutil.which("rnnlab") else sys.argv[0]  # an environment that is not activated, as by make
+    typer.echo(f"\nReport     {report}\nDashboard  {variable}{command} ui")
     if NOTEBOOK.exists():  # it comes with a clone
-        typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} jupyter lab {NOTEBOOK}")
+        typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} make notebooks, then {NOTEBOOK}")
