@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -26,6 +27,7 @@ from rnnlab.report.report import write_report
 from rnnlab.statistics.pareto import pareto_table
 from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.slots import claim
@@ -126,6 +128,23 @@ def test_a_grid_with_one_worker_visits_every_cell_once(
         if r.data.tags["rnnlab.phase"] == "search"
     ]
     assert len(tried) == len(set(tried)) == 6
+
+
+def test_a_last_slot_that_is_settled_after_the_look_leaves_nothing_undelivered(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may settle it between the supervisor's look at the studies and its look at the state."""
+    end, looks = Supervisor._end_parent, Counter[str]()
+
+    def end_late(self: Supervisor, plan: StudyPlan, *rest: Any) -> None:
+        looks[plan.name] += 1
+        if looks[plan.name] > 1:
+            end(self, plan, *rest)
+
+    monkeypatch.setattr(Supervisor, "_end_parent", end_late)
+    state = run_sweep(write_sweep(trials=1, seeds=1), workers=1)
+    assert set(looks.values()) == {2} and state.closed and not state.undelivered
+    assert {run.info.status for run in runs()} == {"FINISHED"}
 
 
 def test_tpe_and_the_median_pruner_settle_every_slot(

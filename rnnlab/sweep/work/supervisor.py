@@ -99,10 +99,11 @@ class Supervisor:
                     if courier.problem != problem:
                         problem = courier.problem
                         display.say(f"MLflow: {problem or 'answers again'}")
-                    completed = (completed or time.monotonic()) if state.complete else None
+                    # Closed, not only complete: the last slot may be settled after the look that ends its study.
+                    completed = (completed or time.monotonic()) if state.closed else None
                     if caught or (completed and courier.is_done(since=completed)):
                         break
-                    if not completed:
+                    if not state.complete:
                         pool.start()
                     time.sleep(POLL_SECONDS)
             finally:
