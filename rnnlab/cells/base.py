@@ -46,6 +46,8 @@ class Cell(Options, ABC):
     """Whether the recurrent product has a bias of its own, as in torch.nn; equations with a single bias say no."""
     own_start: ClassVar[frozenset[str]] = frozenset()
     """Weights that the cell fills itself in `fill`, because its equations prescribe how; `init` leaves them alone."""
+    starting: ClassVar[frozenset[str]] = frozenset()
+    """Options that only say where weights start."""
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -106,6 +108,16 @@ class Cell(Options, ABC):
     def output_size(self) -> int:
         """Number of outputs a step: those of `emit`."""
         return self.state_sizes[0]
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether weights are functions of what is trained; see `parametrize`."""
+        return type(self).parametrize is not Cell.parametrize
+
+    @property
+    def emits_state(self) -> bool:
+        """Whether an output is the first state as it is."""
+        return type(self).emit is Cell.emit
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         """Name and shape of every trained tensor, in torch.nn's order.

@@ -49,6 +49,7 @@ class LSTMCell(NormalizedCell):
     states: ClassVar[tuple[str, ...]] = ("h", "c")
     time_gates: ClassVar[dict[str, int]] = {"forget": +1, "input": -1}
     own_start: ClassVar[frozenset[str]] = frozenset(PEEPHOLES.values())
+    starting: ClassVar[frozenset[str]] = frozenset({"forget_bias"})
 
     @model_validator(mode="after")
     def _refuse_impossible_combinations(self) -> Self:

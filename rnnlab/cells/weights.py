@@ -1,6 +1,6 @@
 """What one step of a cell sees of its layer: weights, the phase it is in, and an ear for what goes on inside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,8 @@ class Weights:
         training: whether the layer is being trained.
         sizes: how many examples are still active at each step, longest first; none when all have the same length.
         generator: source of noise inside the step; torch's global one if none.
+        members: of layers that run side by side, the source of noise of each. Every tensor has then a dimension P
+            before all others, and the batch holds the examples of one layer after those of another.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class Weights:
         training: bool,
         sizes: list[int] | None = None,
         generator: torch.Generator | None = None,
+        members: Sequence[torch.Generator | None] | None = None,
     ) -> None:
         self.tensors = dict(tensors)
-        self.training, self.sizes, self.generator = training, sizes, generator
+        self.training, self.sizes, self.generator, self.members = training, sizes, generator, members
         self.drawn: list[Tensor] | None = None
         self.replayed: list[Tensor] = []
         self.gates: dict[str, Note] | None = None
@@ -54,6 +57,12 @@ class Weights:
     def get(self, name: str) -> Tensor | None:
         """A tensor that a layer may have or not, such as a bias."""
         return self.tensors.get(name)
+
+    def of(self, member: int) -> "Weights":
+        """Those of one of the layers that run side by side."""
+        assert self.members is not None
+        tensors = {name: tensor[member] for name, tensor in self.tensors.items()}
+        return Weights(tensors, self.training, generator=self.members[member])
 
     def at_step(self, name: str, t: int) -> Tensor:
         """What a tensor with a row for every time step holds at one; steps beyond its last row share that."""

@@ -2,20 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from rnnlab.common.options import Options
 from rnnlab.common.registry import Registry
-from rnnlab.config.eager import eager
 
 
 class Optimizer(Options, ABC):
-    """What every optimiser shares: a peak learning rate and how it moves over the run."""
+    """What every optimiser shares: a peak learning rate and how it moves over the run.
+
+    The weights of a run are a row, and those of runs that train together lie side by side. A subclass names what it
+    keeps of earlier gradients and writes its rule for rows, element by element, so that company changes no bit.
+    """
 
     kind: Any  # narrowed to its own literal by every subclass
     lr: float = Field(default=1e-3, gt=0, le=1e30)
@@ -26,23 +27,29 @@ class Optimizer(Options, ABC):
     recurrent: float = Field(default=1.0, gt=0)
     """What the rate of recurrent matrices is multiplied by; orthogonal ones are often given a tenth."""
 
-    @abstractmethod
-    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Make the torch optimiser, of parameters or of groups of them."""
+    moments: ClassVar[tuple[str, ...]] = ()
+    """What is kept of earlier gradients, one number for each weight, from zero on."""
 
-    def groups(self, named: Iterable[tuple[str, Tensor]]) -> list[dict[str, Any]]:
-        """Put parameters that share a rate together.
+    @abstractmethod
+    def numbers(self, rate: float, count: int) -> tuple[float, ...]:
+        """What the rule multiplies by in one update of one run, in double precision.
 
         Args:
-            named: names and parameters; those named `weight_hh` are recurrent.
-
-        Returns:
-            Groups as torch has them, with what their rate is multiplied by as `factor`.
+            rate: learning rate of the update.
+            count: updates, this one included.
         """
-        by_factor: dict[float, list[Tensor]] = {}
-        for name, parameter in named:
-            by_factor.setdefault(self.recurrent if "weight_hh" in name else 1.0, []).append(parameter)
-        return [{"params": parameters, "factor": factor} for factor, parameters in by_factor.items()]
+
+    @staticmethod
+    @abstractmethod
+    def update(weights: Tensor, gradient: Tensor, moments: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        """Change the weights of P runs in place.
+
+        Args:
+            weights: (P, N), a row for each run.
+            gradient: (P, N), left as it is.
+            moments: (P, N) each, in the order of `moments`, changed in place.
+            numbers: (P, 1) each, what `numbers` gives for each run.
+        """
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of one update.
@@ -64,6 +71,8 @@ class Optimizer(Options, ABC):
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
 register = OPTIMIZERS.register
+EPSILON = 1e-8
+"""Added to root mean squares before something is divided by them; torch's default."""
 
 
 @register
@@ -73,8 +82,16 @@ class SGD(Optimizer):
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        return eager(torch.optim.SGD)(parameters, lr=self.lr, momentum=self.momentum)
+    moments: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def numbers(self, rate: float, count: int) -> tuple[float, ...]:
+        return self.momentum, -rate
+
+    @staticmethod
+    def update(weights: Tensor, gradient: Tensor, moments: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (velocity,), (momentum, size) = moments, numbers
+        velocity.mul_(momentum).add_(gradient)
+        weights.add_(velocity * size)
 
 
 @register
@@ -85,8 +102,17 @@ class RMSprop(Optimizer):
     decay: float = Field(default=0.99, ge=0, lt=1)
     momentum: float = Field(default=0.0, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        return eager(torch.optim.RMSprop)(parameters, lr=self.lr, alpha=self.decay, momentum=self.momentum)
+    moments: ClassVar[tuple[str, ...]] = ("square", "velocity")
+
+    def numbers(self, rate: float, count: int) -> tuple[float, ...]:
+        return self.decay, 1 - self.decay, self.momentum, -rate
+
+    @staticmethod
+    def update(weights: Tensor, gradient: Tensor, moments: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (square, velocity), (decay, rest, momentum, size) = moments, numbers
+        square.mul_(decay).addcmul_(gradient * rest, gradient)
+        velocity.mul_(momentum).addcdiv_(gradient, square.sqrt().add_(EPSILON))
+        weights.add_(velocity * size)
 
 
 @register
@@ -97,20 +123,32 @@ class Adam(Optimizer):
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
 
-    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        return eager(torch.optim.Adam)(parameters, lr=self.lr, betas=(self.beta1, self.beta2))
+    moments: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    def numbers(self, rate: float, count: int) -> tuple[float, ...]:
+        size, root = rate / (1 - self.beta1**count), math.sqrt(1 - self.beta2**count)
+        return 1 - self.beta1, self.beta2, 1 - self.beta2, root, -size
+
+    @staticmethod
+    def update(weights: Tensor, gradient: Tensor, moments: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        (mean, square), (new, decay, rest, root, size) = moments, numbers
+        mean.lerp_(gradient, new)
+        square.mul_(decay).addcmul_(gradient * rest, gradient)
+        weights.addcdiv_(mean * size, square.sqrt().div_(root).add_(EPSILON))
 
 
 @register
-class AdamW(Optimizer):
+class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
-    kind: Literal["adamw"] = "adamw"
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.999, ge=0, lt=1)
+    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     weight_decay: float = Field(default=0.01, ge=0)
 
-    def build(self, parameters: Iterable[Tensor] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-        return eager(torch.optim.AdamW)(
-            parameters, lr=self.lr, betas=(self.beta1, self.beta2), weight_decay=self.weight_decay
-        )
+    def numbers(self, rate: float, count: int) -> tuple[float, ...]:
+        return *super().numbers(rate, count), 1 - rate * self.weight_decay
+
+    @staticmethod
+    def update(weights: Tensor, gradient: Tensor, moments: tuple[Tensor, ...], numbers: tuple[Tensor, ...]) -> None:
+        *numbers_of_adam, kept = numbers
+        weights.mul_(kept)
+        Adam.update(weights, gradient, moments, tuple(numbers_of_adam))

@@ -68,6 +68,8 @@ class Recurrent(nn.Module):
     """Steps of a segment that is computed again on the way back to save memory; none keeps all steps."""
     noise: torch.Generator | None = None
     """Source of noise inside the steps, such as zoneout; torch's global one if none."""
+    members: Sequence[torch.Generator | None] | None = None
+    """Sources of noise of layers that run side by side, whose weights are stacked; see `rnnlab.cells.Weights`."""
 
     def __init__(
         self,
@@ -259,7 +261,8 @@ class Recurrent(nn.Module):
         """The tensors of one direction of one layer, as its cell reads them."""
         names = [*self.cell.parameter_shapes(1, self.bias), *self.cell.buffer_shapes(0)]
         suffix = _suffix(layer, direction)
-        return Weights({n: getattr(self, n + suffix) for n in names}, self.training, generator=self.noise)
+        tensors = {n: getattr(self, n + suffix) for n in names}
+        return Weights(tensors, self.training, generator=self.noise, members=self.members)
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"

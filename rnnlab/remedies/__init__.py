@@ -7,6 +7,7 @@ from rnnlab.remedies.base import (
     Remedy,
     Unrolled,
     Window,
+    change,
     change_gradients,
     cut_into_windows,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Remedy",
     "Unrolled",
     "Window",
+    "change",
     "change_gradients",
     "cut_into_windows",
     "register",

@@ -139,6 +139,11 @@ class Remedy(Options):
         return type(self).cut is not Remedy.cut
 
     @property
+    def changes(self) -> bool:
+        """Whether it acts on the gradient."""
+        return type(self).change is not Remedy.change
+
+    @property
     def penalises(self) -> bool:
         """Whether it acts on the loss, for which every step is followed and taken again."""
         return type(self).penalty is not Remedy.penalty
@@ -191,18 +196,26 @@ def change_gradients(
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         return Changed(0.0, 0.0)
-    raw = changed = Gradient.of(torch.cat([gradient.flatten() for gradient in gradients]))
+    raw = Gradient.of(torch.cat([gradient.flatten() for gradient in gradients]))
     if not raw.norm.isfinite():
         return Changed(float(raw.norm), float(raw.norm))
-    for remedy in remedies:
-        changed = remedy.change(changed, step, generator)
-        if not isinstance(changed, Gradient):
-            raise UserError(
-                f"remedy '{remedy.kind}' gives a {type(changed).__name__} in place of the gradient: "
-                "return Gradient.of(values) from its method `change`"
-            )
+    changed = change(raw, remedies, step, generator)
     if changed.values is not raw.values:
         parts = changed.values.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
     return Changed(float(raw.norm), float(changed.norm), bool(changed.clipped))
+
+
+def change(
+    gradient: Gradient, remedies: Iterable[Remedy], step: int, generator: torch.Generator | None
+) -> Gradient:
+    """Let remedies act on a finite gradient, one after the other; see `Remedy.change`."""
+    for remedy in remedies:
+        gradient = remedy.change(gradient, step, generator)
+        if not isinstance(gradient, Gradient):
+            raise UserError(
+                f"remedy '{remedy.kind}' gives a {type(gradient).__name__} in place of the gradient: "
+                "return Gradient.of(values) from its method `change`"
+            )
+    return gradient

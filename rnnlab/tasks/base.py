@@ -37,6 +37,12 @@ class Batch(NamedTuple):
             return self.targets.shape[0] * self.targets.shape[1]
         return int((self.targets != IGNORED).sum())
 
+    def answers_by_member(self, members: int) -> Tensor:
+        """(P,) answers due of each of P batches that lie one after the other."""
+        if self.targets.is_floating_point():
+            return torch.full((members,), self.answers // members)
+        return (self.targets != IGNORED).unflatten(1, (members, -1)).sum((0, 2))
+
     def chunks(self, size: int) -> Iterator["Batch"]:
         """Cut the batch into batches of at most `size` examples."""
         for inputs, targets in zip(self.inputs.split(size, dim=1), self.targets.split(size, dim=1), strict=True):

@@ -1,6 +1,6 @@
 """Back-propagation through time, whole or truncated, with what remedies add to the loss."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,12 +16,13 @@ from rnnlab.training.penalties import penalise
 
 
 def backpropagate(
-    model: SequenceModel | EncoderDecoder,
+    model: SequenceModel | EncoderDecoder | Callable[..., Any],
     task: Task,
     batch: Batch,
     remedies: Sequence[Remedy] = (),
     states: Any = None,
     generator: torch.Generator | None = None,
+    members: int = 1,
 ) -> Tensor:
     """Accumulate the gradient of the batch's mean loss, and of penalties, in the weights.
 
@@ -29,39 +30,48 @@ def backpropagate(
     makes the same number of updates. State is carried from window to window and cut out of the graph there.
 
     Args:
-        model: the network; its `.grad` fields are added to.
+        model: the network, or what runs several; its `.grad` fields are added to.
         task: gives the loss.
         batch: one batch of whole sequences.
         remedies: those that act on the graph say how far gradients go back, which is all the way without them; a
             decoder has none. Those that act on the loss add to it in every window.
         states: those before the first step; zeros if none.
         generator: the remedies' source of randomness.
+        members: P, where the model is that of P networks side by side, and the batch holds the examples of each.
 
     Returns:
-        The mean loss over all answers, without penalties, detached.
+        (P,) float64, the mean loss over all answers, without penalties, detached.
     """
     if isinstance(model, EncoderDecoder):
         with _penalised(model, remedies, generator):
             outputs, _ = model(batch.inputs, batch.targets, states)
-            loss = task.losses(outputs, batch.targets).sum() / batch.answers
-            loss.backward()
-        return loss.detach().double()
-    return _through_windows(model, task, batch, remedies, states, generator)
+            losses = _mean_losses(task, outputs, batch.targets, batch.answers_by_member(members))
+            losses.sum().backward()
+        return losses.detach().double()
+    return _through_windows(model, task, batch, remedies, states, generator, members)
+
+
+def _mean_losses(task: Task, outputs: Tensor, targets: Tensor, answers: Tensor) -> Tensor:
+    """(P,), the sum of each member's losses over its number of answers, (P,)."""
+    losses = task.losses(outputs, targets).unflatten(1, (len(answers), -1))  # (S, P, B)
+    return losses.transpose(0, 1).flatten(1).sum(1) / answers
 
 
 def _through_windows(
-    model: SequenceModel,
+    model: SequenceModel | Callable[..., Any],
     task: Task,
     batch: Batch,
     remedies: Sequence[Remedy],
     states: Any,
     generator: torch.Generator | None,
+    members: int,
 ) -> Tensor:
     """One window after the other; the sum of their losses."""
     windows = cut_into_windows(task.steps, remedies)
     if task.answers == "last":
         windows = windows[-1:]  # no other loss exists
-    total = torch.zeros((), dtype=torch.float64)
+    answers = batch.answers_by_member(members)
+    total = torch.zeros(members, dtype=torch.float64)
     reached = 0  # `states` are those before this step
     for window, following in zip(windows, [*windows[1:], None], strict=True):
         if window.start > reached:
@@ -74,9 +84,9 @@ def _through_windows(
             if task.answers == "every":
                 outputs = outputs[window.loss_start - window.start :]
                 targets = targets[window.loss_start : window.stop]
-            loss = task.losses(outputs, targets).sum() / batch.answers
-            loss.backward()
-        total += loss.detach().double()
+            losses = _mean_losses(task, outputs, targets, answers)
+            losses.sum().backward()
+        total += losses.detach().double()
         if following is not None and following.start == window.stop:
             states, reached = _detach(after), window.stop
     return total
@@ -112,13 +122,14 @@ def backpropagate_piece(
 
 @contextmanager
 def _penalised(
-    model: SequenceModel | EncoderDecoder, remedies: Sequence[Remedy], generator: torch.Generator | None
+    model: SequenceModel | EncoderDecoder | Callable[..., Any], remedies: Sequence[Remedy], generator: torch.Generator | None
 ) -> Iterator[None]:
     """A forward and a backward pass, and the penalties on it."""
     penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]
     if not penalties:
         yield
         return
+    assert isinstance(model, SequenceModel | EncoderDecoder)
     with trace(model) as tape:
         yield
     penalise(tape, penalties)

@@ -11,6 +11,7 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.tasks import IGNORED, Batch
+from rnnlab.training.readout import Readout
 
 
 class Encoding(nn.Module):
@@ -86,7 +87,7 @@ class SequenceModel(Model):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.every = config.task.answers == "every"
-        self.readout = _readout(config, self.recurrent.output_size)
+        self.readout = Readout(self.recurrent.output_size, config.task.output_size, make_generator(config.seed, "init", "readout"))
         self.to(self.dtype)
 
     def forward(self, inputs: Tensor, states: Any = None, start: int = 0) -> tuple[Tensor, Any]:
@@ -101,7 +102,15 @@ class SequenceModel(Model):
             (T, B, O) answers, or (1, B, O) at the last step alone, and the states after the last step.
         """
         hidden, states = self.recurrent(self.encode(inputs), states, start=start)
-        return self.readout(hidden if self.every else hidden[-1:]), states
+        return self.readout(hidden if self.every else self._last(hidden, states)), states
+
+    def _last(self, hidden: Tensor, states: Any) -> Tensor:
+        """Outputs at the last step; where they are a state, by way of it, so that no gradient fills all other steps."""
+        recurrent = self.recurrent
+        if recurrent.bidirectional or recurrent.residual_layers or recurrent.dilation[-1] > 1:
+            return hidden[-1:]
+        h = states[0] if isinstance(states, tuple) else states
+        return h[-1:] if recurrent.cell.emits_state else hidden[-1:]
 
     def evaluate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         outputs, _ = self(batch.inputs)
@@ -131,7 +140,7 @@ class EncoderDecoder(Model):
         self.output_size, self.answer_steps, self.symbols = task.output_size, task.answer_steps, task.symbols
         self.encode_answer = Encoding(config, task.output_size + task.symbols, "answer")  # the start symbol is the last
         self.decoder = _stack(config, self.encode_answer.output_size, task.total_steps, "decoder")
-        self.readout = _readout(config, self.decoder.output_size)
+        self.readout = Readout(self.decoder.output_size, config.task.output_size, make_generator(config.seed, "init", "readout"))
         self.to(self.dtype)
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None, states: Any = None) -> tuple[Tensor, Any]:
@@ -238,12 +247,3 @@ def _stack(config: Config, input_size: int, steps: int, stream: str, bidirection
         steps=steps,
         generator=make_generator(config.seed, "init", stream),
     )
-
-
-def _readout(config: Config, size: int) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):  # it draws values of its own, which are replaced
-        linear = nn.Linear(size, config.task.output_size)
-    bound, generator = 1 / math.sqrt(size), make_generator(config.seed, "init", "readout")
-    for parameter in linear.parameters():
-        nn.init.uniform_(parameter, -bound, bound, generator=generator)
-    return linear

@@ -53,16 +53,16 @@ class Plan:
 
 
 def split(members: int, batch: int, work: int) -> tuple[int, int]:
-    """Choose how many slices each member's batch is cut into, and the number of threads.
+    """Choose how many slices each member's batch is cut into, which the others have no part in, and how many threads.
 
     Args:
         members: P.
         batch: B.
-        work: multiplications of the whole call.
+        work: multiplications of one member.
     """
-    threads = max(1, min(torch.get_num_threads(), work // PARALLEL_WORK))
-    slices = threads // math.gcd(members, threads) if members < 4 * threads else 1
-    return min(slices, max(batch, 1)), threads
+    most = torch.get_num_threads()
+    slices = min(most, work // PARALLEL_WORK, batch)
+    return max(1, slices), max(1, min(most, members * work // PARALLEL_WORK))
 
 
 def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: bool) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """The compiled scan as an operation of autograd."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -35,7 +36,7 @@ def run(
     Args:
         cell: a cell that `supports` accepts.
         w: the layer's weights; where `w.sizes` is given, step k advances its first `w.sizes[k]` examples alone.
-        x: (T, B, I).
+        x: (T, B, I); with a dimension P before all others, here and everywhere, P layers at once.
         history: the states before the first step, (B, H) each.
         start: absolute time of the first step, which makes no difference to these cells.
         observers: get the norms of the total gradients, and where wanted the gradients, when the backward pass computes
@@ -47,8 +48,9 @@ def run(
         last step.
     """
     del start
-    (states,), (T, B, _) = history, x.shape
-    slices, threads = kernels.split(1, B, T * B * w.weight_hh.numel())
+    (states,), (*members, T, B, _) = history, x.shape
+    P = math.prod(members)
+    slices, threads = kernels.split(P, B, T * B * w.weight_hh.numel() // P)
     vanilla = isinstance(cell, VanillaCell)
     forgetful = not isinstance(cell, LSTMCell) or cell.forget_gate
     plan = Plan(
@@ -144,7 +146,7 @@ class _MemberScan(_Scan):
             tensors.append(t)
         operands = Operands.of(tensors)
         P, T, B, _ = operands.x.shape
-        slices, threads = kernels.split(P, B, T * B * operands.weight_hh.numel())
+        slices, threads = kernels.split(P, B, T * B * operands.weight_hh.numel() // P)
         plan = dataclasses.replace(plan, slices=slices, threads=threads)
         outputs = _MemberScan.apply(plan, cell, observers, _goes_back(tensors), *tensors)
         return tuple(t.unflatten(0, shape) for t in outputs), (0,) * len(outputs)

@@ -1,0 +1,166 @@
+"""The networks of runs of one shape: their weights as rows of one matrix, updated together."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rnnlab.config.optimizers import Optimizer
+from rnnlab.layers.stacks import recurrent_layers
+from rnnlab.tasks import Batch, Task
+from rnnlab.training.backpropagation import backpropagate
+from rnnlab.training.models import EncoderDecoder, SequenceModel
+
+Network = SequenceModel | EncoderDecoder
+
+
+class Program:
+    """P networks that differ in numbers alone.
+
+    A network's weights, their gradient and what its optimiser keeps are a row each. A gradient is computed by the
+    network alone, or for many by one pass over the examples of all, which gives the same bits.
+
+    Attributes:
+        networks: those that rows are handed out to.
+        weights: (P, N), recurrent matrices first.
+        gradient: (P, N).
+        moments: (P, N) each; see `rnnlab.config.optimizers`.
+    """
+
+    def __init__(self, network: Network, optimizer: Optimizer) -> None:
+        named = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.names = sorted(named, key=lambda name: "weight_hh" not in name)
+        self.shapes = [named[name].shape for name in self.names]
+        self.sizes = [named[name].numel() for name in self.names]
+        self.recurrent = sum(size for name, size in zip(self.names, self.sizes, strict=True) if "weight_hh" in name)
+        self.networks: list[Network] = []
+        self.weights = self.gradient = next(iter(named.values())).detach().new_empty(0, sum(self.sizes))
+        self.moments = tuple(torch.empty_like(self.weights) for _ in optimizer.moments)
+        self._template: Network | None = None
+
+    def join(self, network: Network, moments: Sequence[Tensor]) -> None:
+        """Take in a network.
+
+        Args:
+            network: of the shape of the others.
+            moments: (N,) each, what its optimiser has kept; empty before the first update.
+        """
+        self.networks.append(network)
+        row = torch.cat([p.detach().flatten() for p in self._parameters(network)])
+        self.weights = torch.cat([self.weights, row[None]])
+        kept = moments or [torch.zeros_like(row) for _ in self.moments]
+        self.moments = tuple(torch.cat([m, new[None]]) for m, new in zip(self.moments, kept, strict=True))
+        self.gradient = torch.zeros_like(self.weights)
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Let all networks go but those of some rows."""
+        self.networks = [self.networks[row] for row in rows]
+        kept = torch.tensor(rows, dtype=torch.int64)
+        self.weights, self.gradient, *moments = (
+            t.index_select(0, kept) for t in (self.weights, self.gradient, *self.moments)
+        )
+        self.moments = tuple(moments)
+
+    @torch.no_grad()
+    def hand_out(self, row: int) -> None:
+        """Give a network its present weights."""
+        parts = self.weights[row].split(self.sizes)
+        for parameter, part in zip(self._parameters(self.networks[row]), parts, strict=True):
+            parameter.copy_(part.view_as(parameter))
+
+    def go_back_alone(self, row: int, backpropagate: Callable[[], Tensor]) -> Tensor:
+        """Compute the gradient of one network, by whatever accumulates it in the network's own weights."""
+        self.hand_out(row)
+        parameters = self._parameters(self.networks[row])
+        for parameter in parameters:
+            parameter.grad = None
+        loss = backpropagate()
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        torch.cat([gradient.flatten() for gradient in gradients], out=self.gradient[row])
+        return loss
+
+    def go_back_together(
+        self,
+        rows: Sequence[int],
+        task: Task,
+        batches: Sequence[Batch],
+        remedies: Sequence[Any],
+        states: Any,
+        noise: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Compute the gradients of several networks in one pass.
+
+        Args:
+            rows: whose.
+            task: gives the loss.
+            batches: one for each.
+            remedies: those that act on the graph.
+            states: those before the first step, the examples of one network after those of another; zeros if none.
+            noise: sources of noise inside the steps, one for each.
+
+        Returns:
+            (P,) the mean loss of each.
+        """
+        if self._template is None:
+            self._template = copy.deepcopy(self.networks[0])
+        template, networks = self._template, [self.networks[row] for row in rows]
+        for layer in recurrent_layers(template)[0]:
+            layer.members = noise
+        chosen = self.weights if len(rows) == len(self.weights) else self.weights[list(rows)]
+        leaves = [
+            part.reshape(len(rows), *shape).contiguous().requires_grad_()
+            for part, shape in zip(chosen.split(self.sizes, 1), self.shapes, strict=True)
+        ]
+        buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name, _ in template.named_buffers()}
+        tensors = {**dict(zip(self.names, leaves, strict=True)), **buffers}
+
+        def network(*arguments: Any) -> Any:
+            return functional_call(template, tensors, arguments)
+
+        together = Batch(*(torch.cat(each, 1) for each in zip(*batches, strict=True)))
+        losses = backpropagate(network, task, together, remedies, states, members=len(rows))
+        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+        gradient = torch.cat([g.flatten(1) for g in gradients], 1)
+        if len(rows) == len(self.weights):
+            self.gradient = gradient
+        else:
+            self.gradient[list(rows)] = gradient
+        for name, stacked in buffers.items():
+            for network_, kept in zip(networks, stacked, strict=True):
+                network_.get_buffer(name).copy_(kept)
+        return losses
+
+    def update(self, rows: Sequence[int], optimizers: Sequence[Optimizer], rates: Sequence[float], counts: Sequence[int]) -> None:
+        """Let the optimisers change the weights.
+
+        Args:
+            rows: whose, in ascending order; their gradients are finite.
+            optimizers: one for each, alike but for their numbers.
+            rates: learning rates.
+            counts: updates done, this one included.
+        """
+        if not rows:
+            return
+        every = len(rows) == len(self.weights)
+        tensors = [self.weights, self.gradient, *self.moments]
+        chosen = tensors if every else [t[list(rows)] for t in tensors]
+        apart = any(optimizer.recurrent != 1 for optimizer in optimizers)
+        blocks = (slice(0, self.recurrent), slice(self.recurrent, None)) if apart else (slice(None),)
+        for block in blocks:
+            factors = [o.recurrent if apart and block.start == 0 else 1.0 for o in optimizers]
+            numbers = [
+                optimizer.numbers(rate * factor, count)
+                for optimizer, rate, factor, count in zip(optimizers, rates, factors, counts, strict=True)
+            ]
+            columns = torch.tensor(numbers, dtype=torch.float64).to(self.weights.dtype).split(1, dim=1)
+            weights, gradient, *moments = (t[:, block] for t in chosen)
+            optimizers[0].update(weights, gradient, tuple(moments), columns)
+        if not every:
+            for tensor, part in zip((self.weights, *self.moments), (chosen[0], *chosen[2:]), strict=True):
+                tensor[list(rows)] = part
+
+    def _parameters(self, network: nn.Module) -> list[nn.Parameter]:
+        return [network.get_parameter(name) for name in self.names]
