@@ -207,9 +207,7 @@ def change_gradients(
     return Changed(float(raw.norm), float(changed.norm), bool(changed.clipped))
 
 
-def change(
-    gradient: Gradient, remedies: Iterable[Remedy], step: int, generator: torch.Generator | None
-) -> Gradient:
+def change(gradient: Gradient, remedies: Iterable[Remedy], step: int, generator: torch.Generator | None) -> Gradient:
     """Let remedies act on a finite gradient, one after the other; see `Remedy.change`."""
     for remedy in remedies:
         gradient = remedy.change(gradient, step, generator)

@@ -111,18 +111,20 @@ def backpropagate_piece(
         generator: the remedies' source of randomness.
 
     Returns:
-        The mean loss over the piece's answers, and the states after it; both detached.
+        (1,) float64, the mean loss over the piece's answers, and the states after it; both detached.
     """
     with _penalised(model, remedies, generator):
         outputs, states = model(piece.inputs, states)
-        loss = task.losses(outputs, piece.targets).sum() / piece.answers
-        loss.backward()
-    return loss.detach().double(), _detach(states)
+        losses = _mean_losses(task, outputs, piece.targets, piece.answers_by_member(1))
+        losses.sum().backward()
+    return losses.detach().double(), _detach(states)
 
 
 @contextmanager
 def _penalised(
-    model: SequenceModel | EncoderDecoder | Callable[..., Any], remedies: Sequence[Remedy], generator: torch.Generator | None
+    model: SequenceModel | EncoderDecoder | Callable[..., Any],
+    remedies: Sequence[Remedy],
+    generator: torch.Generator | None,
 ) -> Iterator[None]:
     """A forward and a backward pass, and the penalties on it."""
     penalties = [partial(remedy.penalty, generator=generator) for remedy in remedies if remedy.penalises]

@@ -7,7 +7,6 @@ from rnnlab.config.config import Config
 from rnnlab.training.population import Population
 from rnnlab.training.progress import OnEvaluation, OnProfile, Progress
 from rnnlab.training.result import Result
-from rnnlab.training.torch_settings import torch_settings
 
 
 def run(
@@ -50,8 +49,7 @@ def run(
         results.append(member.finish())
 
     population = Population(end)
-    with torch_settings(config.threads):
-        population.join(Progress(config, checkpoint, on_evaluation, on_profile, should_stop))
-        while population.members:
-            population.advance()
+    population.join(Progress(config, checkpoint, on_evaluation, on_profile, should_stop))
+    while population.members:
+        population.advance()
     return results[0]

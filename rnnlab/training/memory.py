@@ -1,11 +1,17 @@
-"""Refuses what cannot fit into memory, before anything is asked for."""
+"""What runs take of memory and cache: refuses what cannot fit, before anything is asked for."""
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.machine import usable_memory
 from rnnlab.config.config import Config
+from rnnlab.config.shape import is_joinable
 from rnnlab.training.models import count_parameters
 
 GIB = 2**30
+MOST_MEMBERS = 32
+CACHE = 64 * 2**20
+"""Bytes that runs which train together may take between their way forward and back."""
+KEPT_BY_OPTIMIZERS = 4
+"""Numbers a weight: itself, its gradient, and two of earlier gradients."""
 
 
 def least_memory(config: Config) -> dict[str, int]:
@@ -14,7 +20,7 @@ def least_memory(config: Config) -> dict[str, int]:
     Counted are weights with their gradients, and a number for every time step of the largest batch and of the sets
     that are evaluated; what lies between takes more.
     """
-    size, steps, training = 8 if config.dtype == "float64" else 4, config.task.steps, config.training
+    size, steps, training = _size(config), config.task.steps, config.training
     return {
         "cell.hidden_size": 2 * size * count_parameters(config),
         "training.batch_size": size * steps * training.batch_size,
@@ -38,3 +44,20 @@ def check_memory(config: Config) -> None:
         f"{field} = {getattr(getattr(config, section), name)} would take {parts[field] / GIB:,.0f} GiB of memory at "
         f"least, and this machine has {there / GIB:,.0f} GiB: lower it"
     )
+
+
+def most_members(config: Config) -> int:
+    """How many runs of a shape are worth training together: more gain nothing, or no longer fit into the cache."""
+    if not is_joinable(config):
+        return 1
+    model, cell = config.model, config.cell
+    step = cell.blocks * cell.hidden_size + sum(cell.state_sizes)  # numbers that are kept of one example
+    layers = model.num_layers * (1 + model.bidirectional)
+    kept = step * layers * config.steps_an_update * config.training.batch_size
+    values = kept + KEPT_BY_OPTIMIZERS * count_parameters(config)
+    return max(1, min(MOST_MEMBERS, CACHE // (values * _size(config))))
+
+
+def _size(config: Config) -> int:
+    """Bytes of a number."""
+    return 8 if config.dtype == "float64" else 4

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -36,61 +37,73 @@ class Population:
         self.members: list[Progress] = []
         self.on_end = on_end
         self._program: Program | None = None
+        self._joinable = False
+        self._left: list[tuple[Progress, Exception | None]] = []
 
     def join(self, run: Progress) -> None:
         """Take in a run, of the same shape as those that are there."""
         prepare(run.config.cell)
         if not self.members:
-            self._program = Program(run.model, run.config.optimizer)
+            self._program, self._joinable = Program(run.model, run.config.optimizer), is_joinable(run.config)
         assert self._program is not None
         self._program.join(run.model, run.moments)
         self.members.append(run)
 
     def advance(self) -> None:
         """Let every run make one update and whatever follows from it."""
-        began, members = time.monotonic(), list(self.members)
+        began, members, self._left = time.monotonic(), list(self.members), []
         with torch_settings(members[0].config.threads):
-            self._leave_if_over()
+            self._let_go(dict.fromkeys(self._over()))
             if self.members:
                 self._update()
-                self._look()
+                for look in (self._evaluate, self._check):  # all have been evaluated before one is judged
+                    self._let_go(self._of_each(look))
+                self._let_go(dict.fromkeys(self._over()))
         for member in members:
             member.seconds += (time.monotonic() - began) / len(members)
+        for member, error in self._left:
+            self.on_end(member, error)
 
     def _update(self) -> None:
         """One optimiser step of every run; a gradient that is not finite ends a run and leaves its weights alone."""
-        program = self._running
-        losses = self._go_back()
-        norms = torch.linalg.vector_norm(program.gradient, dim=1, dtype=torch.float64)
-        sound: list[int] = []
-        for row, (member, loss, norm) in enumerate(zip(self.members, losses, norms.tolist(), strict=True)):
-            member.note_update(loss, self._changed(row, member, norm))
-            if not member.diverged:
-                sound.append(row)
-        alive = [self.members[row] for row in sound]
-        program.update(
-            sound, [m.config.optimizer for m in alive], [m.rate for m in alive], [m.step for m in alive]
-        )
-
-    def _go_back(self) -> list[float]:
-        """Compute the gradients of all runs: in one pass where it can be, those that are watched alone."""
-        batches, losses = self._batches(), [math.nan] * len(self.members)
+        program, losses = self._running, dict[int, float]()
+        batches = self._batches()
         together = [row for row, member in enumerate(self.members) if not member.is_watched]
-        if len(together) < 2 or not is_joinable(self.members[0].config):
-            together = []
-        if together:
-            chosen = [self.members[row] for row in together]
+        if len(together) > 1 and self._joinable:
+            losses = self._go_back_together(together, batches)
+
+        def go_back(row: int, member: Progress) -> None:
+            if row not in losses:
+                losses[row] = float(program.go_back_alone(row, lambda: member.backpropagate(batches[row])))
+
+        failed = self._of_each(go_back)
+        norms = torch.linalg.vector_norm(program.gradient, dim=1, dtype=torch.float64).tolist()
+
+        def change_gradient(row: int, member: Progress) -> None:
+            if row not in failed:
+                member.note_update(losses[row], self._changed(row, member, norms[row]))
+
+        failed |= self._of_each(change_gradient)
+        sound = [row for row, member in enumerate(self.members) if row not in failed and not member.diverged]
+        alive = [self.members[row] for row in sound]
+        program.update(sound, [m.config.optimizer for m in alive], [m.rate for m in alive], [m.step for m in alive])
+        self._let_go(failed)
+
+    def _go_back_together(self, rows: list[int], batches: list[Batch]) -> dict[int, float]:
+        """Compute gradients in one pass; nothing where that fails, so that each run is tried alone."""
+        chosen = [self.members[row] for row in rows]
+        config, noise = chosen[0].config, [member.noise for member in chosen]
+        before = [generator.get_state() for generator in noise]
+        try:
             states = _joined([member.noisy_states() for member in chosen])
-            config, noise = chosen[0].config, [member.noise for member in chosen]
             found = self._running.go_back_together(
-                together, config.task, [batches[row] for row in together], config.remedies, states, noise
+                rows, config.task, [batches[row] for row in rows], config.remedies, states, noise
             )
-            for row, loss in zip(together, found.tolist(), strict=True):
-                losses[row] = loss
-        for row in sorted(set(range(len(self.members))) - set(together)):
-            member, batch = self.members[row], batches[row]
-            losses[row] = float(self._running.go_back_alone(row, lambda m=member, b=batch: m.backpropagate(b)))
-        return losses
+        except Exception:  # such as too little memory for all at once; what is one run's fault comes again
+            for generator, state in zip(noise, before, strict=True):
+                generator.set_state(state)
+            return {}
+        return dict(zip(rows, found.tolist(), strict=True))
 
     def _batches(self) -> list[Batch]:
         """What each run learns from; those with the same data and at the same update share it."""
@@ -119,44 +132,44 @@ class Population:
             values.copy_(changed.values)
         return Changed(norm, float(changed.norm), bool(changed.clipped))
 
-    def _look(self) -> None:
-        """Evaluate the runs that are due, save those that have not been for long, and let go those that are over."""
-        ended: dict[int, Exception | None] = {}
+    def _evaluate(self, row: int, member: Progress) -> None:
+        if member.is_due:
+            self._running.hand_out(row)
+            member.evaluate()
+
+    def _check(self, row: int, member: Progress) -> None:
+        """Save a run that has not been for long, or that has to stop."""
+        stop = member.should_stop is not None and member.should_stop()
+        if stop or time.monotonic() - member.saved > CHECKPOINT_SECONDS:
+            self._running.hand_out(row)
+            member.moments = [moment[row].clone() for moment in self._running.moments]
+            member.save()
+        if stop:
+            raise Interrupted(f"stopped after {member.step} updates")
+
+    def _of_each(self, do: Callable[[int, Progress], None]) -> dict[int, Exception]:
+        """Do something to each run, and return what that has raised: it is this run's alone."""
+        raised = {}
         for row, member in enumerate(self.members):
             try:
-                if member.is_due:
-                    self._running.hand_out(row)
-                    member.evaluate()
-                stop = member.should_stop is not None and member.should_stop()
-                if stop or time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-                    self._save(row)
-                if stop:
-                    raise Interrupted(f"stopped after {member.step} updates")
-            except Exception as error:  # it is this run's alone
-                ended[row] = error
-        self._let_go(ended)
-        self._leave_if_over()
+                do(row, member)
+            except Exception as error:
+                raised[row] = error
+        return raised
 
-    def _leave_if_over(self) -> None:
-        self._let_go({row: None for row, member in enumerate(self.members) if member.is_over})
+    def _over(self) -> list[int]:
+        return [row for row, member in enumerate(self.members) if member.is_over]
 
-    def _let_go(self, ended: dict[int, Exception | None]) -> None:
+    def _let_go(self, ended: Mapping[int, Exception | None]) -> None:
+        """Take runs out, with their last weights."""
         if not ended:
             return
-        for row in ended:
+        for row, error in ended.items():
             self._running.hand_out(row)
-        left = [(self.members[row], error) for row, error in ended.items()]
+            self._left.append((self.members[row], error))
         kept = [row for row in range(len(self.members)) if row not in ended]
         self._running.keep(kept)
         self.members = [self.members[row] for row in kept]
-        for member, error in left:
-            self.on_end(member, error)
-
-    def _save(self, row: int) -> None:
-        member, program = self.members[row], self._running
-        program.hand_out(row)
-        member.moments = [moment[row].clone() for moment in program.moments]
-        member.save()
 
     @property
     def _running(self) -> Program:
@@ -164,7 +177,7 @@ class Population:
         return self._program
 
 
-def _joined(states: list) -> object:
+def _joined(states: list[Any]) -> Any:
     """First states of all runs, the examples of one after those of another; none where there are none."""
     if states[0] is None:
         return None

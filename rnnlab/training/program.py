@@ -133,7 +133,9 @@ class Program:
                 network_.get_buffer(name).copy_(kept)
         return losses
 
-    def update(self, rows: Sequence[int], optimizers: Sequence[Optimizer], rates: Sequence[float], counts: Sequence[int]) -> None:
+    def update(
+        self, rows: Sequence[int], optimizers: Sequence[Optimizer], rates: Sequence[float], counts: Sequence[int]
+    ) -> None:
         """Let the optimisers change the weights.
 
         Args:

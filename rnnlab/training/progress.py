@@ -29,6 +29,7 @@ from rnnlab.training.penalties import penalise
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.stream import Stream
+from rnnlab.training.torch_settings import torch_settings
 
 EVALUATION_CHUNK = 250
 
@@ -61,8 +62,12 @@ class Progress:
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         check_memory(config)
-        self.config, self.checkpoint = config, checkpoint
+        with torch_settings(config.threads):
+            self._build(config, checkpoint)
         self.on_evaluation, self.on_profile, self.should_stop = on_evaluation, on_profile, should_stop
+
+    def _build(self, config: Config, checkpoint: Path | None) -> None:
+        self.config, self.checkpoint = config, checkpoint
         self.model = build_model(config)
         self.weights = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.moments: Sequence[Tensor] = ()
@@ -168,7 +173,8 @@ class Progress:
         began = time.monotonic()
         if self.diverged:
             self.history.close_interval(self.step)
-        test_loss, test_score = self._score(self._examples("test", self.config.training.test_examples))
+        with torch_settings(self.config.threads):
+            test_loss, test_score = self._score(self._examples("test", self.config.training.test_examples))
         self.seconds += time.monotonic() - began
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values
         outcome: Outcome = "solved" if scores and self.config.task.solved(scores[-1]) else "finished"

@@ -27,9 +27,11 @@ class Readout(nn.Linear):
             nn.init.uniform_(parameter, -bound, bound, generator=start)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Map (S, B, H) to (S, B, O); where the weights are stacked, (S, P*B, H) to (S, P*B, O)."""
-        weight, bias = (self.weight[None], self.bias[None]) if self.weight.dim() == 2 else (self.weight, self.bias)
-        return _Products.apply(input, weight, bias)
+        """Map (..., H) to (..., O); where the weights are stacked, (S, P*B, H) to (S, P*B, O)."""
+        if self.weight.dim() == 3:
+            return _Products.apply(input, self.weight, self.bias)
+        outputs = _Products.apply(input.reshape(1, -1, input.shape[-1]), self.weight[None], self.bias[None])
+        return outputs.view(*input.shape[:-1], -1)
 
 
 class _Products(torch.autograd.Function):

@@ -14,10 +14,11 @@ from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, fill, latest, recover
 from rnnlab.sweep.work import trial as trial_module
+from rnnlab.sweep.work.company import complete
 from rnnlab.sweep.work.trial import Job, outbox
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.writer import Writer, start_parent
-from rnnlab.training.loop import run
+from rnnlab.training.progress import Progress
 
 
 class Bench:
@@ -76,13 +77,18 @@ def stop_after(updates: int) -> Callable[[], bool]:
     return lambda: next(asked, None) is None
 
 
+def execute(job: Job, should_stop: Callable[[], bool]) -> None:
+    """Work on a claimed slot alone, to its end."""
+    complete(trial_module.execute(job, should_stop))
+
+
 def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Counts calls of the training loop, which still does its work."""
-    calls: list[int] = []
+    """Counts runs that are begun or taken up, which still do their work."""
+    begun: list[int] = []
 
     def counted(*args: Any, **kwargs: Any) -> Any:
-        calls.append(1)
-        return run(*args, **kwargs)
+        begun.append(1)
+        return Progress(*args, **kwargs)
 
-    monkeypatch.setattr(trial_module, "run", counted)
-    return calls
+    monkeypatch.setattr(trial_module, "Progress", counted)
+    return begun

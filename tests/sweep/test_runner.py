@@ -31,6 +31,7 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.slots import claim
+from rnnlab.sweep.work.company import complete
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.reader import load_sweep
@@ -90,7 +91,7 @@ def test_a_sweep_grows_in_the_middle_and_at_its_end(
     worker = Worker(home, uri)
     claimed = claim(worker.known_studies())
     assert claimed is not None
-    worker._run(*claimed)
+    complete(worker._work_on(*claimed))
     assert claim(worker.known_studies()) is not None
     [done] = trials(TrialState.COMPLETE)
 

@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-from bench import Bench, MakeBench, count_trainings, never, stop_after
+from bench import Bench, MakeBench, count_trainings, execute, never, stop_after
 from optuna.trial import TrialState
 
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.sweep.search.make import make_pruner
 from rnnlab.sweep.store.slots import latest
-from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.trial import execute, give_up
+from rnnlab.sweep.work.trial import give_up
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.training.loop import run
+from rnnlab.training.progress import Progress
 
 
 def interrupted_between(bench: Bench, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:
@@ -88,12 +88,14 @@ def test_a_slot_given_up_on_keeps_the_seeds_that_are_done(
 
 
 def test_an_error_on_one_seed_ends_the_trial(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def sometimes(config: Any, **kwargs: Any) -> Any:
-        if config.seed == 1:
-            raise RuntimeError("no such luck")
-        return run(config, **kwargs)
+    go_back = Progress.backpropagate
 
-    monkeypatch.setattr(trial_module, "run", sometimes)
+    def sometimes(self: Progress, batch: Any) -> Any:
+        if self.config.seed == 1:
+            raise RuntimeError("no such luck")
+        return go_back(self, batch)
+
+    monkeypatch.setattr(Progress, "backpropagate", sometimes)
     bench = make_bench(search_seeds=3)
     execute(bench.claim(), never)
     assert bench.last().state == TrialState.FAIL and len(bench.runs()) == 2

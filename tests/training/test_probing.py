@@ -42,7 +42,7 @@ def final_state(cfg: Config, path) -> dict[str, Any]:
         run(cfg, checkpoint=path, should_stop=stop)
     state = load_checkpoint(path)
     assert state is not None
-    return {name: state[name] for name in ("model", "optimizer", "generator", "noise", "recorder", "history")}
+    return {name: state[name] for name in ("model", "moments", "generator", "noise", "recorder", "history")}
 
 
 def bits(value: Any) -> Any:

@@ -44,7 +44,7 @@ def test_gradients_of_pieces_add_up_to_the_truncated_gradient_of_the_sequence(ki
                 stream.go_on(states)
                 losses.append(one)
             assert len(losses) == 5
-            loss = torch.stack(losses).mean()
+            loss = torch.stack(losses).mean(0)
         scale = 1 if whole else 5
         found.append([loss, *(p.grad.clone() / scale for p in model.parameters() if p.grad is not None)])
     torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-14)
@@ -52,14 +52,14 @@ def test_gradients_of_pieces_add_up_to_the_truncated_gradient_of_the_sequence(ki
 
 def test_an_update_sees_one_window_and_the_state_that_the_last_one_left(monkeypatch):
     seen: list[tuple[torch.Tensor, Any, Any]] = []
-    from rnnlab.training import loop
+    from rnnlab.training import progress
 
     def follow(model, task, piece, remedies, states, generator):
         loss, after = backpropagate_piece(model, task, piece, remedies, states, generator)
         seen.append((piece.inputs, states, after))
         return loss, after
 
-    monkeypatch.setattr(loop, "backpropagate_piece", follow)
+    monkeypatch.setattr(progress, "backpropagate_piece", follow)
     result = run(config())
     assert result.steps == 20 and all(len(inputs) == 8 for inputs, _, _ in seen)
     for k, (_, before, _) in enumerate(seen):  # 60 steps hold seven windows of 8, then a fresh stream begins

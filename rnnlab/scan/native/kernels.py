@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -62,6 +62,8 @@ class SweepDefinition(Options):
     pruner: Pruner = "none"
     workers: int = Field(default=2, ge=1)
     """Worker processes; says how fast, never what, and so is no part of the hash."""
+    population: int | None = Field(default=None, ge=1)
+    """Runs that a worker trains together at most; chosen by their size if none. Says how fast, never what, likewise."""
     budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By name, other values of these fields, `base.` in front of those of the base; see `rnnlab.sweep.plan.budgets`."""
     imports: dict[str, str] = Field(default_factory=dict)
@@ -108,7 +110,7 @@ class SweepDefinition(Options):
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name everything which decides what is run."""
-        data = self.model_dump(mode="json", exclude={"workers", "question", "budgets"})
+        data = self.model_dump(mode="json", exclude={"workers", "population", "question", "budgets"})
         data["imports"] = sorted(self.imports.values())
         # Of all that is written, two things act in their order: remedies, and dimensions from which points are drawn.
         data["order"] = {

@@ -107,6 +107,11 @@ def with_own(points: list[Point], own: Space, seed: int, study: str) -> list[Poi
     ]
 
 
+def learns(sampler: Sampler) -> bool:
+    """Whether it proposes points from what others have come to."""
+    return sampler not in ("random", "qmc", *EXHAUSTIVE)
+
+
 def startup_trials(trials: int) -> int:
     """Random trials before a sampler or a pruner trusts what it has learnt: a third of the budget, ten at most."""
     return max(1, min(MOST_STARTUP_TRIALS, trials // 3))

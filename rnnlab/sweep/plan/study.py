@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
+from rnnlab.config.shape import shape
 from rnnlab.sweep.plan.outline import StudyKey
 from rnnlab.sweep.plan.space import Point, Space
 
@@ -31,6 +33,14 @@ class StudyPlan(StudyKey):
     def key(self) -> StudyKey:
         """Arm and task alone."""
         return StudyKey(self.task, self.arm)
+
+    @cached_property
+    def shape(self) -> str | None:
+        """What all of its runs have in common, to be trained together; none where the search varies that."""
+        first = {name: dimension.extremes()[0] for name, dimension in self.space.items()}
+        points = [first, *({**first, name: v} for name, each in self.space.items() for v in each.probes())]
+        shapes = {shape(self.config(point, 0)) for point in points}
+        return shapes.pop() if len(shapes) == 1 else None
 
     def config(self, point: Point, seed: int) -> Config:
         """The experiment at one point of the search space.

@@ -95,7 +95,7 @@ def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
     waiting = [
         (trial.user_attrs["phase"] != "final", trial.user_attrs["slot"], position, study, trial)
         for position, study in enumerate(studies)
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        for trial in study.get_trials(deepcopy=False, states=(WAITING,))
     ]
     for *_, study, trial in sorted(waiting, key=lambda item: item[:3]):
         try:
@@ -105,6 +105,11 @@ def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
         except UpdateFinishedTrialError:
             continue
     return None
+
+
+def count_waiting(studies: Iterable[optuna.Study]) -> int:
+    """How many slots nobody has taken up."""
+    return sum(len(study.get_trials(deepcopy=False, states=(WAITING,))) for study in studies)
 
 
 def recover(

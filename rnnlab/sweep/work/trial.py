@@ -5,7 +5,7 @@ import math
 import shlex
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,11 +30,12 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.store.home import OUTBOX
 from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
+from rnnlab.sweep.work.company import Slot
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import CONFIG, config_params, config_tags
 from rnnlab.tracking.run_state import OBJECTIVE, RunState
-from rnnlab.training.loop import run
-from rnnlab.training.result import Curve
+from rnnlab.training.progress import Progress
+from rnnlab.training.result import Curve, Result
 
 if TYPE_CHECKING:
     from rnnlab.tracking.courier import Courier  # brings MLflow, which a worker of this machine does without
@@ -110,8 +111,8 @@ class Job:
         return f"{self.plan.task}/{self.plan.arm}/{self.phase}-{self.slot}"
 
 
-def execute(job: Job, should_stop: Callable[[], bool]) -> None:
-    """Run a claimed slot: train on each seed and end its entry in the outbox, tell Optuna, drop the checkpoints.
+def execute(job: Job, should_stop: Callable[[], bool]) -> Slot:
+    """Work on a claimed slot: train on each seed and end its entry in the outbox, tell Optuna, drop the checkpoints.
 
     A kill at any point leaves the trial RUNNING; it is then enqueued again and picks up the checkpoint, or, of a seed
     whose entry has ended already, only what came of it.
@@ -120,13 +121,16 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> None:
         job: the slot.
         should_stop: whether to save a checkpoint and stop.
 
+    Yields:
+        Runs to be trained; see `rnnlab.sweep.work.company`.
+
     Raises:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.
         OSError: if a disk is full; likewise.
     """
     runs: list[RunState] = []
     for seed in job.seeds:
-        record = job.ended(seed) or _train(job, seed, should_stop)
+        record = job.ended(seed) or (yield from _train(job, seed, should_stop))
         if record is None:  # it has been enqueued again
             return
         if job.courier is not None:
@@ -190,14 +194,14 @@ def _record(job: Job, seed: int) -> RunState:
     )
 
 
-def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> RunState | None:
+def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Generator[Progress, Result, RunState | None]:
     """Train on one seed, and say how it ended; None where the slot has to be tried again."""
     entry = job.entry(seed)
     entry.open(_record(job, seed))
     try:
         config = _config(job, seed)
-        callback = _EvaluationCallback(job, entry, config.training.steps)
-        result = run(config, checkpoint=job.checkpoint(seed), on_evaluation=callback, should_stop=should_stop)
+        watch = _Watch(job, entry, config.training.steps, should_stop)
+        result = yield Progress(config, job.checkpoint(seed), watch.follow, should_stop=watch.should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
@@ -264,20 +268,32 @@ def _tags(job: Job, seed: int) -> dict[str, str]:
     }
 
 
-class _EvaluationCallback:
-    """Follows a run: its curves to the outbox, its validation losses to the pruner."""
+class _Watch:
+    """Follows a run: its curves to the outbox, its validation losses to the pruner.
 
-    def __init__(self, job: Job, entry: Entry, steps: int) -> None:
-        self.trial, self.entry, self.steps = job.trial, entry, steps
+    Whether to prune is asked after all who train together have reported, so that peers are compared at one update.
+    """
+
+    def __init__(self, job: Job, entry: Entry, steps: int, should_stop: Callable[[], bool]) -> None:
+        self.trial, self.entry, self.steps, self._told_to_stop = job.trial, entry, steps, should_stop
         self.prunes = job.definition.pruner in WITHIN_RUNS and job.phase == "search"
         self.reported = set(reported_values(job.trial))
+        self._judged: tuple[int, float] | None = None
 
-    def __call__(self, step: int, curves: dict[str, Curve]) -> None:
+    def follow(self, step: int, curves: dict[str, Curve]) -> None:
+        """Take note of a look at the validation set."""
         self.entry.follow(curves)
         loss = curves["val/loss"].values[-1]
         if not self.prunes or not math.isfinite(loss):
             return
         if step not in self.reported:
             self.trial.report(loss, step)
-        if step < self.steps and self.trial.should_prune():
-            raise optuna.TrialPruned(f"pruned after {step} updates, at a validation loss of {loss:.4g}")
+        self._judged = step, loss
+
+    def should_stop(self) -> bool:
+        """Whether to save a checkpoint and stop; a run that falls behind its peers is pruned instead."""
+        if self._judged is not None:
+            (step, loss), self._judged = self._judged, None
+            if step < self.steps and self.trial.should_prune():
+                raise optuna.TrialPruned(f"pruned after {step} updates, at a validation loss of {loss:.4g}")
+        return self._told_to_stop()

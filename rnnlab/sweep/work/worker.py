@@ -1,6 +1,7 @@
-"""A worker: claims one slot at a time until it is told to stop, whoever started it and wherever it runs."""
+"""A worker: claims slots and works on those of one shape together until it is told to stop, wherever it runs."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -19,15 +20,18 @@ from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.locks import FileLock
 from rnnlab.sweep.plan.definition import SweepDefinition, parse_sweep_definition
+from rnnlab.sweep.plan.samplers import learns
 from rnnlab.sweep.plan.space import suggest
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.search.make import make_pruner, make_sampler
 from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.optuna_private import running_trial, storage_of, trial_id
-from rnnlab.sweep.store.slots import INTERRUPTED, claim, recover, refill, slot_name
+from rnnlab.sweep.store.slots import INTERRUPTED, claim, count_waiting, recover, refill, slot_name
+from rnnlab.sweep.work.company import Company, Slot
 from rnnlab.sweep.work.pool import NO_ROOM
 from rnnlab.sweep.work.trial import Job, execute, outbox
+from rnnlab.training.memory import most_members
 
 if TYPE_CHECKING:
     from rnnlab.tracking.courier import Courier
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 ProposalLock = AbstractContextManager[object]
 IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""
+MOST_LEARNING = 4
+"""Search slots in hand where points are proposed from what the others have come to."""
 
 
 class Worker:
@@ -63,6 +69,8 @@ class Worker:
         self.storage = home.open(told_to_stop=self.should_stop)
         self.definition, self.plans = self._read_definition()
         self.studies: list[optuna.Study] = []
+        self._shape: str | None = None
+        self._in_hand, self._looked = 0, -float("inf")
 
     def _read_definition(self) -> tuple[SweepDefinition, dict[str, StudyPlan]]:
         """The definition that is kept now, and its plans by the names of their studies."""
@@ -93,16 +101,42 @@ class Worker:
                 self.courier.wait()
 
     def _run_slots(self) -> None:
+        company = Company()
         with contextlib.suppress(Interrupted):
             self.studies = self._made_studies()
-            while not self.should_stop():
-                claimed = claim(self.studies)
-                if claimed is not None:
-                    self._run(*claimed)
+            while not self.should_stop() or company.size:
+                self._fill_up(company)
+                if company.size:
+                    company.advance()
                 elif self.finished():
                     return
                 else:
                     time.sleep(IDLE_SECONDS)
+
+    def _fill_up(self, company: Company) -> None:
+        """Claim slots for as many runs as it pays to train together; every worker gets its share of those waiting."""
+        now = time.monotonic()
+        if self.should_stop() or (company.size >= self._in_hand and now - self._looked < IDLE_SECONDS):
+            return
+        self._looked = now
+        while (studies := self._companions(company)) and (claimed := claim(studies)) is not None:
+            company.take(self._work_on(*claimed))
+            self._shape = self.plans[claimed[0].study_name].shape
+        self._in_hand = company.size
+
+    def _companions(self, company: Company) -> list[optuna.Study]:
+        """Studies of which a slot may be taken up beside those in hand; none where there are enough."""
+        if not company.size:
+            return self.studies
+        if self._shape is None:
+            return []
+        alike = [study for study in self.studies if self.plans[study.study_name].shape == self._shape]
+        plan = self.plans[alike[0].study_name]
+        most = self.definition.population or most_members(plan.config({}, self.definition.seed))
+        if learns(self.definition.sampler) and company.size >= MOST_LEARNING:
+            alike = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
+        share = math.ceil((count_waiting(self.studies) + company.size) / self.definition.workers)
+        return alike if company.size < min(most, share) else []
 
     def known_studies(self) -> list[optuna.Study]:
         """Those of the sweep's studies that its supervisor has made."""
@@ -115,15 +149,15 @@ class Worker:
             time.sleep(IDLE_SECONDS)
         return studies
 
-    def _run(self, study: optuna.Study, trial: Trial) -> None:
-        """Run a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
+    def _work_on(self, study: optuna.Study, trial: Trial) -> Slot:
+        """Work on a claimed slot, and hand it back if told to stop; one taken from this worker is dropped."""
         plan = self.plans[study.study_name]
         self.notice(slot_name(plan, trial))
         with self.home.heartbeat(trial_id(trial)) as heartbeat:
             try:
                 proposed = propose(self.definition, plan, study, trial, self.home.proposal_lock())
                 job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.courier)
-                execute(job, lambda: self.should_stop() or (heartbeat is not None and heartbeat.lost))
+                yield from execute(job, lambda: self.should_stop() or (heartbeat is not None and heartbeat.lost))
             except UpdateFinishedTrialError:
                 return
             except Interrupted:

@@ -10,18 +10,19 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from bench import MakeBench, count_trainings, never, stop_after
+from bench import MakeBench, count_trainings, execute, never, stop_after
 from optuna.trial import TrialState
 
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.sweep.store.slots import claim, latest
 from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.trial import execute, give_up, out_of_memory
+from rnnlab.sweep.work.trial import give_up, out_of_memory
 from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.tracking.store import connect
 from rnnlab.training.loop import run
+from rnnlab.training.progress import Progress
 
 
 def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:
@@ -166,7 +167,7 @@ def test_a_trial_that_runs_out_of_memory_is_tried_once_more(
     bench = make_bench()
     for _ in range(times):
         with monkeypatch.context() as broken:
-            broken.setattr(trial_module, "run", exhaust)
+            broken.setattr(Progress, "backpropagate", exhaust)
             execute(bench.claim(), never)
         assert bench.last().state == TrialState.FAIL and "can't allocate memory" in bench.last().user_attrs["reason"]
         bench.fill()
@@ -193,7 +194,7 @@ def test_an_error_fails_the_trial_with_its_reason(make_bench: MakeBench, monkeyp
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(trial_module, "run", broken)
+    monkeypatch.setattr(Progress, "backpropagate", broken)
     bench = make_bench()
     execute(bench.claim(), never)
     (stored,) = bench.runs()

@@ -1,0 +1,133 @@
+"""Slots in hand: what a worker packs together comes to the same as one slot after the other."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from bench import Bench, MakeBench, execute, never, stop_after
+from optuna.trial import TrialState
+from rich.console import Console
+from survey import trials
+
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.sweep.plan.definition import load_sweep_definition
+from rnnlab.sweep.runner import run_sweep
+from rnnlab.sweep.store.slots import latest
+from rnnlab.sweep.work import trial as trial_module
+from rnnlab.sweep.work.company import Company
+from rnnlab.sweep.work.worker import Worker
+from rnnlab.training.memory import most_members
+from rnnlab.training.population import Population
+
+WriteSweep = Callable[..., Path]
+
+
+def work_through(bench: Bench, count: int) -> None:
+    """Work on several slots at once."""
+    company = Company()
+    for _ in range(count):
+        company.take(trial_module.execute(bench.claim(), never))
+    assert company.size == count
+    while company.size:
+        company.advance()
+
+
+def told(bench: Bench) -> list[Any]:
+    """State, value and reports of every slot."""
+    return [(trial.state, trial.values, trial.intermediate_values) for trial in latest(bench.study).values()]
+
+
+@pytest.mark.parametrize("fields", [{}, {"search_seeds": 2}, {"pruner": "median"}])
+def test_slots_in_company_end_as_they_do_alone(make_bench: MakeBench, fields: dict[str, Any]) -> None:
+    alone, together = (make_bench(trials=4, name=name, **fields) for name in ("alone", "together"))
+    for _ in range(4):
+        execute(alone.claim(), never)
+    work_through(together, 4)
+    if fields.get("pruner") is None:
+        assert told(together) == told(alone)
+    assert [run.info.status for run in together.runs()] == [run.info.status for run in alone.runs()]
+
+
+def test_peers_are_judged_when_all_of_them_have_reported(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, seen = make_bench(trials=3, pruner="median"), []
+
+    def look(trial: optuna.Trial) -> bool:
+        peers = [other for other in bench.study.get_trials(deepcopy=False) if other.state == TrialState.RUNNING]
+        seen.append([len(other.intermediate_values) for other in peers])
+        return False
+
+    monkeypatch.setattr(optuna.Trial, "should_prune", look)
+    work_through(bench, 3)
+    assert seen == [[1, 1, 1]] * 3
+
+
+def test_one_that_is_stopped_in_company_goes_on_alone(make_bench: MakeBench) -> None:
+    alone, bench = make_bench(trials=2, name="alone"), make_bench(trials=2)
+    for _ in range(2):
+        execute(alone.claim(), never)
+    company, stopped = Company(), []
+
+    def slot(stop: Callable[[], bool]) -> Any:
+        try:
+            yield from trial_module.execute(bench.claim(), stop)
+        except Interrupted:
+            stopped.append(1)
+
+    company.take(slot(never))
+    company.take(slot(stop_after(3)))
+    while company.size:
+        company.advance()
+    assert stopped == [1]
+    bench.interrupt()
+    execute(bench.claim(), never)
+    assert told(bench) == told(alone)
+
+
+@pytest.mark.parametrize("population", [None, 1, 2])
+def test_a_worker_packs_as_many_as_it_may(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch, population: int | None
+) -> None:
+    sizes = []
+    advance = Population.advance
+
+    def follow(self: Population) -> None:
+        sizes.append(len(self.members))
+        advance(self)
+
+    monkeypatch.setattr(Population, "advance", follow)
+    path = write_sweep(trials=5, seeds=1, workers=1, arms={"tanh": {}, "relu": {"cell.activation": "relu"}})
+    definition = load_sweep_definition(path)
+    path.write_text(path.read_text() + ("" if population is None else f"population: {population}\n"))
+    assert load_sweep_definition(path).hash == definition.hash
+    state = run_sweep(path, workers=1, console=Console(quiet=True))
+    assert state.closed and state.all_slots.done == 12
+    assert max(sizes) == (population or 5)
+    assert len({trial.user_attrs["worker"] for trial in trials()}) == 1
+
+
+def test_every_worker_gets_its_share(workplace: Path, write_sweep: WriteSweep, own_workers: None) -> None:
+    path = write_sweep(trials=6, seeds=1, workers=3, arms={"tanh": {}})
+    claimed: list[int] = []
+    fill_up = Worker._fill_up
+
+    def follow(self: Worker, company: Company) -> None:
+        fill_up(self, company)
+        claimed.append(company.size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_fill_up", follow)
+        run_sweep(path, workers=3, console=Console(quiet=True))
+    assert max(claimed) <= 2 + 1  # of six, and of what the others have left
+
+
+def test_what_is_worth_training_together(write_sweep: WriteSweep) -> None:
+    plans = {plan.arm: plan for plan in load_sweep_definition(write_sweep()).studies}
+    small, large = (plans["lstm"].config({"cell.hidden_size": size}, 0) for size in (4, 4000))
+    assert most_members(small) > most_members(large) >= 1
+    assert plans["tanh"].shape is not None and plans["tanh"].shape != plans["lstm"].shape
+    sized = {"cell.hidden_size": {"low": 2, "high": 5, "integer": True}}
+    assert load_sweep_definition(write_sweep(search=sized)).studies[0].shape is None

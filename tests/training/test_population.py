@@ -1,0 +1,231 @@
+"""Company changes nothing: a run is the same to the bit, alone or with others, in any order, whoever comes or goes."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rnnlab.cells import CELLS
+from rnnlab.common.interrupts import Interrupted
+from rnnlab.config.config import Config
+from rnnlab.config.optimizers import OPTIMIZERS
+from rnnlab.config.shape import is_joinable, shape
+from rnnlab.tasks import TASKS
+from rnnlab.training.loop import run
+from rnnlab.training.population import Population
+from rnnlab.training.progress import Progress
+from rnnlab.training.result import Result
+
+BASE: dict[str, Any] = {
+    "task": {"kind": "adding", "length": 9},
+    "cell": {"kind": "vanilla", "hidden_size": 7},
+    "training": {"steps": 6, "eval_every": 3, "batch_size": 5, "eval_examples": 8, "test_examples": 8},
+    "recording": {"points": 2},
+}
+REMEDIES: dict[str, Any] = {
+    "none": {},
+    "clipping": {"clipping": {"threshold": 0.1}},
+    "by value": {"clipping": {"by": "value", "threshold": 0.01}},
+    "truncation": {"truncation": {"window": 4}},
+    "norm_preservation": {"norm_preservation": {"weight": 0.1}},
+}
+TASK_OPTIONS: dict[str, dict[str, Any]] = {
+    "adding": {"length": 9},
+    "temporal_order": {"length": 20},
+    "copying": {"length": 5},
+    "parity": {"length": 6},
+}
+
+
+def configs(count: int, **changes: Any) -> list[Config]:
+    """Runs that differ in rate, seed and threshold; two share their data."""
+    data = {**BASE, **changes}
+    return [
+        Config.parse({**data, "seed": k // 2, "optimizer": {**data.get("optimizer", {}), "lr": 10.0 ** -(1 + k % 4)}})
+        for k in range(count)
+    ]
+
+
+def train(chosen: Sequence[Config]) -> list[Result]:
+    """Train in one population."""
+    ended: dict[int, Result] = {}
+
+    def end(member: Progress, error: Exception | None) -> None:
+        if error is not None:
+            raise error
+        ended[id(member)] = member.finish()
+
+    population, members = Population(end), [Progress(config) for config in chosen]
+    for member in members:
+        population.join(member)
+    while population.members:
+        population.advance()
+    return [ended[id(member)] for member in members]
+
+
+def assert_same(one: Result, other: Result) -> None:
+    assert one.model is not None and other.model is not None
+    for (name, mine), theirs in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs), name
+    assert str(one.history) == str(other.history)
+    assert (one.outcome, one.steps, str(one.test_loss)) == (other.outcome, other.steps, str(other.test_loss))
+    if one.profile is None or other.profile is None:
+        assert one.profile is other.profile
+    else:
+        assert one.profile.equals(other.profile)
+
+
+def assert_company_changes_nothing(chosen: Sequence[Config]) -> None:
+    assert len({shape(config) for config in chosen}) == 1
+    together, reversed_ = train(chosen), train(chosen[::-1])[::-1]
+    for k in sorted({0, 1, 2, len(chosen) // 2, len(chosen) - 1} & set(range(len(chosen)))):
+        alone = run(chosen[k])
+        assert_same(alone, together[k])
+        assert_same(alone, reversed_[k])
+
+
+@pytest.mark.parametrize("kind", list(CELLS))
+def test_every_cell(kind: str) -> None:
+    size = 8 if kind == "unitary" else 7
+    assert_company_changes_nothing(configs(3, cell={"kind": kind, "hidden_size": size}))
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
+@pytest.mark.parametrize(("members", "B", "H"), [(2, 31, 33), (8, 5, 16), (33, 3, 5)])
+def test_cells_with_kernels_at_odd_sizes(kind: str, members: int, B: int, H: int) -> None:
+    training = {**BASE["training"], "batch_size": B, "steps": 4, "eval_every": 4}
+    changes = {"cell": {"kind": kind, "hidden_size": H}, "training": training, "recording": {"points": 0}}
+    chosen = configs(members, **changes)
+    assert is_joinable(chosen[0])
+    assert_company_changes_nothing(chosen)
+
+
+@pytest.mark.parametrize("name", list(REMEDIES))
+def test_every_remedy(name: str) -> None:
+    kind = "vanilla" if name == "norm_preservation" else "lstm"
+    assert_company_changes_nothing(configs(3, remedies=REMEDIES[name], cell={"kind": kind, "hidden_size": 6}))
+
+
+@pytest.mark.parametrize("kind", list(OPTIMIZERS))
+@pytest.mark.parametrize("recurrent", [1.0, 0.1])
+def test_every_optimizer(kind: str, recurrent: float) -> None:
+    optimizer = {"kind": kind, "recurrent": recurrent, "schedule": "cosine", "warmup": 2}
+    assert_company_changes_nothing(configs(3, optimizer=optimizer))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TASKS if kind not in ("mnist", "digits")])
+def test_every_task(kind: str) -> None:
+    task = {"kind": kind, **TASK_OPTIONS.get(kind, {})}
+    assert_company_changes_nothing(configs(2, task=task, recording={"points": 0}))
+
+
+@pytest.mark.parametrize(
+    "model", [{"num_layers": 2}, {"bidirectional": True}, {"num_layers": 2, "residual_layers": True}, {"dilation": 2}]
+)
+def test_every_kind_of_stack(model: dict[str, Any]) -> None:
+    assert_company_changes_nothing(configs(3, model=model, cell={"kind": "gru", "hidden_size": 7}))
+
+
+@pytest.mark.parametrize("cell", [{"norm": "batch"}, {"norm": "layer"}, {"zoneout": 0.2}])
+def test_norms_and_noise(cell: dict[str, Any]) -> None:
+    assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}))
+
+
+def test_those_who_come_late_and_go_early() -> None:
+    lengths = [2, 6, 4, 6, 3]
+    chosen = [
+        Config.parse({**BASE, "seed": k, "training": {**BASE["training"], "steps": steps}})
+        for k, steps in enumerate(lengths)
+    ]
+    ended: dict[int, Result] = {}
+    population = Population(lambda member, _: ended.update({member.config.seed: member.finish()}))
+    waiting = [Progress(config) for config in chosen]
+    while waiting or population.members:
+        if waiting:
+            population.join(waiting.pop())
+        population.advance()
+    for k, config in enumerate(chosen):
+        assert_same(run(config), ended[k])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("where", ["recurrent.weight_hh_l0", "readout.weight"])
+def test_one_that_breaks_touches_no_other(value: float, where: str) -> None:
+    chosen = configs(3)
+    ended: dict[int, Result] = {}
+    population = Population(lambda member, _: ended.update({id(member): member.finish()}))
+    members = [Progress(config) for config in chosen]
+    with torch.no_grad():
+        members[1].model.get_parameter(where)[0, 0] = value
+    for member in members:
+        population.join(member)
+    while population.members:
+        population.advance()
+    for k in (0, 2):
+        assert_same(run(chosen[k]), ended[id(members[k])])
+
+
+def test_an_interruption_in_company_goes_on_alone(tmp_path: Any) -> None:
+    chosen = configs(3, remedies=REMEDIES["clipping"], cell={"kind": "lstm", "hidden_size": 5})
+    stopped: list[Exception | None] = []
+    population = Population(lambda _, error: stopped.append(error))
+    for k, config in enumerate(chosen):
+        asked: list[int] = []
+
+        def stop(asked: list[int] = asked) -> bool:
+            asked.append(1)
+            return len(asked) == 4
+
+        population.join(Progress(config, tmp_path / f"{k}.pt", should_stop=stop))
+    while population.members:
+        population.advance()
+    assert [type(error) for error in stopped] == [Interrupted] * 3
+    for k, config in enumerate(chosen):
+        assert_same(run(config), run(config, checkpoint=tmp_path / f"{k}.pt"))
+
+
+def test_an_error_of_one_is_its_own() -> None:
+    def fail(step: int, curves: Any) -> None:
+        raise ZeroDivisionError
+
+    errors: dict[int, Exception | None] = {}
+    chosen = configs(3)
+    population = Population(lambda member, error: errors.update({chosen.index(member.config): error}))
+    for k, config in enumerate(chosen):
+        population.join(Progress(config, on_evaluation=fail if k == 1 else None))
+    while population.members:
+        population.advance()
+    assert errors[0] is errors[2] is None and isinstance(errors[1], ZeroDivisionError)
+
+
+def test_shapes_tell_what_differs() -> None:
+    plain = Config.parse(BASE)
+    alike = [{"seed": 3}, {"optimizer": {"lr": 0.5, "schedule": "linear"}}, {"init": {"recurrent": "orthogonal"}}]
+    unlike = [
+        {"cell": {"kind": "vanilla", "hidden_size": 8}},
+        {"optimizer": {"kind": "sgd"}},
+        {"remedies": {"clipping": {}}},
+        {"task": {"kind": "adding", "length": 8}},
+        {"dtype": "float64"},
+    ]
+    assert all(shape(Config.parse({**BASE, **change})) == shape(plain) for change in alike)
+    assert len({shape(Config.parse({**BASE, **change})) for change in unlike} | {shape(plain)}) == 6
+
+
+def test_the_answer_at_the_last_step_goes_by_the_final_state() -> None:
+    """And gives what a readout of the outputs gives, the gradient at every step included."""
+    member = Progress(Config.parse({**BASE, "dtype": "float64"}))
+    batch, task = member.next_batch(), member.config.task
+    member.backpropagate(batch)
+    ours = {name: p.grad.clone() for name, p in member.model.named_parameters() if p.grad is not None}
+    member.model.zero_grad()
+    model: Any = member.model
+    hidden, _ = model.recurrent(model.encode(batch.inputs))
+    outputs = nn.functional.linear(hidden[-1:], model.readout.weight, model.readout.bias)
+    (task.losses(outputs, batch.targets).sum() / batch.answers).backward()
+    assert ours.keys() == dict(model.named_parameters()).keys()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-12, atol=1e-15)
