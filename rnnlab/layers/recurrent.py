@@ -189,16 +189,29 @@ class Recurrent(nn.Module):
         if unbatched and states is not None:
             states = tuple(state.unsqueeze(1) for state in states)
         y, finals = self._run_stack(x, states, start, lengths)
+        y = _copied(y)
         if unbatched:
             y, finals = y.squeeze(1), tuple(state.squeeze(1) for state in finals)
         elif self.batch_first:
             y = y.transpose(0, 1)
         return y, finals[0] if len(finals) == 1 else finals
 
+    def run(self, x: Tensor, hx: Tensor | States | None, start: int = 0) -> tuple[Tensor, Tensor | States]:
+        """As when the layer is called, with outputs that nobody may change: the way back needs them as they are.
+
+        Args:
+            x: (T, B, I).
+            hx: states before the first step, shaped as for a call; zeros if none.
+            start: absolute time of the first step.
+        """
+        y, finals = self._run_stack(x, (hx,) if isinstance(hx, Tensor) else hx, start, None)
+        return y, finals[0] if len(finals) == 1 else finals
+
     def _run_packed(self, input: PackedSequence, hx: States | None, start: int) -> tuple[PackedSequence, States]:
         """Pad, run, and pack the outputs just as the inputs were packed."""
         x, lengths = pad_packed_sequence(input)
         y, finals = self._run_stack(x, hx, start, lengths)
+        y = _copied(y)
         rows = input.sorted_indices
         if rows is not None:
             y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
@@ -239,7 +252,7 @@ class Recurrent(nn.Module):
             x = shadows.leave(x, stacked)
             for observer in self.observers:
                 observer.leave(self, x, stacked)
-        return x.clone() if x.requires_grad else x, stacked  # a scan needs its outputs as they are, once it goes back
+        return x, stacked
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
@@ -266,6 +279,11 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
+
+
+def _copied(y: Tensor) -> Tensor:
+    """Outputs that may be changed in place: a scan needs its own as they are, once it goes back."""
+    return y.clone() if y.requires_grad else y
 
 
 def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:

@@ -103,7 +103,7 @@ class SequenceModel(Model):
         Returns:
             (T, B, O) answers, or (1, B, O) at the last step alone, and the states after the last step.
         """
-        hidden, states = self.recurrent(self.encode(inputs), states, start=start)
+        hidden, states = self.recurrent.run(self.encode(inputs), states, start)
         return self.readout(hidden if self.every else self._last(hidden, states)), states
 
     def _last(self, hidden: Tensor, states: Any) -> Tensor:

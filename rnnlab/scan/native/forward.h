@@ -80,9 +80,8 @@ void gather_inputs(const KernelCall& c, const Slice& slice, int t, T* out, long 
 
 // Where the slice's rows of h at the end of step t begin; step -1 is the start.
 template <class T> const T* hidden_before(const KernelCall& c, const Slice& slice, int t) {
-    const size_t step = size_t(c.batch) * c.hidden;
-    const T *y = (const T*)c.y + slice.member * c.steps * step, *start = (const T*)c.start[0] + slice.member * step;
-    return (t ? y + (t - 1) * step : start) + size_t(slice.from) * c.hidden;
+    const size_t rows = size_t(slice.member) * c.batch + slice.from, step = size_t(c.members) * c.batch;
+    return t ? (const T*)c.y + ((t - 1) * step + rows) * c.hidden : (const T*)c.start[0] + rows * c.hidden;
 }
 
 template <class T, class C> class Forward {

@@ -75,11 +75,12 @@ def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: b
         keep: whether to keep what `backward` needs.
 
     Returns:
-        Outputs (P, T, B, H), the final states, and two tensors for `backward`, empty unless kept.
+        Outputs (P, T, B, H), which lie as (T, P, B, H), the final states, and two tensors for `backward`, empty unless kept.
     """
     *members, T, B, _ = x.shape
     H = starts[0].shape[-1]
-    y = pool.empty(*members, T, B, H, dtype=x.dtype)
+    y = pool.empty(T, *members, B, H, dtype=x.dtype)  # so that the examples of all members lie side by side
+    y = y.transpose(0, 1) if members else y
     finals = [torch.empty_like(s) for s in starts]
     rows = T * B if plan.sizes is None else sum(plan.sizes)
     rows = rows if keep else 0
@@ -147,7 +148,7 @@ def _gradients(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: T
         weights=[None if w is None or not wanted.weights else torch.empty_like(w) for w in weights],
         starts=[torch.empty_like(s) for s in starts],
         log2_norms=[pool.empty(*y.shape[:-1], dtype=torch.float64) for _ in states] if wanted.norms else [],
-        mantissas=[torch.zeros_like(y) for _ in states] if wanted.vectors else [],
+        mantissas=[y.new_zeros(y.shape) for _ in states] if wanted.vectors else [],
         exponents=[y.new_zeros(y.shape[:-1], dtype=torch.int32) for _ in states] if wanted.vectors else [],
         x_shadow=pool.empty(*x.shape, dtype=torch.float64) if wanted.input_shadow else None,
         start_shadows=[torch.empty_like(s, dtype=torch.float64) for s in starts] if wanted.start_shadows else [],

@@ -7,7 +7,7 @@
 #include "cells.h"
 #include "gemm.h"
 
-constexpr int64_t LAYOUT_NUMBER = 2;  // raised with every change of `KernelCall`, here and in layout.py
+constexpr int64_t LAYOUT_NUMBER = 3;  // raised with every change of `KernelCall`, here and in layout.py
 
 // One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
 struct KernelCall {
@@ -17,7 +17,7 @@ struct KernelCall {
     double alpha;
     const int64_t* sizes;  // active examples of every step, or null for all
     const void *x, *w_ih, *w_hh, *b_ih, *b_hh, *start[2];
-    void *y, *final[2], *slots, *cells;  // (P,T,B,H), (P,B,H), what the way back needs
+    void *y, *final[2], *slots, *cells;  // (T,P,B,H), (P,B,H), what the way back needs
     const void *dy, *dfinal[2];
     void *dx, *dw_ih, *dw_hh, *db_ih, *db_hh, *dstart[2], *sums;
     double* log2_norms[2];  // (P,T,B)

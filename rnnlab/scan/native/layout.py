@@ -3,7 +3,7 @@
 import ctypes
 from typing import ClassVar
 
-NUMBER = 2
+NUMBER = 3
 """Raised together with that in layout.h whenever a field of `KernelCall` changes, even one of the same size."""
 
 _address, _int = ctypes.c_void_p, ctypes.c_int64
