@@ -37,6 +37,7 @@ class Program:
         self.sizes = [named[name].numel() for name in self.names]
         self.recurrent = sum(size for name, size in zip(self.names, self.sizes, strict=True) if "weight_hh" in name)
         self.networks: list[Network] = []
+        self._parameters: list[list[nn.Parameter]] = []
         self.weights = self.gradient = next(iter(named.values())).detach().new_empty(0, sum(self.sizes))
         self.moments = tuple(torch.empty_like(self.weights) for _ in optimizer.moments)
         self._template: Network | None = None
@@ -49,15 +50,17 @@ class Program:
             moments: (N,) each, what its optimiser has kept; empty before the first update.
         """
         self.networks.append(network)
-        row = torch.cat([p.detach().flatten() for p in self._parameters(network)])
+        self._parameters.append([network.get_parameter(name) for name in self.names])
+        row = torch.cat([p.detach().flatten() for p in self._parameters[-1]])
         self.weights = torch.cat([self.weights, row[None]])
         kept = moments or [torch.zeros_like(row) for _ in self.moments]
         self.moments = tuple(torch.cat([m, new[None]]) for m, new in zip(self.moments, kept, strict=True))
-        self.gradient = torch.zeros_like(self.weights)
+        self.gradient = torch.cat([self.gradient, torch.zeros_like(row)[None]])
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let all networks go but those of some rows."""
         self.networks = [self.networks[row] for row in rows]
+        self._parameters = [self._parameters[row] for row in rows]
         kept = torch.tensor(rows, dtype=torch.int64)
         self.weights, self.gradient, *moments = (
             t.index_select(0, kept) for t in (self.weights, self.gradient, *self.moments)
@@ -68,13 +71,13 @@ class Program:
     def hand_out(self, row: int) -> None:
         """Give a network its present weights."""
         parts = self.weights[row].split(self.sizes)
-        for parameter, part in zip(self._parameters(self.networks[row]), parts, strict=True):
+        for parameter, part in zip(self._parameters[row], parts, strict=True):
             parameter.copy_(part.view_as(parameter))
 
     def go_back_alone(self, row: int, backpropagate: Callable[[], Tensor]) -> Tensor:
         """Compute the gradient of one network, by whatever accumulates it in the network's own weights."""
         self.hand_out(row)
-        parameters = self._parameters(self.networks[row])
+        parameters = self._parameters[row]
         for parameter in parameters:
             parameter.grad = None
         loss = backpropagate()
@@ -163,6 +166,3 @@ class Program:
         if not every:
             for tensor, part in zip((self.weights, *self.moments), (chosen[0], *chosen[2:]), strict=True):
                 tensor[list(rows)] = part
-
-    def _parameters(self, network: nn.Module) -> list[nn.Parameter]:
-        return [network.get_parameter(name) for name in self.names]

@@ -48,19 +48,27 @@ class _Products(torch.autograd.Function):
         h, weight = ctx.saved_tensors
         gradients = _rows(gradient, len(weight))
         dh = _joined([g @ w for g, w in zip(gradients, _aligned(weight), strict=True)], h)
-        dweight = torch.stack([g.t() @ x for g, x in zip(gradients, _rows(h, len(weight)), strict=True)])
-        return dh, dweight, torch.stack([g.sum(0) for g in gradients])
+        dweight = [g.t() @ x for g, x in zip(gradients, _rows(h, len(weight)), strict=True)]
+        return dh, _stacked(dweight), _stacked([g.sum(0) for g in gradients])
 
 
 def _rows(t: Tensor, members: int) -> list[Tensor]:
     """(S, P*B, F) as (S*B, F) for each member."""
+    if members == 1:
+        return _aligned(t.flatten(0, 1)[None])
     return _aligned(t.unflatten(1, (members, -1)).transpose(0, 1).flatten(1, 2))
 
 
 def _joined(each: list[Tensor], like: Tensor) -> Tensor:
     """(S*B, F) of each member as (S, P*B, F)."""
     S = len(like)
+    if len(each) == 1:
+        return each[0].unflatten(0, (S, -1))
     return torch.stack(each).unflatten(1, (S, -1)).transpose(0, 1).flatten(1, 2)
+
+
+def _stacked(each: list[Tensor]) -> Tensor:
+    return torch.stack(each) if len(each) > 1 else each[0][None]
 
 
 def _aligned(stacked: Tensor) -> list[Tensor]:
