@@ -1,6 +1,6 @@
 """What one step of a cell sees of its layer: weights, the phase it is in, and an ear for what goes on inside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,31 @@ class Weights:
         if self.drawn is not None:
             self.drawn.append(noise)
         return noise
+
+
+class MemberWeights(Weights):
+    """The weights of P layers of one shape: every tensor has a dimension P before its own.
+
+    Args:
+        tensors: as of `Weights`, (P, ...) each.
+        training: whether the layers are being trained.
+        sizes: as of `Weights`, the same for all members.
+        generators: each member's source of noise; torch's global one for all if empty.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        training: bool,
+        sizes: list[int] | None = None,
+        generators: Sequence[torch.Generator | None] = (),
+    ) -> None:
+        super().__init__(tensors, training, sizes)
+        self.generators = tuple(generators)
+
+    def generator_of(self, member: int) -> torch.Generator | None:
+        """One member's source of noise."""
+        return self.generators[member] if self.generators else None
 
 
 def _refuse_unbatched(name: str, z: Tensor) -> None:

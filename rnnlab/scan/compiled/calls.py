@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from rnnlab.scan.compiled.program import Sweep
 
-NUMBER = 1
+NUMBER = 2
 """Raised together with that in calls.h whenever something in it changes, even a field of the same size."""
 ROLES = (
     "FIXED_COLUMNS",
@@ -62,6 +62,7 @@ class CompiledCall(ctypes.Structure):
         ("pair", _address),
         ("weight_gradient", ctypes.POINTER(Matrix)),
         ("numbers", ctypes.POINTER(ctypes.c_double)),
+        ("numbers_each", _int),
         ("run_step", _address),
         ("before", _states),
         ("final_state", _states),

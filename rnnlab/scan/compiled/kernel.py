@@ -12,7 +12,8 @@ from rnnlab.cells import Cell
 from rnnlab.scan.compiled.calls import CompiledCall, External, Matrix, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
 from rnnlab.scan.compiled.operands import Kept, Operands, Setting
-from rnnlab.scan.compiled.program import Program, Prologue, SlotRow
+from rnnlab.scan.compiled.program import Program, SlotRow, numbers_of
+from rnnlab.scan.compiled.prologue import Prologue
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.returned import Gradients, Maybe, Wanted
 from rnnlab.scan.shadow import EXPONENT
@@ -77,11 +78,13 @@ class Kernel:
         self._shapes: dict[Any, _Shape] = {}
         self._step_address = {back: _address(self._step, "backward" if back else "forward") for back in (False, True)}
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019  # kernels live as long as the process
-    def prologue(self, cell: Cell, inputs: int) -> Prologue:
-        """What a step reads of its weights, for a layer of this size."""
-        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0)}
-        return Prologue(self.program, sizes | {"real": self.dtype})
+    @functools.lru_cache(maxsize=256)  # noqa: B019  # kernels live as long as the process
+    def prologue(self, cells: tuple[Cell, ...], inputs: int, weights: int) -> Prologue:
+        """What a step reads of so many weights, for a layer of this size or several."""
+        cell = cells[0]
+        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0), "real": self.dtype}
+        numbers = [[getattr(own, name) for name in numbers_of(own)] for own in cells]
+        return Prologue(self.program, weights, sizes, numbers)
 
     def _shape(self, given: Operands) -> "_Shape":
         key = given.x.shape, *(s.shape for s in given.before)
@@ -196,6 +199,7 @@ class Kernel:
             *(_matrix(given.hoisted[i], shape) for i in self.program.matrices)
         )
         call.numbers = (ctypes.c_double * max(1, len(given.numbers)))(*given.numbers)
+        call.numbers_each = len(given.numbers) // shape.count
         _enter(call.before, given.before)
         return call, external
 

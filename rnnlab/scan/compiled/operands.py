@@ -33,7 +33,7 @@ class Operands:
         noise: (T, B, S) each, contiguous.
         statistics: (T, F) each, contiguous: running statistics of the step.
         hoisted: what the step reads of its weights; matrices by any strides, columns contiguous.
-        numbers: options of the cell, and what follows from them.
+        numbers: options of the cell, and what follows from them; those of one member after the other.
         before: (D, B, S) each, contiguous.
     """
 
