@@ -170,7 +170,7 @@ class Kernel:
 
         return Gradients(
             x=like_x(x.dtype) if wanted.inputs else None,
-            weights=[h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
+            weights=[torch.zeros_like(h) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
             starts=[torch.empty_like(s) for s in states],
             log2_norms=[pool.empty(*of, T, B, dtype=torch.float64) for _ in states] if wanted.norms else [],
             mantissas=[s.new_zeros(*of, T, B, s.shape[-1]) for s in states] if wanted.vectors else [],
@@ -198,7 +198,7 @@ class Kernel:
         call.matrix = (Matrix * max(1, len(self.program.matrices)))(
             *(_matrix(given.hoisted[i], shape) for i in self.program.matrices)
         )
-        call.numbers = (ctypes.c_double * max(1, len(given.numbers)))(*given.numbers)
+        call.numbers = given.numbers
         call.numbers_each = len(given.numbers) // shape.count
         _enter(call.before, given.before)
         return call, external

@@ -1,6 +1,7 @@
 """The compiled scan as an operation of autograd."""
 
-import dataclasses
+import ctypes
+import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ class Scan(NamedTuple):
         w: the layer's weights and circumstances.
         noise: (T, B, S), for each state that draws some.
         statistics: (T, F), running statistics of the steps.
+        numbers: options of the cell, and what follows from them.
         observers: who follows.
     """
 
@@ -46,6 +48,7 @@ class Scan(NamedTuple):
     w: Weights
     noise: list[Tensor]
     statistics: list[Tensor]
+    numbers: "ctypes.Array[ctypes.c_double]"
     observers: Sequence[ScanObserver]
 
     @property
@@ -71,22 +74,24 @@ def run_kernel(
     cells = tuple(cell) if stacked else (cell,)  # type: ignore[arg-type]
     cell = cells[0]
     read = _by_layer(stacked, cell, w, lambda w, x: cell.project(w, x, start), x) if cell.couples_inputs else x
-    names = [name for name in cell.parameter_shapes(1) if name in w.tensors]
+    names = _names(cell, tuple(w.tensors))  # type: ignore[arg-type]  # frozen: has a hash
     weights = [w.tensors[name] for name in names]
+    prologue = kernel.prologue(cells, read.shape[-1], len(weights))  # type: ignore[arg-type]
+    hoisted = prologue.of_members(weights) if stacked else prologue(weights)
     work = T * B * sum(t.numel() for t in weights if t.dim() == 2 + stacked) // len(cells)
     slices, threads = kernels.split(len(cells), B, work)
     sizes = None if w.sizes is None else tuple(w.sizes)
     setting = Setting(sizes, len(history), start, 1 if kernel.program.coupled else slices, threads)
     noise, statistics = draw_noise(kernel.program, w, x, history), read_statistics(kernel.program, w, start, T)
-    scan = Scan(cells, stacked, kernel, setting, names, w, noise, statistics, observers)
+    scan = Scan(cells, stacked, kernel, setting, names, w, noise, statistics, prologue.scalars, observers)
     tensors = [read, *weights, *(s for states in history for s in states)]
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     count = len(cell.states) * len(history)
     if shadows is None:
-        y, *finals = _Scan.apply(scan, keep, len(tensors), *tensors)
+        y, *finals = _Scan.apply(scan, keep, len(tensors), len(hoisted), *tensors, *hoisted)
     else:
         own = [shadows.x if read is x else None, *(shadows.starts or [None] * count)]
-        y, *finals = _Scan.apply(scan, keep, len(tensors), *tensors, *own)
+        y, *finals = _Scan.apply(scan, keep, len(tensors), len(hoisted), *tensors, *hoisted, *own)
         shadows.y = finals[count] if type(cell).emit is Cell.emit else None
         finals, shadows.finals = finals[:count], finals[count + 1 :]
     outputs = y
@@ -95,6 +100,12 @@ def run_kernel(
         outputs = outputs if sizes is None else reference.without_padding(outputs, list(sizes))
     width = len(cell.states)
     return outputs, [tuple(finals[i : i + width]) for i in range(0, count, width)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(cell: Cell, given: tuple[str, ...]) -> list[str]:
+    """The weights that a layer has, in turn."""
+    return [name for name in cell.parameter_shapes(1) if name in given]
 
 
 def _by_layer(stacked: bool, cell: Cell, w: Weights, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
@@ -106,51 +117,48 @@ def _by_layer(stacked: bool, cell: Cell, w: Weights, function: Callable[..., Ten
 
 
 class _Scan(torch.autograd.Function):
-    """One layer over its sequences. After the tensors follow shadows of inputs and first states, if there are some;
-    then those of outputs and final states follow the outputs."""
+    """One layer over its sequences.
+
+    Its tensors are inputs, weights and first states; what the step reads of the weights; and if there are some, the
+    shadows of inputs and first states: then those of outputs and final states follow the outputs. Gradients go to what
+    the step reads, and from there by autograd to the weights; to these themselves if the scan is taken again.
+    """
 
     @staticmethod
-    def forward(ctx: Any, scan: Scan, keep: bool, count: int, *tensors: Any) -> Any:
-        tensors, shadows = tensors[:count], tensors[count:]
-        given = _operands(scan, tensors, [t.detach() for t in tensors[1 : 1 + len(scan.names)]])
+    def forward(ctx: Any, scan: Scan, keep: bool, count: int, hoisted: int, *tensors: Any) -> Any:
+        given = _operands(scan, tensors[:count], tensors[count : count + hoisted])
         y, finals, kept = scan.kernel.forward(scan.setting, given, keep)
-        if scan.w.training:
+        if scan.w.training and kept.statistics:
             update_statistics(scan.kernel.program, scan.w, scan.setting, kept, y.shape[-2])
-        outputs = [y, *_by_phase(finals)]
-        ctx.scan, ctx.kept, ctx.count = scan, kept, count
+        outputs = [y, *_by_phase(finals, scan.setting.dilation)]
+        ctx.scan, ctx.kept, ctx.count, ctx.hoisted = scan, kept, count, hoisted
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*tensors)
-        return *outputs, *(shadow_of(t) for t in outputs if shadows)
+        ctx.save_for_backward(*tensors[: count + hoisted])
+        return *outputs, *(shadow_of(t) for t in outputs if len(tensors) > count + hoisted)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:  # type: ignore[override]
-        scan, tensors = ctx.scan, ctx.saved_tensors
-        needed, shadows_needed = ctx.needs_input_grad[3 : 3 + ctx.count], ctx.needs_input_grad[3 + ctx.count :]
+        scan, count, hoisted = ctx.scan, ctx.count, ctx.count + ctx.hoisted
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[4:]
+        shadows_needed = needed[hoisted:]
         outputs = 1 + len(scan.states) * scan.setting.dilation
         upstream, shadows = upstream[:outputs], upstream[outputs:]
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
-            again = _gradients_again(scan, tensors, upstream, needed)
-            return None, None, None, *again, *(None for _ in shadows_needed)
-        weights = tensors[1 : 1 + len(scan.names)]
-        wanted = Wanted(inputs=needed[0], weights=any(needed[1 : 1 + len(weights)]))
-        with torch.enable_grad():
-            leaves = [t.detach().requires_grad_(need) for t, need in zip(weights, needed[1:], strict=False)]
-            given_with_graph = _operands(scan, tensors, leaves)
-        given = _detached(given_with_graph)
+            again = _gradients_again(scan, tensors[:count], upstream, needed[:count])
+            return None, None, None, None, *again, *(None for _ in needed[count:])
+        given = _operands(scan, tensors[:count], tensors[count:])
+        wanted = Wanted(inputs=needed[0], weights=any(needed[count:hoisted]))
 
         def back(upstream: Sequence[Tensor | None], wanted: Wanted, shadowed: bool = False) -> Gradients:
             return scan.kernel.backward(scan.setting, given, ctx.kept, _by_state(scan, upstream), wanted, shadowed)
 
         grads, measured, lost = go_back(back, upstream, shadows, wanted, shadows_needed, scan.states, scan.observers)
-        own = (
-            _weight_gradients(leaves, given_with_graph.hoisted, grads.weights)
-            if wanted.weights
-            else [None] * len(weights)
-        )
-        found = [grads.x, *own, *_by_phase(grads.starts)]
-        found = [g if need else None for g, need in zip(found, needed, strict=True)]
-        starts, firsts = _by_phase(measured.start_shadows), _first_steps(scan, tensors[0])
-        return None, None, None, *found, *shadow_gradients(measured.x_shadow, starts, lost, shadows_needed, firsts)
+        starts = _by_phase(grads.starts, scan.setting.dilation)
+        found = [grads.x, *(None for _ in scan.names), *starts, *grads.weights]
+        found = [g if need else None for g, need in zip(found, needed[:hoisted], strict=True)]
+        starts = _by_phase(measured.start_shadows, scan.setting.dilation)
+        lost_of = shadow_gradients(measured.x_shadow, starts, lost, shadows_needed, _first_steps(scan, tensors[0]))
+        return None, None, None, None, *found, *lost_of
 
 
 def _first_steps(scan: Scan, x: Tensor) -> list[int]:
@@ -159,16 +167,13 @@ def _first_steps(scan: Scan, x: Tensor) -> list[int]:
     return [min((p - scan.setting.start) % dilation, last) for p in range(dilation)]
 
 
-def _operands(scan: Scan, tensors: Sequence[Tensor], weights: Sequence[Tensor]) -> Operands:
+def _operands(scan: Scan, tensors: Sequence[Tensor], hoisted: Sequence[Tensor]) -> Operands:
     """The tensors as the kernel reads them, from those that autograd knows."""
-    x, starts = tensors[0], tensors[1 + len(scan.names) :]
-    prologue = scan.kernel.prologue(scan.cells, x.shape[-1], len(weights))
-    hoisted = prologue.of_members(weights) if scan.stacked else prologue(weights)
-    hoisted = [_readable(t, x.dtype, t.dim() - scan.stacked) for t in hoisted]
-    width = len(scan.states)
+    x, starts, width = tensors[0], tensors[1 + len(scan.names) :], len(scan.states)
     before = [_stacked(starts[i::width]) for i in range(width)]
     x = x if x.stride(-1) == 1 else x.contiguous()
-    return Operands(x, scan.noise, scan.statistics, hoisted, prologue.scalars, before)
+    hoisted = [_readable(t, x.dtype, t.dim() - scan.stacked) for t in hoisted]
+    return Operands(x, scan.noise, scan.statistics, hoisted, scan.numbers, before)
 
 
 def _readable(t: Tensor, dtype: torch.dtype, rank: int) -> Tensor:
@@ -178,32 +183,8 @@ def _readable(t: Tensor, dtype: torch.dtype, rank: int) -> Tensor:
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
-    """(D, B, S), contiguous, from D states."""
-    return states[0].contiguous().unsqueeze(-3) if len(states) == 1 else torch.stack(list(states), -3)
-
-
-def _detached(given: Operands) -> Operands:
-    return dataclasses.replace(given, hoisted=[t.detach() for t in given.hoisted])
-
-
-def _weight_gradients(
-    leaves: list[Tensor], hoisted: Sequence[Tensor], found: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """From gradients of what the step reads to those of the weights."""
-    index, parts = {id(t): i for i, t in enumerate(leaves)}, list[tuple[int, Tensor]]()
-    pairs = [(h, g) for h, g in zip(hoisted, found, strict=True) if g is not None and h.requires_grad]
-    made = [(h, g) for h, g in pairs if id(h) not in index]
-    parts += [(index[id(h)], g) for h, g in pairs if id(h) in index]  # weights that are read as they are
-    if made:
-        wanted = [i for i, t in enumerate(leaves) if t.requires_grad]
-        each = torch.autograd.grad(
-            [h for h, _ in made], [leaves[i] for i in wanted], [g for _, g in made], allow_unused=True
-        )
-        parts += [(i, g) for i, g in zip(wanted, each, strict=True) if g is not None]
-    gradients: dict[int, Tensor] = {}
-    for i, g in parts:
-        gradients[i] = gradients[i] + g if i in gradients else g
-    return [gradients.get(i) for i in range(len(leaves))]
+    """(D, B, S), contiguous, from D states; of a single one (B, S)."""
+    return states[0].contiguous() if len(states) == 1 else torch.stack(list(states), -3)
 
 
 def _gradients_again(
@@ -236,9 +217,9 @@ def _again(
     return firsts, [s for states in history for s in states]
 
 
-def _by_phase(states: Sequence[Tensor]) -> list[Tensor]:
+def _by_phase(states: Sequence[Tensor], dilation: int) -> list[Tensor]:
     """(D, B, S) for each state, one phase after the other."""
-    return [s[..., p, :, :] for p in range(states[0].shape[-3]) for s in states] if states else []
+    return list(states) if dilation == 1 else [s[..., p, :, :] for p in range(dilation) for s in states]
 
 
 def _by_state(scan: Scan, upstream: Sequence[Tensor | None]) -> list[Tensor | None]:

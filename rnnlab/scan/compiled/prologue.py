@@ -1,5 +1,6 @@
 """What a step reads of its weights: worked out once a call, for one layer or for stacked members."""
 
+import ctypes
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -45,9 +46,10 @@ class Prologue:
         each = [self._fixed_of(own) for own in numbers]
         self._steps = [step for step in self._steps if step[0] not in each[0]]
         self._fixed = {place: _joined([fixed[place] for fixed in each]) for place in each[0]}
-        self._count, self._last = len(numbers), first + len(steps)
-        scalars = [[_scalar(fixed.get(i)) for i in self._hoisted] for fixed in each]
-        self.scalars = [value for own in scalars for value in own]
+        self._count = len(numbers)
+        self._fast = [(place, function, _prepared(args), kwargs) for place, function, args, kwargs in self._steps]
+        scalars = [_scalar(fixed.get(i)) for fixed in each for i in self._hoisted]
+        self.scalars = (ctypes.c_double * max(1, len(scalars)))(*scalars)
         """Numbers among what is hoisted, of one member after the other; zero for the rest."""
 
     def _fixed_of(self, numbers: Sequence[float]) -> dict[int, Any]:
@@ -63,8 +65,11 @@ class Prologue:
     def __call__(self, weights: Sequence[Tensor]) -> list[Tensor]:
         """The hoisted tensors of one layer, from its own."""
         results = self._fixed | dict(enumerate(weights))
-        for place, function, args, kwargs in self._steps:
-            results[place] = function(*_filled(args, results), **_filled(kwargs, results))
+        for place, function, (args, places), kwargs in self._fast:
+            own = _filled(args, results) if places is None else args.copy()
+            for i, source in places or ():
+                own[i] = results[source]
+            results[place] = function(*own, **(_filled(kwargs, results) if kwargs else {}))
         return [results[i] for i in self._hoisted]
 
     def of_members(self, weights: Sequence[Tensor]) -> list[Tensor]:
@@ -164,6 +169,12 @@ def _bound(value: Any, sizes: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         return {k: _bound(v, sizes) for k, v in value.items()}
     return [_bound(v, sizes) for v in value] if isinstance(value, list) else value
+
+
+def _prepared(args: list[Any]) -> tuple[list[Any], list[tuple[int, int]] | None]:
+    """Arguments, and which of them are results; none where results lie deeper."""
+    places = [(i, a.place) for i, a in enumerate(args) if type(a) is _Result]
+    return args, places if len(places) == len(_places(args)) else None
 
 
 def _places(value: Any) -> list[int]:
