@@ -2,6 +2,6 @@
 
 from rnnlab.cells.base import Cell, States
 from rnnlab.cells.registry import CELLS, make_cell, register
-from rnnlab.cells.weights import Weights
+from rnnlab.cells.weights import MemberWeights, Weights
 
-__all__ = ["CELLS", "Cell", "States", "Weights", "make_cell", "register"]
+__all__ = ["CELLS", "Cell", "MemberWeights", "States", "Weights", "make_cell", "register"]

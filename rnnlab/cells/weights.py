@@ -29,8 +29,6 @@ class Weights:
         training: whether the layer is being trained.
         sizes: how many examples are still active at each step, longest first; none when all have the same length.
         generator: source of noise inside the step; torch's global one if none.
-        members: of layers that run side by side, the source of noise of each. Every tensor has then a dimension P
-            before all others, and the batch holds the examples of one layer after those of another.
     """
 
     def __init__(
@@ -39,10 +37,9 @@ class Weights:
         training: bool,
         sizes: list[int] | None = None,
         generator: torch.Generator | None = None,
-        members: Sequence[torch.Generator | None] | None = None,
     ) -> None:
         self.tensors = dict(tensors)
-        self.training, self.sizes, self.generator, self.members = training, sizes, generator, members
+        self.training, self.sizes, self.generator = training, sizes, generator
         self.drawn: list[Tensor] | None = None
         self.replayed: list[Tensor] = []
         self.gates: dict[str, Note] | None = None
@@ -57,12 +54,6 @@ class Weights:
     def get(self, name: str) -> Tensor | None:
         """A tensor that a layer may have or not, such as a bias."""
         return self.tensors.get(name)
-
-    def of(self, member: int) -> "Weights":
-        """Those of one of the layers that run side by side."""
-        assert self.members is not None
-        tensors = {name: tensor[member] for name, tensor in self.tensors.items()}
-        return Weights(tensors, self.training, generator=self.members[member])
 
     def at_step(self, name: str, t: int) -> Tensor:
         """What a tensor with a row for every time step holds at one; steps beyond its last row share that."""
@@ -93,6 +84,31 @@ class Weights:
         if self.drawn is not None:
             self.drawn.append(noise)
         return noise
+
+
+class MemberWeights(Weights):
+    """The weights of P layers of one shape: every tensor has a dimension P before its own.
+
+    Args:
+        tensors: as of `Weights`, (P, ...) each.
+        training: whether the layers are being trained.
+        sizes: as of `Weights`, the same for all members.
+        generators: each member's source of noise; torch's global one for all if empty.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        training: bool,
+        sizes: list[int] | None = None,
+        generators: Sequence[torch.Generator | None] = (),
+    ) -> None:
+        super().__init__(tensors, training, sizes)
+        self.generators = tuple(generators)
+
+    def generator_of(self, member: int) -> torch.Generator | None:
+        """One member's source of noise."""
+        return self.generators[member] if self.generators else None
 
 
 def _refuse_unbatched(name: str, z: Tensor) -> None:

@@ -72,6 +72,11 @@ def beneath_maps(tensors: Iterable[Tensor]) -> list[Tensor] | None:
     return beneath
 
 
+def has_members(tensors: Iterable[Tensor]) -> bool:
+    """Whether `torch.vmap` hides a dimension of one of these."""
+    return any(map(torch._C._functorch.is_batchedtensor, tensors))  # type: ignore[attr-defined]
+
+
 def has_storage(t: Tensor) -> bool:
     """Whether a tensor has memory of its own: one of a batch of gradients has none."""
     return torch._C._has_storage(t)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.cells import Cell, MemberWeights, States, Weights, make_cell
 from rnnlab.common.errors import UserError
 from rnnlab.layers.checks import (
     check_dilation,
@@ -23,7 +23,7 @@ from rnnlab.layers.checks import (
 )
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.layers.shadows import StackShadows
-from rnnlab.scan import scan
+from rnnlab.scan import scan, scan_side_by_side
 from rnnlab.scan.observer import Observers, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
@@ -68,8 +68,9 @@ class Recurrent(nn.Module):
     """Steps of a segment that is computed again on the way back to save memory; none keeps all steps."""
     noise: torch.Generator | None = None
     """Source of noise inside the steps, such as zoneout; torch's global one if none."""
-    members: Sequence[torch.Generator | None] | None = None
-    """Sources of noise of layers that run side by side, whose weights are stacked; see `rnnlab.cells.Weights`."""
+    members: Sequence["Recurrent"] = ()
+    """Layers that run side by side in this one, whose tensors are then theirs, stacked, and whose batch holds the
+    examples of one after those of another."""
 
     def __init__(
         self,
@@ -266,6 +267,9 @@ class Recurrent(nn.Module):
             history = [tuple(s if s.requires_grad else s.detach().requires_grad_() for s in h) for h in history]
             call = ScanCall(self, self.cell, layer, direction, w, x, history, start, order)
             observers = [observer.observe(call) for observer in self.observers]
+        if isinstance(w, MemberWeights):
+            y, after = scan_side_by_side([layer.cell for layer in self.members], w, x, history, start)
+            return order.restore(y), after
         run = scan if self.checkpoint_every is None else partial(scan_in_segments, every=self.checkpoint_every)
         y, after = run(self.cell, w, x, history, start, observers, own)
         return order.restore(y), [tuple(order.restore_state(s) for s in states) for states in after]
@@ -275,7 +279,9 @@ class Recurrent(nn.Module):
         names = [*self.cell.parameter_shapes(1, self.bias), *self.cell.buffer_shapes(0)]
         suffix = _suffix(layer, direction)
         tensors = {n: getattr(self, n + suffix) for n in names}
-        return Weights(tensors, self.training, generator=self.noise, members=self.members)
+        if self.members:
+            return MemberWeights(tensors, self.training, generators=[layer.noise for layer in self.members])
+        return Weights(tensors, self.training, generator=self.noise)
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"

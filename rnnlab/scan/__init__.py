@@ -1,13 +1,16 @@
 """Runs a cell over time: by hand-written kernels, by a step compiled from its equations, or step by step."""
 
+import functools
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from rnnlab.cells import Cell, States, Weights
-from rnnlab.scan import compiled, native, reference
+from rnnlab.cells import Cell, MemberWeights, States, Weights
+from rnnlab.common import torch_private
+from rnnlab.scan import compiled, members, native, reference
+from rnnlab.scan.mapped import scan_mapped
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows
 
@@ -25,34 +28,99 @@ def scan(
 
     Where `shadows` are given, gradients of any size come from and reach the next scan, as long as kernels take both.
     """
-    if w.members is not None:
-        return _side_by_side(cell, w, x, history, start)
-    engine = None if any(observer.every_step for observer in observers) else _engine(cell, w, x, history)
-    if engine is None:
-        return reference.scan(cell, w, x, history, start, observers)
-    return engine.run(cell, w, x, history, start, observers, shadows)
+    if not any(observer.every_step for observer in observers):
+        for engine in (native, compiled):
+            if engine.supports(cell, w, x, history) and engine.pays(w, x):
+                if torch_private.is_transforming():
+                    return _scan_mapped(engine, cell, w, x, history, start, observers)
+                return engine.run(cell, w, x, history, start, observers, shadows)
+    return reference.scan(cell, w, x, history, start, observers)
 
 
-def _engine(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> ModuleType | None:
-    """The fastest one that takes a call and pays; none where the reference has to."""
-    return next((e for e in (native, compiled) if e.supports(cell, w, x, history) and e.pays(w, x)), None)
-
-
-def _side_by_side(
-    cell: Cell, w: Weights, x: Tensor, history: Sequence[States], start: int
+def _scan_mapped(
+    engine: ModuleType,
+    cell: Cell,
+    w: Weights,
+    x: Tensor,
+    history: Sequence[States],
+    start: int,
+    observers: Sequence[ScanObserver],
 ) -> tuple[Tensor, list[States]]:
-    """Run P layers over (T, P*B, I), the examples of one after those of another; each as it runs alone, to the bit."""
-    assert w.members is not None
-    P = len(w.members)
-    xs = x.unflatten(1, (P, -1)).transpose(0, 1)  # (P, T, B, I)
-    before = [tuple(s.unflatten(0, (P, -1)) for s in states) for states in history]  # (P, B, S) each
-    own = [[tuple(s[member] for s in states) for states in before] for member in range(P)]
-    if _engine(cell, w.of(0), xs[0], own[0]) is native:
-        y, after = native.run(cell, w, xs, before, start)
-        return y.transpose(0, 1).flatten(1, 2), [tuple(s.flatten(0, 1) for s in states) for states in after]
-    each = [scan(cell, w.of(member), xs[member], own[member], start) for member in range(P)]
-    ys, afters = zip(*each, strict=True)
-    return torch.cat(ys, 1), [tuple(map(torch.cat, zip(*phase, strict=True))) for phase in zip(*afters, strict=True)]
+    def run(w: MemberWeights, x: Tensor, history: Sequence[States], cells: Sequence[Cell]) -> Any:
+        return engine.run(cell, w, x, history, start, observers, None, cells)
+
+    return scan_mapped(run, cell, w, x, history)
+
+
+def scan_members(
+    cells: Sequence[Cell],
+    w: MemberWeights,
+    x: Tensor,
+    history: Sequence[States],
+    start: int = 0,
+    observers: Sequence[ScanObserver] = (),
+    shadows: Shadows | None = None,
+) -> tuple[Tensor, list[States]]:
+    """Run P cells at once, each with weights, inputs and states of its own, by the fastest way that serves all.
+
+    Everything that a member yields, gradients and norms included, is to the bit what it yields in any other company,
+    and in a population of one: the parts that its batch is cut into are those that it would have alone, and what torch
+    computes for it lies in memory of its own. A member that holds NaN or infinity touches no other.
+
+    Args:
+        cells: P equations, alike but for their numbers (`dt`, `zoneout`, ...).
+        w: their weights, (P, ...) each, and running statistics, which are brought up to date in place; `w.generators`
+            are the members' sources of zoneout noise.
+        x: (P, T, B, I), with any strides; members that share their inputs may be expanded.
+        history: as many states as the layers are dilated, (P, B, S) each.
+        start: absolute time of the first step.
+        observers: are told of the backward pass of all members at once: `norms` gets (P, T, B), `gradients`
+            (P, T, B, S) and (P, T, B), `underflowed` (P, T, B). With the reference scan this is once the pass is over.
+        shadows: as in `scan`, with members first.
+
+    Returns:
+        (P, T, B, output_size) the outputs, and the states after the last step, (P, B, S) each. A loss of the final
+        states alone sends no gradient of the size of the outputs back.
+
+    Raises:
+        ValueError: if the cells differ in more than numbers, or an observer wants to see every step.
+    """
+    cell = cells[0]
+    if any(observer.every_step for observer in observers):
+        raise ValueError("stacked members show no single steps: trace one member at a time")
+    if not _are_alike(tuple(cells)):
+        raise ValueError("stacked members must be cells that are alike but for their numbers")
+    for engine in (native, compiled):
+        if engine.supports(cell, w, x, history, cells) and engine.pays(w, x):
+            return engine.run(cell, w, x, history, start, observers, shadows, cells)
+    return members.scan(cells, w, x, history, start, observers)
+
+
+def scan_side_by_side(
+    cells: Sequence[Cell], w: MemberWeights, x: Tensor, history: Sequence[States], start: int = 0
+) -> tuple[Tensor, list[States]]:
+    """`scan_members` for a batch that holds the examples of one member after those of another.
+
+    Args:
+        cells: as of `scan_members`.
+        w: likewise.
+        x: (T, P*B, I).
+        history: (P*B, S) each.
+        start: absolute time of the first step.
+
+    Returns:
+        (T, P*B, output_size) the outputs, and the states after the last step, (P*B, S) each.
+    """
+    P = len(cells)
+    before = [tuple(s.unflatten(0, (P, -1)) for s in states) for states in history]
+    y, after = scan_members(cells, w, x.unflatten(1, (P, -1)).transpose(0, 1), before, start)
+    return y.transpose(0, 1).flatten(1, 2), [tuple(s.flatten(0, 1) for s in states) for states in after]
+
+
+@functools.lru_cache(maxsize=256)
+def _are_alike(cells: tuple[Cell, ...]) -> bool:
+    """Whether cells differ in numbers alone."""
+    return len({(type(cell), compiled.structure(cell), cell.state_sizes) for cell in cells}) == 1
 
 
 def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:

@@ -122,10 +122,10 @@ def gradients(
         create_graph=differentiate,
         allow_unused=True,
     )
-    for observer in observers:
-        _report(observer, cell, keep.states, found[len(wanted) :], y.shape[1])
-        if not differentiate:
-            continue
+    for i, name in enumerate(cell.states if observers else ()):
+        own, rows = found[len(wanted) + i :: len(cell.states)], [len(states[i]) for states in keep.states]
+        report(observers, name, *totals(own, rows, keep.states[0][i].new_zeros(y.shape[1], cell.state_sizes[i])))
+    for observer in observers if differentiate else ():
         observer.vectors = True  # a later pass comes through this graph and the kernel's: gradients add, norms do not
         for k, made in enumerate(keep.states):
             observer.step(k, made)
@@ -133,18 +133,40 @@ def gradients(
     return [next(each) if need and t is not None else None for t, need in zip(tensors, needs, strict=True)]
 
 
-def _report(
-    observer: ScanObserver, cell: Cell, states: list[States], found: Sequence[Tensor | None], batch_size: int
-) -> None:
-    for i, name in enumerate(cell.states):
-        gradient = states[0][i].new_zeros(len(states), batch_size, cell.state_sizes[i])
-        for k, g in enumerate(found[i :: len(cell.states)]):
-            if g is not None:
-                gradient[k, : len(g)] = g.detach()
-        exponent = torch.frexp(gradient.abs().amax(-1)).exponent
-        scaled = torch.ldexp(gradient, -exponent.unsqueeze(-1))
-        observer.norms(name, scaled.double().norm(dim=-1).log2() + exponent)
+def totals(found: Sequence[Tensor | None], rows: Sequence[int], zero: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the total gradients of one state at every step together.
+
+    Args:
+        found: (b, S) at each step, of the examples that were active; none is zero.
+        rows: how many these were.
+        zero: (B, S), what none stands for.
+
+    Returns:
+        (T, B, S), zero for examples that had ended, and (T, B) which were active.
+    """
+    gradient = zero.new_zeros(len(rows), *zero.shape)
+    for k, g in enumerate(found):
+        if g is not None:
+            gradient[k, : len(g)] = g.detach()
+    return gradient, torch.arange(len(zero)) < torch.tensor(rows).unsqueeze(1)
+
+
+def report(observers: Sequence[ScanObserver], state: str, gradient: Tensor, active: Tensor) -> None:
+    """Tell observers of the total gradients of one state.
+
+    Args:
+        observers: are told.
+        state: its name.
+        gradient: (T, B, S); members, if any, come first.
+        active: (T, B) which examples took the step.
+    """
+    exponent = torch.frexp(gradient.abs().amax(-1)).exponent
+    scaled = torch.ldexp(gradient, -exponent.unsqueeze(-1))
+    log2 = (scaled.double().norm(dim=-1).log2() + exponent).masked_fill(~active.to(gradient.device), torch.nan)
+    lost = underflowed(gradient)
+    for observer in observers:
+        observer.norms(state, log2)
         if observer.vectors:
-            observer.gradients(name, scaled, exponent)
-        if (lost := underflowed(gradient)).any():
-            observer.underflowed(name, lost)
+            observer.gradients(state, scaled, exponent)
+        if lost.any():
+            observer.underflowed(state, lost)

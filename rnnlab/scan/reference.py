@@ -80,6 +80,6 @@ def _apart(new: States, old: States) -> States:
 
 def without_padding(outputs: Tensor, sizes: list[int]) -> Tensor:
     """Zero the outputs of examples that have ended."""
-    row = torch.arange(outputs.shape[1], device=outputs.device)
+    row = torch.arange(outputs.shape[-2], device=outputs.device)
     active = row < torch.tensor(sizes, device=outputs.device).unsqueeze(1)  # (T, B)
     return outputs.masked_fill(~active.unsqueeze(-1), 0.0)

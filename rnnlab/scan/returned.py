@@ -80,7 +80,7 @@ def go_back(
 
     Returns:
         The gradients for the user, those that were measured, and where these are not known, (T, B) for each state;
-        none if they all are.
+        none if they all are. Each member is measured as it would be alone.
     """
     observed = Wanted(
         norms=bool(observers),
@@ -89,11 +89,14 @@ def go_back(
         start_shadows=any(shadows_needed[1:]),
     )
     whole = arrived(upstream, shadows or [None] * len(upstream)) if observers else None
+    both = dataclasses.replace(observed, inputs=wanted.inputs, weights=wanted.weights)
     if whole is None or whole.exact is None:
-        both = dataclasses.replace(observed, inputs=wanted.inputs, weights=wanted.weights)
         grads = measured = back(upstream, both)
-    else:  # the weights' gradients are those of a pass that nobody observes
+    elif whole.where.dim() == 0:  # the weights' gradients are those of a pass that nobody observes
         grads, measured = back(upstream, wanted), back(whole.exact, observed, shadowed=True)
+    else:
+        grads = back(upstream, both)
+        measured = _chosen(whole.where, back(whole.exact, observed, shadowed=True), grads)
     lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
     for observer in observers:
         for s, name in enumerate(states):
@@ -105,7 +108,27 @@ def go_back(
     return grads, measured, lost
 
 
-def shadow_gradients(x: Tensor | None, starts: Maybe, lost: list[Tensor] | None, needed: Sequence[bool]) -> Maybe:
+def _chosen(where: Tensor, one: Gradients, other: Gradients) -> Gradients:
+    """What was measured of the members for which (P,) holds, and otherwise of the others."""
+
+    def each(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(where.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    def all_of(name: str) -> list[Tensor]:
+        return [each(a, b) for a, b in zip(getattr(one, name), getattr(other, name), strict=True)]
+
+    found = {name: all_of(name) for name in ("log2_norms", "mantissas", "exponents", "start_shadows")}
+    x_shadow = None if one.x_shadow is None or other.x_shadow is None else each(one.x_shadow, other.x_shadow)
+    return dataclasses.replace(other, x_shadow=x_shadow, **found)
+
+
+def shadow_gradients(
+    x: Tensor | None,
+    starts: Maybe,
+    lost: list[Tensor] | None,
+    needed: Sequence[bool],
+    first_steps: Sequence[int] = (0,),
+) -> Maybe:
     """Gradients of the shadows of inputs and first states: NaN where those of the states at that step are not known.
 
     Args:
@@ -113,13 +136,15 @@ def shadow_gradients(x: Tensor | None, starts: Maybe, lost: list[Tensor] | None,
         starts: those of the first states, in the order in which autograd knows them; empty if not measured.
         lost: as `go_back` returns it.
         needed: which of them are needed.
+        first_steps: of each phase of a dilated layer, the step that reads its first states.
     """
     if not needed:
         return []
     found = [x, *(starts or [None] * (len(needed) - 1))]
     if lost is not None:
         unknown = torch.stack(lost).any(0)  # (T, B)
-        for shadow, where in zip(found, (unknown, *(unknown[0] for _ in found[1:])), strict=True):
+        firsts = [unknown[..., first, :] for first in first_steps for _ in range((len(found) - 1) // len(first_steps))]
+        for shadow, where in zip(found, (unknown, *firsts), strict=True):
             if shadow is not None:
                 shadow.masked_fill_(where.unsqueeze(-1), torch.nan)
     return [shadow if need else None for shadow, need in zip(found, needed, strict=True)]

@@ -50,10 +50,10 @@ def shadow_of(t: Tensor) -> Tensor:
 
 def entering(gradient: Tensor) -> Tensor:
     """A gradient that has come without a shadow, as one: NaN where it may have lost something."""
-    found, scaled = _whole(gradient, None), _scaled(gradient)
+    found, scaled = _whole(gradient, None, stepwise=True), _scaled(gradient)
     if found is None:
         return scaled
-    lost = torch.linalg.vector_norm(gradient, torch.inf, dim=-1).double().log2() < found.floor
+    lost = torch.linalg.vector_norm(gradient, torch.inf, dim=-1).double().log2() < found.floor.unsqueeze(-2)
     return scaled.masked_fill(lost.unsqueeze(-1), torch.nan)
 
 
@@ -63,15 +63,17 @@ class Arrived(NamedTuple):
     Attributes:
         exact: shadows of all of them; none where the gradients themselves tell as much.
         floor: (B,) norms of an example that fall below two to this are not known.
+        where: whether `exact` tells more; of stacked members, (P,) of which.
     """
 
     exact: list[Tensor | None] | None
     floor: Tensor
+    where: Tensor
 
     def lost(self, log2: Tensor) -> Tensor:
         """Where norms, (T, B), are not known."""
         zero = torch.isneginf(log2)
-        small = (log2 < self.floor) & ~zero
+        small = (log2 < self.floor.unsqueeze(-2)) & ~zero
         return small | reached_by_underflow(zero, small)
 
 
@@ -79,31 +81,33 @@ def arrived(gradients: Sequence[Tensor | None], shadows: Sequence[Tensor | None]
     """Tell what gradients were before they became too small for their dtype.
 
     Args:
-        gradients: of the outputs, (T, B, H), and the final states, (B, H) each; none is zero.
+        gradients: of the outputs, (T, B, H), and the final states, (B, H) each; none is zero. Members, if any, come
+            before all other dimensions.
         shadows: gradients of their shadows.
 
     Returns:
         None if nothing was too small.
     """
-    found = [_whole(g, shadow) for g, shadow in zip(gradients, shadows, strict=True)]
+    found = [_whole(g, shadow, i == 0) for i, (g, shadow) in enumerate(zip(gradients, shadows, strict=True))]
     floors = [each.floor for each in found if each is not None]
     if not floors:
         return None
     floor = torch.stack(floors).amax(0)
+    where = torch.stack([each.where for each in found if each is not None]).any(0)
     if all(each is None or each.exact is None for each in found):
-        return Arrived(None, floor) if floor.isfinite().any() else None
+        return Arrived(None, floor, where) if floor.isfinite().any() else None
     exact = [
         None if g is None else _scaled(g) if each is None or each.exact is None else each.exact[0]
         for g, each in zip(gradients, found, strict=True)
     ]
-    return Arrived(exact, floor)
+    return Arrived(exact, floor, where)
 
 
 def underflowed(gradient: Tensor) -> Tensor:
     """Tell where a gradient that autograd carried through time has become too small for its dtype.
 
     Args:
-        gradient: (T, B, H), in the order of the scan or of time.
+        gradient: (T, B, H), in the order of the scan or of time; members, if any, come first.
 
     Returns:
         (T, B) where it is subnormal, or zero next to steps where it was nearly so.
@@ -117,23 +121,29 @@ def reached_by_underflow(zero: Tensor, small: Tensor) -> Tensor:
     """Tell the zeros that may have been something from those that a loss does not reach.
 
     Args:
-        zero: (T, B) where a gradient is exactly zero.
+        zero: (T, B) where a gradient is exactly zero; members, if any, come first.
         small: (T, B) where it is so small that its neighbours may have underflowed.
 
     Returns:
         (T, B) the zeros of each run of them that has a small neighbour.
     """
-    step = torch.arange(len(zero), device=zero.device).unsqueeze(1)
+    step = torch.arange(zero.shape[-2], device=zero.device).unsqueeze(1)
 
     def follows(zero: Tensor, small: Tensor) -> Tensor:
-        latest = torch.where(zero, -1, step).cummax(0).values
-        return (latest >= 0) & small.gather(0, latest.clamp(min=0))
+        latest = torch.where(zero, -1, step).cummax(-2).values
+        return (latest >= 0) & small.gather(-2, latest.clamp(min=0))
 
-    return zero & (follows(zero, small) | follows(zero.flip(0), small.flip(0)).flip(0))
+    return zero & (follows(zero, small) | follows(zero.flip(-2), small.flip(-2)).flip(-2))
 
 
-def _whole(gradient: Tensor | None, shadow: Tensor | None) -> Arrived | None:
-    """One tensor's gradient, put together from both: rows large enough from itself, the others from its shadow."""
+def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Arrived | None:
+    """One tensor's gradient, put together from both: rows large enough from itself, the others from its shadow.
+
+    Args:
+        gradient: (T, B, H), or without steps (B, H).
+        shadow: that of its shadow.
+        stepwise: whether it has steps.
+    """
     if gradient is None:
         return None
     kind = torch.finfo(gradient.dtype)
@@ -143,23 +153,25 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None) -> Arrived | None:
     beyond = low | ~torch.isfinite(size)
     if not beyond.any():
         return None
-    over_steps = tuple(range(low.dim() - 1))
+
+    def over_steps(where: Tensor) -> Tensor:
+        return where.any(-2) if stepwise else where
+
     if shadow is None:  # zero may be zero, or have been something: small ones beside it tell
-        lost = (low & (size > 0)).any(over_steps) if over_steps else low & (size > 0)
-        return Arrived(None, _floor(lost, least))
+        floor = _floor(over_steps(low & (size > 0)), least)
+        return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool))
     true = shadow.abs().amax(-1)
     known = torch.isfinite(true)
     # Somebody may have changed the one and not the other: a hook on a state that is handed on.
     apart = (shadow * 2.0**-EXPONENT - gradient).abs().amax(-1) > 1e-3 * size + 64 * kind.tiny
-    differs = apart & known
-    known = known & ~(differs.any(over_steps) if over_steps else differs)
-    lost, faint = low & ~known, low & known & (true > 0) & (true < _LEAST)
-    if over_steps:
-        lost, faint = lost.any(over_steps), faint.any(over_steps)
+    differs = over_steps(apart & known)
+    known = known & ~(differs.unsqueeze(-2) if stepwise else differs)
+    lost, faint = over_steps(low & ~known), over_steps(low & known & (true > 0) & (true < _LEAST))
     floor = torch.maximum(_floor(lost, least), _floor(faint, _LEAST) - torch.where(faint, EXPONENT, 0))
-    if not (beyond & known & (true > 0)).any():
-        return Arrived(None, floor)
-    return Arrived([torch.where((beyond & known).unsqueeze(-1), shadow, _scaled(gradient))], floor)
+    where = over_steps(beyond & known & (true > 0)).any(-1)
+    if not where.any():
+        return Arrived(None, floor, where)
+    return Arrived([torch.where((beyond & known).unsqueeze(-1), shadow, _scaled(gradient))], floor, where)
 
 
 def _scaled(gradient: Tensor) -> Tensor:

@@ -92,16 +92,14 @@ class Population:
     def _go_back_together(self, rows: list[int], batches: list[Batch]) -> dict[int, float]:
         """Compute gradients in one pass; nothing where that fails, so that each run is tried alone."""
         chosen = [self.members[row] for row in rows]
-        config, noise = chosen[0].config, [member.noise for member in chosen]
-        before = [generator.get_state() for generator in noise]
+        config, before = chosen[0].config, [member.noise.get_state() for member in chosen]
         try:
             states = _joined([member.noisy_states() for member in chosen])
-            found = self._running.go_back_together(
-                rows, config.task, [batches[row] for row in rows], config.remedies, states, noise
-            )
+            own = [batches[row] for row in rows]
+            found = self._running.go_back_together(rows, config.task, own, config.remedies, states)
         except Exception:  # such as too little memory for all at once; what is one run's fault comes again
-            for generator, state in zip(noise, before, strict=True):
-                generator.set_state(state)
+            for member, state in zip(chosen, before, strict=True):
+                member.noise.set_state(state)
             return {}
         return dict(zip(rows, found.tolist(), strict=True))
 

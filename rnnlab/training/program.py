@@ -92,7 +92,6 @@ class Program:
         batches: Sequence[Batch],
         remedies: Sequence[Any],
         states: Any,
-        noise: Sequence[torch.Generator],
     ) -> Tensor:
         """Compute the gradients of several networks in one pass.
 
@@ -102,7 +101,6 @@ class Program:
             batches: one for each.
             remedies: those that act on the graph.
             states: those before the first step, the examples of one network after those of another; zeros if none.
-            noise: sources of noise inside the steps, one for each.
 
         Returns:
             (P,) the mean loss of each.
@@ -110,8 +108,8 @@ class Program:
         if self._template is None:
             self._template = copy.deepcopy(self.networks[0])
         template, networks = self._template, [self.networks[row] for row in rows]
-        for layer in recurrent_layers(template)[0]:
-            layer.members = noise
+        for layer, *members in zip(*(recurrent_layers(n)[0] for n in (template, *networks)), strict=True):
+            layer.members = members
         chosen = self.weights if len(rows) == len(self.weights) else self.weights[list(rows)]
         leaves = [
             part.reshape(len(rows), *shape).contiguous().requires_grad_()

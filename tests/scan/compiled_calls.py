@@ -9,6 +9,37 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import compiled, reference
 
+CELLS: list[tuple[str, dict]] = [
+    ("antisymmetric", {}),
+    ("antisymmetric", {"gated": True}),
+    ("cornn", {}),
+    ("cornn", {"damping": "implicit"}),
+    ("gru", {"norm": "layer"}),
+    ("gru", {"norm": "batch"}),
+    ("highway", {}),
+    ("highway", {"coupled": False}),
+    ("indrnn", {}),
+    ("irnn", {}),
+    ("lem", {"dt": 0.5}),
+    ("lru", {}),
+    ("lstm", {"coupled": True}),
+    ("lstm", {"norm": "batch"}),
+    ("lstm", {"norm": "layer"}),
+    ("lstm", {"peepholes": True, "zoneout": 0.2}),
+    ("lstm", {"proj_size": 4}),
+    ("mgu", {}),
+    ("mingru", {}),
+    ("minlstm", {}),
+    ("orthogonal", {}),
+    ("skip", {"span": 3}),
+    ("vanilla", {"norm": "batch"}),
+    ("vanilla", {"norm": "batch_input"}),
+    ("vanilla", {"norm": "batch_sum"}),
+    ("vanilla", {"norm": "layer", "residual": 0.3}),
+    ("vanilla", {"zoneout": 0.3, "bias": False}),
+]
+"""Every cell that is compiled, and options that change its step."""
+
 
 class Totals:
     """Total gradients by hooks on the states of the reference scan."""

@@ -129,7 +129,7 @@ def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(f
 
 LAYOUTS = {
     "as Python writes it": ("", ""),
-    "a field more": ("double alpha;", "double alpha, beta;"),
+    "a field more": ("const double* alpha;", "const double *alpha, *beta;"),
     "another number": ("LAYOUT_NUMBER = ", "LAYOUT_NUMBER = 1000 + "),
 }
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from native_calls import run, supports
+from native_calls import supports
 from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.scan import scan
 from rnnlab.scan.native.build import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
@@ -24,7 +25,7 @@ def stacked(cell: Cell, *leading: int) -> dict[str, Tensor]:
 def outputs(cell: Cell, weights: dict[str, Tensor], x: Tensor, states: States) -> tuple[Tensor, ...]:
     w = Weights(weights, True)
     assert supports(cell, w, x, states)
-    y, finals = run(cell, w, x, states)
+    y, (finals,) = scan(cell, w, x, [states])
     return y, *finals
 
 
@@ -93,7 +94,7 @@ def test_the_report_covers_all_members():
     x, h = torch.ones(T, B, I).double(), torch.zeros(B, H).double()
 
     def member(w: dict[str, Tensor], observer: Log) -> Tensor:
-        return run(cell, Weights(w, True), x, (h,), [observer])[0]
+        return scan(cell, Weights(w, True), x, [(h,)], 0, [observer])[0]
 
     torch.vmap(lambda w: member(w, log))(weights)[:, -1].sum().backward()
     assert log.shapes == [(P, T, B, H), (P, T, B)]

@@ -4,7 +4,7 @@
 
 #include "frame.h"
 
-constexpr int64_t COMPILED_LAYOUT_NUMBER = 1;  // raised with every change, here and in calls.py
+constexpr int64_t COMPILED_LAYOUT_NUMBER = 2;  // raised with every change, here and in calls.py
 
 // What a slot holds, and so where it lies at each step.
 enum Role : int64_t {
@@ -69,7 +69,8 @@ struct CompiledCall {
     const Matrix* matrix;
     const Pair* pair;
     const Matrix* weight_gradient;  // by weight
-    const double* numbers;
+    const double* numbers;  // of one member after the other, `numbers_each` values
+    int64_t numbers_each;
     void (*run_step)(const Frame*);
     const void* before[4];  // (P, D, B, S) first states
     void* final_state[4];   // (P, D, B, S)

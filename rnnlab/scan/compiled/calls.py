@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from rnnlab.scan.compiled.program import Sweep
 
-NUMBER = 1
+NUMBER = 2
 """Raised together with that in calls.h whenever something in it changes, even a field of the same size."""
 ROLES = (
     "FIXED_COLUMNS",
@@ -34,15 +34,9 @@ _states = _address * MOST_STATES
 
 
 class External(ctypes.Structure):
-    """Memory from outside, and how far members, steps and rows lie apart in it."""
+    """Memory from outside, and how far members, steps and rows lie apart in it; four numbers, as a weight is."""
 
     _fields_: ClassVar = [("base", _address), ("member", _int), ("step", _int), ("row", _int)]
-
-
-class Matrix(ctypes.Structure):
-    """A weight, or its gradient."""
-
-    _fields_: ClassVar = [("base", _address), ("member", _int), ("row", _int), ("column", _int)]
 
 
 class CompiledCall(ctypes.Structure):
@@ -55,13 +49,14 @@ class CompiledCall(ctypes.Structure):
         ("sizes", ctypes.POINTER(_int)),
         *((name, _int) for name in ("slots", "products", "pairs")),
         ("slot", _address),
-        ("external", ctypes.POINTER(External)),
+        ("external", _address),
         ("product", _address),
         ("term", _address),
-        ("matrix", ctypes.POINTER(Matrix)),
+        ("matrix", _address),
         ("pair", _address),
-        ("weight_gradient", ctypes.POINTER(Matrix)),
+        ("weight_gradient", _address),
         ("numbers", ctypes.POINTER(ctypes.c_double)),
+        ("numbers_each", _int),
         ("run_step", _address),
         ("before", _states),
         ("final_state", _states),
@@ -85,6 +80,8 @@ class Tables:
         self.slots, self.pairs, self.products = len(slots), len(sweep.pairs), len(sweep.products)
         self._slot, self._product = _array(slots), _array(sweep.products)
         self._term, self._pair = _array(sweep.terms), _array(sweep.pairs)
+        self.nothing = [0] * (4 * self.slots)
+        """What comes from outside where nothing does."""
 
     def write(self, call: CompiledCall) -> None:
         """Enter them into a call."""

@@ -2,17 +2,18 @@
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from array import array
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell
-from rnnlab.scan.compiled.calls import CompiledCall, External, Matrix, Tables
+from rnnlab.scan.compiled.calls import CompiledCall, External, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
 from rnnlab.scan.compiled.operands import Kept, Operands, Setting
-from rnnlab.scan.compiled.program import Program, Prologue, SlotRow
+from rnnlab.scan.compiled.program import Program, SlotRow, numbers_of
+from rnnlab.scan.compiled.prologue import Prologue
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.returned import Gradients, Maybe, Wanted
 from rnnlab.scan.shadow import EXPONENT
@@ -37,13 +38,18 @@ class _Shape:
             elif role in ("BEFORE", "AFTER"):
                 self.width[unit] = given.before[state].shape[-1] // blocks
         self.padded = [-(-w // lanes) * lanes for w in self.width]
+        slots = [slot for slot in program.forward.slots if slot[1].startswith("KEPT") and slot[0][0] == "k"]
+        self.kept_size = sum(map(self._kept, slots))
+        self.kept_sizes = [(slot[0], self._kept(slot) * given.x.element_size()) for slot in slots]
+        """Bytes of each slot that is kept, by label."""
+        self.calls: dict[Any, CompiledCall] = {}
 
     def row(self, slot: SlotRow) -> int:
         """Values in one row of a slot."""
         _, _, unit, blocks, _ = slot
         return 1 if unit < 0 else blocks * self.padded[unit]
 
-    def kept(self, slot: SlotRow) -> int:
+    def _kept(self, slot: SlotRow) -> int:
         """Values in a slot that is kept, filled up to whole lines of the cache."""
         rows = self.T if slot[1] == "KEPT_COLUMNS" else self.T * self.B
         return -(-self.count * rows * self.row(slot) // 16) * 16
@@ -71,17 +77,18 @@ class Kernel:
         self.program, self.dtype = program, dtype
         self._scan, self._step, self._lanes = scan_library(), step_library(program.source, dtype), lanes(dtype)
         self._forward, self._backward = Tables(program.forward), Tables(program.backward)
-        self._kept = [slot for slot in program.forward.slots if slot[1].startswith("KEPT") and slot[0][0] == "k"]
         self._statistics = [slot for slot in program.forward.slots if slot[0][0] == "m"]
         self._states = [slot for slot in program.forward.slots if slot[1] == "AFTER"]
         self._shapes: dict[Any, _Shape] = {}
         self._step_address = {back: _address(self._step, "backward" if back else "forward") for back in (False, True)}
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019  # kernels live as long as the process
-    def prologue(self, cell: Cell, inputs: int) -> Prologue:
-        """What a step reads of its weights, for a layer of this size."""
-        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0)}
-        return Prologue(self.program, sizes | {"real": self.dtype})
+    @functools.lru_cache(maxsize=256)  # noqa: B019  # kernels live as long as the process
+    def prologue(self, cells: tuple[Cell, ...], inputs: int, weights: int) -> Prologue:
+        """What a step reads of so many weights, for a layer of this size or several."""
+        cell = cells[0]
+        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0), "real": self.dtype}
+        numbers = [[getattr(own, name) for name in numbers_of(own)] for own in cells]
+        return Prologue(self.program, weights, sizes, numbers)
 
     def _shape(self, given: Operands) -> "_Shape":
         key = given.x.shape, *(s.shape for s in given.before)
@@ -104,17 +111,15 @@ class Kernel:
         """
         shape = self._shape(given)
         T, B, of = shape.T, shape.B, shape.members
-        count = sum(shape.kept(slot) for slot in self._kept) if keep else 0
         kept = Kept(
             [pool.empty(*of, T, B, shape.row(slot), dtype=self.dtype) for slot in self._states],
-            pool.empty(count, dtype=self.dtype),
+            pool.empty(shape.kept_size if keep else 0, dtype=self.dtype),
             {slot[0]: torch.empty(*of, T, shape.row(slot), dtype=self.dtype) for slot in self._statistics},
         )
         finals = [torch.empty_like(s) for s in given.before]
-        call, external = self._call(self._forward, setting, given, shape)
-        self._enter_kept(self._forward, external, kept, shape, self._kept if keep else [])
+        call, arrays = self._call(self._forward, setting, given, shape, kept, keep)
         for label, rows in kept.statistics.items():
-            external[self._forward.labels[label]].base = rows.data_ptr()
+            arrays[0][4 * self._forward.labels[label]] = rows.data_ptr()
         _enter(call.final_state, finals)
         self._run(call, back=False)
         for slot in self._statistics:
@@ -140,13 +145,14 @@ class Kernel:
         dy, *finals = upstream
         dy = None if dy is None else dy if dy.stride(-1) == 1 else dy.contiguous()
         finals = [None if f is None else f.contiguous() for f in finals]
-        call, external = self._call(self._backward, setting, given, shape)
-        self._enter_kept(self._backward, external, kept, shape, self._kept)
+        call, arrays = self._call(self._backward, setting, given, shape, kept, True)
         call.upstream = _external(dy, shape)
         if "dx" in self._backward.labels:
             call.input_gradient, call.input_shadow = _external(grads.x, shape), _external(grads.x_shadow, shape)
-        weights = (Matrix * max(1, len(given.hoisted)))(*(_matrix(g, shape) for g in grads.weights))
-        call.weight_gradient, call.pairs = weights, call.pairs if wanted.weights else 0
+        weights = array("q")
+        for g in grads.weights:
+            weights.extend(_place_of_matrix(g, shape))
+        call.weight_gradient, call.pairs = weights.buffer_info()[0], call.pairs if wanted.weights else 0
         _enter(call.upstream_final, finals)
         _enter(call.start_gradient, grads.starts)
         _enter(call.log2_norms, grads.log2_norms)
@@ -155,6 +161,7 @@ class Kernel:
         _enter(call.start_shadow, grads.start_shadows)
         call.shadowed, call.shadow_exponent = shadowed, EXPONENT
         self._run(call, back=True)
+        del arrays, weights  # which the call has read
         return grads
 
     def _gradients(self, given: Operands, shape: _Shape, wanted: Wanted) -> Gradients:
@@ -167,7 +174,7 @@ class Kernel:
 
         return Gradients(
             x=like_x(x.dtype) if wanted.inputs else None,
-            weights=[h.new_zeros(h.shape) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
+            weights=[torch.zeros_like(h) if wanted.weights and h.dim() > len(of) else None for h in given.hoisted],
             starts=[torch.empty_like(s) for s in states],
             log2_norms=[pool.empty(*of, T, B, dtype=torch.float64) for _ in states] if wanted.norms else [],
             mantissas=[s.new_zeros(*of, T, B, s.shape[-1]) for s in states] if wanted.vectors else [],
@@ -177,37 +184,45 @@ class Kernel:
         )
 
     def _call(
-        self, tables: Tables, setting: Setting, given: Operands, shape: _Shape
-    ) -> tuple[CompiledCall, "ctypes.Array[External]"]:
-        """What both directions need."""
-        call = CompiledCall(
-            shape.count, shape.T, shape.B, setting.slices, setting.threads, setting.dilation, setting.start
-        )
-        tables.write(call)
-        call.states, call.coupled, call.width[:] = len(given.before), self.program.coupled, shape.width
-        if setting.sizes is not None:
-            call.sizes = (ctypes.c_int64 * shape.T)(*setting.sizes)
-        external = (External * tables.slots)()
+        self, tables: Tables, setting: Setting, given: Operands, shape: _Shape, kept: Kept, with_slots: bool
+    ) -> tuple[CompiledCall, "tuple[array[int], array[int], CompiledCall]"]:
+        """What both directions need, and what lies behind it: arrays of what comes from outside and of matrices,
+        and what is the same in all calls."""
+        same = self._same(tables, setting, shape)
+        call = CompiledCall.from_buffer_copy(same)
+        external, matrices = array("q", tables.nothing), array("q")
         sources = {"x": [given.x], "r": given.noise, "q": given.statistics, "w": given.hoisted}
         for kind, number, i in tables.given:
-            external[i] = _external(sources[kind][number], shape)
-        call.external = external
-        call.matrix = (Matrix * max(1, len(self.program.matrices)))(
-            *(_matrix(given.hoisted[i], shape) for i in self.program.matrices)
-        )
-        call.numbers = (ctypes.c_double * max(1, len(given.numbers)))(*given.numbers)
-        _enter(call.before, given.before)
-        return call, external
-
-    def _enter_kept(
-        self, tables: Tables, external: "ctypes.Array[External]", kept: Kept, shape: _Shape, slots: Sequence[SlotRow]
-    ) -> None:
+            external[4 * i : 4 * i + 4] = array("q", _place_of(sources[kind][number], shape))
         for i, history in enumerate(kept.histories):
-            external[tables.labels[f"n{i}"]].base = history.data_ptr()
+            external[4 * tables.labels[f"n{i}"]] = history.data_ptr()
         at = kept.slots.data_ptr()
-        for slot in slots:
-            external[tables.labels[slot[0]]].base = at
-            at += shape.kept(slot) * self.dtype.itemsize
+        for label, size in shape.kept_sizes if with_slots else ():
+            external[4 * tables.labels[label]] = at
+            at += size
+        for i in self.program.matrices:
+            matrices.extend(_place_of_matrix(given.hoisted[i], shape))
+        call.external, call.matrix = external.buffer_info()[0], matrices.buffer_info()[0]
+        call.numbers = given.numbers
+        _enter(call.before, given.before)
+        return call, (external, matrices, same)
+
+    def _same(self, tables: Tables, setting: Setting, shape: _Shape) -> CompiledCall:
+        """What is the same in all calls with these sizes."""
+        key = tables, setting
+        if key not in shape.calls:
+            call = CompiledCall(
+                shape.count, shape.T, shape.B, setting.slices, setting.threads, setting.dilation, setting.start
+            )
+            tables.write(call)
+            call.states, call.coupled, call.width[:] = len(self._states), self.program.coupled, shape.width
+            call.numbers_each = len(self.program.hoisted)
+            if setting.sizes is not None:
+                call.sizes = (ctypes.c_int64 * shape.T)(*setting.sizes)
+            if len(shape.calls) > 64:
+                shape.calls.clear()
+            shape.calls[key] = call
+        return shape.calls[key]
 
     def _run(self, call: CompiledCall, back: bool) -> None:
         call.run_step = self._step_address[back]
@@ -227,18 +242,23 @@ def _enter(addresses: "ctypes.Array[ctypes.c_void_p]", tensors: Maybe) -> None:
         addresses[i] = None if t is None else t.data_ptr()
 
 
-def _external(t: Tensor | None, shape: _Shape) -> External:
+def _place_of(t: Tensor, shape: _Shape) -> tuple[int, int, int, int]:
     """Where a tensor lies: its members, steps and rows; those of columns have fewer dimensions."""
-    if t is None:
-        return External()
-    own = t.stride()[len(shape.members) :]
+    strides = t.stride()
+    member, own = (strides[0], strides[1:]) if shape.members else (0, strides)
     step, row = (own[0], own[1] if len(own) > 2 else 0) if len(own) > 1 else (0, 0)
-    return External(t.data_ptr(), t.stride(0) if shape.members else 0, step, row)
+    return t.data_ptr(), member, step, row
 
 
-def _matrix(t: Tensor | None, shape: _Shape) -> Matrix:
+def _external(t: Tensor | None, shape: _Shape) -> External:
+    return External() if t is None else External(*_place_of(t, shape))
+
+
+def _place_of_matrix(t: Tensor | None, shape: _Shape) -> tuple[int, int, int, int]:
+    """Where a weight or its gradient lies: members, rows and columns."""
     if t is None:
-        return Matrix()
-    own = t.stride()[len(shape.members) :]
+        return 0, 0, 0, 0
+    strides = t.stride()
+    member, own = (strides[0], strides[1:]) if shape.members else (0, strides)
     row, column = own if len(own) == 2 else (0, *own[:1]) if own else (0, 0)
-    return Matrix(t.data_ptr(), t.stride(0) if shape.members else 0, row, column)
+    return t.data_ptr(), member, row, column

@@ -1,5 +1,6 @@
 """What goes into one call of a compiled step, and what comes out."""
 
+import ctypes
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -33,15 +34,15 @@ class Operands:
         noise: (T, B, S) each, contiguous.
         statistics: (T, F) each, contiguous: running statistics of the step.
         hoisted: what the step reads of its weights; matrices by any strides, columns contiguous.
-        numbers: options of the cell, and what follows from them.
-        before: (D, B, S) each, contiguous.
+        numbers: options of the cell, and what follows from them; those of one member after the other.
+        before: (D, B, S) each, contiguous; (B, S) where D is 1.
     """
 
     x: Tensor
     noise: list[Tensor]
     statistics: list[Tensor]
     hoisted: list[Tensor]
-    numbers: list[float]
+    numbers: "ctypes.Array[ctypes.c_double]"
     before: list[Tensor]
 
 

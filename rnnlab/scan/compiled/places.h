@@ -170,7 +170,8 @@ template <class T> class Places {
             at[s] = own[s];
         }
         take_up_origin();
-        frame = {at.data(), ld.data(), padded, c.width, c.numbers, 0, 1.0, &Places::multiply_of, this};
+        const double* numbers = c.numbers + part.member * c.numbers_each;
+        frame = {at.data(), ld.data(), padded, c.width, numbers, 0, 1.0, &Places::multiply_of, this};
         for (int p = 0; p < c.products; p++) pack(p);
     }
 

@@ -1,13 +1,8 @@
 """A cell's step, compiled: what a scan has to know of it, and how it is kept on disk."""
 
 import json
-import operator
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Self
-
-import torch
-from torch import Tensor
+from typing import Any, Self
 
 from rnnlab.cells import Cell
 
@@ -89,61 +84,6 @@ class Program:
             fields[way] = Sweep(**{name: [tuple(row) for row in rows] for name, rows in fields[way].items()})
         fields["running"] = [tuple(row) for row in fields["running"]]
         return cls(**fields)
-
-
-class Prologue:
-    """Works out the hoisted tensors of a program.
-
-    Args:
-        program: the compiled step.
-        sizes: of hidden states, inputs, and another state, by unit, and the dtype as `real`.
-    """
-
-    def __init__(self, program: Program, sizes: Mapping[str, Any]) -> None:
-        self._hoisted = program.hoisted
-        self._steps = [(_target(o.target), _bound(o.args, sizes), _bound(o.kwargs, sizes)) for o in program.prologue]
-
-    def __call__(self, tensors: Sequence[Tensor], numbers: Sequence[Tensor]) -> list[Tensor]:
-        """The hoisted tensors, from those of the layer and the numbers of the cell, each in turn."""
-        results: list[Any] = [*tensors, *numbers]
-        for function, args, kwargs in self._steps:
-            results.append(function(*_filled(args, results), **{k: _filled(v, results) for k, v in kwargs.items()}))
-        return [results[i] for i in self._hoisted]
-
-
-class _Result(NamedTuple):
-    """Stands for an earlier result among arguments."""
-
-    place: int
-
-
-def _bound(value: Any, sizes: Mapping[str, Any]) -> Any:
-    """Arguments with the sizes of a layer."""
-    if isinstance(value, dict) and "node" in value:
-        return _Result(value["node"])
-    if isinstance(value, dict) and "unit" in value:
-        size = sizes[value["unit"]] * value["times"]
-        return 1 / size if value.get("inverse") else size if value["whole"] else float(size)
-    if isinstance(value, dict) and "real" in value:
-        return sizes["real"]
-    if isinstance(value, dict):
-        return {k: _bound(v, sizes) for k, v in value.items()}
-    return [_bound(v, sizes) for v in value] if isinstance(value, list) else value
-
-
-def _filled(value: Any, results: Sequence[Any]) -> Any:
-    """Arguments with the results that they stand for."""
-    if type(value) is _Result:
-        return results[value.place]
-    return [_filled(v, results) for v in value] if type(value) is list else value
-
-
-def _target(name: str) -> Any:
-    if name == "getitem":
-        return operator.getitem
-    space, rest = name.split("::")
-    packet, overload = rest.split(":")
-    return getattr(getattr(getattr(torch.ops, space), packet.split(".")[0]), overload or "default")
 
 
 def numbers_of(cell: Cell) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -23,7 +24,7 @@ from rnnlab.scan.compiled.operation import run_kernel
 from rnnlab.scan.compiled.program import Program, numbers_of
 from rnnlab.scan.compiled.trial import agrees
 from rnnlab.scan.native.build import cache_folder, has_compiler
-from rnnlab.scan.native.support import can_tell, is_plain
+from rnnlab.scan.native.support import can_tell, is_plain, is_reached
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows
 
@@ -32,7 +33,7 @@ LEAST_STEPS = 10
 """Fewer are not worth the calls before and after them."""
 
 
-def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bool:
+def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States], members: Sequence[Cell] = ()) -> bool:
     """Tell whether `run` can take this call.
 
     Args:
@@ -40,6 +41,7 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bo
         w: its weights; where probes listen inside the step only the reference scan will do.
         x: (T, B, I).
         history: the states before the first step.
+        members: cells of stacked members, whose tensors have a dimension P before all others.
     """
     given = (x, *w.tensors.values(), *(s for states in history for s in states))
     return (
@@ -49,17 +51,18 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bo
         and w.drawn is None
         and not w.replayed
         and can_tell()
-        and not torch_private.is_transforming()
         and is_plain(given)
+        and is_reached(given)
+        and not (torch_private.is_transforming() and _is_told_apart(cell, w))
         and not _is_too_small(cell, w, x)
-        and len(x) >= LEAST_STEPS  # before something is compiled for them
-        and kernel(cell, tuple(w.tensors), w.training, x.dtype) is not None
+        and x.shape[-3] >= LEAST_STEPS  # before something is compiled for them
+        and all(kernel(each, tuple(w.tensors), w.training, x.dtype) is not None for each in members or (cell,))
     )
 
 
 def pays(w: Weights, x: Tensor) -> bool:
     """Tell whether a call has steps enough to earn back what is done once."""
-    return len(x) >= LEAST_STEPS
+    return x.shape[-3] >= LEAST_STEPS
 
 
 def run(
@@ -70,12 +73,16 @@ def run(
     start: int,
     observers: Sequence[ScanObserver] = (),
     shadows: Shadows | None = None,
+    members: Sequence[Cell] = (),
 ) -> tuple[Tensor, list[States]]:
-    """Run a cell that `supports` accepts; see `rnnlab.scan.reference.scan` for the arguments and what is returned."""
+    """Run a cell that `supports` accepts; see `rnnlab.scan.reference.scan` for the arguments and what is returned.
+
+    Where the cells of stacked members are given, all tensors have a dimension P before all others.
+    """
     compiled = kernel(cell, tuple(w.tensors), w.training, x.dtype)
     if compiled is None:
         raise ValueError(f"cells of kind '{cell.kind}' cannot be compiled")
-    return run_kernel(cell, compiled, w, x, history, start, observers, shadows)
+    return run_kernel(members or cell, compiled, w, x, history, start, observers, shadows)
 
 
 def kernel(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:
@@ -87,7 +94,11 @@ def kernel(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtyp
         training: whether the layer is being trained.
         dtype: float32 or float64.
     """
-    return _kernel(cell, surroundings(cell), names, training, dtype)  # type: ignore[arg-type]  # frozen: has a hash
+    arguments = cell, surroundings(cell), names, training, dtype
+    if not torch_private.is_transforming():
+        return _kernel(*arguments)  # type: ignore[arg-type]  # frozen: has a hash
+    with ThreadPoolExecutor(1) as apart:  # where no map is active that would go over what is tried
+        return apart.submit(_kernel, *arguments).result()  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -95,7 +106,7 @@ def _kernel(
     cell: Cell, around: tuple[str, ...], names: tuple[str, ...], training: bool, dtype: torch.dtype
 ) -> Kernel | None:
     names = tuple(name for name in cell.parameter_shapes(1) if name in names)
-    key = type(cell), _structure(cell), around, names, training, dtype
+    key = type(cell), structure(cell), around, names, training, dtype
     with _LOCK:
         fresh = key not in _KERNELS
         if fresh:
@@ -141,12 +152,17 @@ def obstacle(cell: Cell) -> str | None:
     return None
 
 
+def _is_told_apart(cell: Cell, w: Weights) -> bool:
+    """Whether a layer has noise or running statistics of its own, which a map over layers has to tell apart."""
+    return w.training and not cell.is_repeatable
+
+
 def _is_too_small(cell: Cell, w: Weights, x: Tensor) -> bool:
     """Whether a single example is left at a step that standardises over the batch: running statistics serve it."""
-    return cell.couples_examples and w.training and min([x.shape[1], *(w.sizes or ())]) < 2
+    return cell.couples_examples and w.training and min([x.shape[-2], *(w.sizes or ())]) < 2
 
 
-def _structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
+def structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
     """What the code of a cell depends on: all options but sizes and numbers; of zoneout, whether there is some; shapes,
     which may follow from numbers too, at a size that stands for all."""
     numbers = {name: True for name in numbers_of(cell)} | {"zoneout": cell.zoneout > 0}
@@ -224,7 +240,7 @@ def _path(cell: Cell, names: tuple[str, ...], training: bool) -> Path | None:
     """Where the program of a cell is kept: none for a cell of somebody's own, which may depend on anything."""
     if not _is_own(type(cell)):
         return None
-    key = hashlib.sha256(repr((_sources(), torch.__version__, type(cell), _structure(cell), names, training)).encode())
+    key = hashlib.sha256(repr((_sources(), torch.__version__, type(cell), structure(cell), names, training)).encode())
     return cache_folder() / f"program-{key.hexdigest()[:16]}.json"
 
 

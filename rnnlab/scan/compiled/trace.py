@@ -136,6 +136,10 @@ class _Tracer:
         hoisted = list(prologue_module(*(t.requires_grad_() for t in self.tensors), *self.scalars))
         if any(t.dim() == 0 and t.requires_grad for t in hoisted):
             raise Inexpressible("a single number that is trained")
+        given = [n for n in prologue.nodes if n.op == "placeholder"][: len(self.tensors)]
+        (made,) = (n.args[0] for n in prologue.nodes if n.op == "output")
+        if any(t.dim() == 0 and _follows(n, given) for t, n in zip(hoisted, made, strict=True)):
+            raise Inexpressible("a single number that follows from weights")
         assert len(hoisted) == count
         trained = [i for i, t in enumerate(hoisted) if t.dim() > 0]
 
@@ -224,6 +228,11 @@ def _live(graph: fx.Graph) -> set[fx.Node]:
         if node.op == "output" or node in live:
             live |= set(node.all_input_nodes)
     return live
+
+
+def _follows(node: fx.Node, given: Sequence[fx.Node]) -> bool:
+    """Whether a node follows from one of these."""
+    return node in given or any(_follows(a, given) for a in node.all_input_nodes)
 
 
 def _check(node: fx.Node) -> None:

@@ -8,8 +8,8 @@
 
 namespace {
 
-Options options_of(const KernelCall& c) {
-    return {static_cast<Activation>(c.activation), c.residual != 0, c.alpha};
+Options options_of(const KernelCall& c, int member) {
+    return {static_cast<Activation>(c.activation), c.residual != 0, c.alpha[member]};
 }
 
 template <class T> Scratch<T>& scratch_of_thread() {
@@ -39,7 +39,7 @@ template <class T, class C> bool run_forward(const KernelCall& call) {
         const Slice slice = make_slice(call, task);
         Scratch<T>& scratch = scratch_of_thread<T>();
         scratch.reset(Forward<T, C>::room(plan, slice));
-        Forward<T, C>(plan, slice, options_of(call), scratch).run(slice.member * rows + slice.before);
+        Forward<T, C>(plan, slice, options_of(call, slice.member), scratch).run(slice.member * rows + slice.before);
     });
 }
 
@@ -54,7 +54,8 @@ template <class T, class C> bool run_backward(const KernelCall& call) {
         scratch.reset(Backward<T, C>::room(plan, slice));
         T* sums = call.sums ? (T*)call.sums + task * each : nullptr;
         if (sums) std::fill(sums, sums + each, T(0));
-        Backward<T, C>(plan, slice, options_of(call), scratch, sums).run(slice.member * rows + slice.before);
+        Backward<T, C>(plan, slice, options_of(call, slice.member), scratch, sums)
+            .run(slice.member * rows + slice.before);
     });
     if (!fine || !call.sums) return fine;
     return run_tasks(call, call.members * plan.panels(), [&](int i) {

@@ -31,16 +31,16 @@ class Plan:
     Attributes:
         cell: a key of `CELLS`.
         activation: of the vanilla cell.
-        residual: α of the vanilla cell's connection through time, if any.
+        residual: α of each member's vanilla cell's connection through time; none where there is no such connection.
         sizes: active examples of every step, if sequences differ in length.
         slices: parts that each member's batch is split into; each is summed on its own, so that results depend on
-            it and on nothing else about threads.
+            it and on nothing else about threads and members.
         threads: threads to use.
     """
 
     cell: str
     activation: str
-    residual: float | None
+    residual: tuple[float, ...] | None
     sizes: tuple[int, ...] | None
     slices: int
     threads: int
@@ -52,16 +52,18 @@ class Plan:
 
 
 def split(members: int, batch: int, work: int) -> tuple[int, int]:
-    """Choose how many slices each member's batch is cut into, which the others have no part in, and how many threads.
+    """Choose how many slices each member's batch is cut into, and the number of threads.
+
+    A member has the slices that it would have alone, so that its results do not depend on the company.
 
     Args:
         members: P.
         batch: B.
-        work: multiplications of one member.
+        work: multiplications of one member over all steps.
     """
     most = torch.get_num_threads()
-    slices = min(most, work // PARALLEL_WORK, batch)
-    return max(1, slices), max(1, min(most, members * work // PARALLEL_WORK))
+    slices = max(1, min(most, work // PARALLEL_WORK, batch))
+    return slices, max(1, min(most, members * work // PARALLEL_WORK))
 
 
 def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: bool) -> tuple[Tensor, ...]:
@@ -75,7 +77,8 @@ def forward(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], keep: b
         keep: whether to keep what `backward` needs.
 
     Returns:
-        Outputs (P, T, B, H), which lie as (T, P, B, H), the final states, and two tensors for `backward`, empty unless kept.
+        Outputs (P, T, B, H), lying as (T, P, B, H), the final states, and two tensors for `backward`, empty unless
+        kept.
     """
     *members, T, B, _ = x.shape
     H = starts[0].shape[-1]
@@ -161,7 +164,8 @@ def _call(plan: Plan, x: Tensor, weights: Maybe, starts: list[Tensor], y: Tensor
     call = KernelCall(members[0] if members else 1, T, B, I, y.shape[-1], plan.slices, plan.threads)
     call.x_strides[:] = _strides(x)
     call.activation = ACTIVATIONS.index(plan.activation)
-    call.residual, call.alpha = plan.residual is not None, 1.0 if plan.residual is None else plan.residual
+    alphas = (1.0,) * call.members if plan.residual is None else plan.residual
+    call.residual, call.alpha = plan.residual is not None, (ctypes.c_double * call.members)(*alphas)
     if plan.sizes is not None:
         call.sizes = (ctypes.c_int64 * T)(*plan.sizes)
     call.x, call.y = x.data_ptr(), y.data_ptr()

@@ -1,7 +1,5 @@
 """The compiled scan as an operation of autograd."""
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,8 +10,8 @@ from torch import Tensor
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
-from rnnlab.common import torch_private
 from rnnlab.scan.differentiable import Operands, by_reference, gradients
+from rnnlab.scan.members import member_gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan
 from rnnlab.scan.native.support import is_readable
@@ -30,33 +28,34 @@ def run(
     start: int = 0,
     observers: Sequence[ScanObserver] = (),
     shadows: Shadows | None = None,
+    members: Sequence[Cell] = (),
 ) -> tuple[Tensor, list[States]]:
     """Run a cell over a sequence.
 
     Args:
         cell: a cell that `supports` accepts.
         w: the layer's weights; where `w.sizes` is given, step k advances its first `w.sizes[k]` examples alone.
-        x: (T, B, I); with a dimension P before all others, here and everywhere, P layers at once.
+        x: (T, B, I).
         history: the states before the first step, (B, H) each.
         start: absolute time of the first step, which makes no difference to these cells.
         observers: get the norms of the total gradients, and where wanted the gradients, when the backward pass computes
-            them. Under `torch.vmap` they have the members as first dimension.
+            them.
         shadows: those of inputs and first states; gets those of outputs and final states.
+        members: the cells of stacked members, alike but for their numbers; then all tensors, and what observers get,
+            have a dimension P before all others.
 
     Returns:
         (T, B, H) the outputs, zero where an example has ended, and, in a list of one, every example's states after its
         last step.
     """
     del start
-    (states,), (*members, T, B, _) = history, x.shape
-    P = math.prod(members)
-    slices, threads = kernels.split(P, B, T * B * w.weight_hh.numel() // P)
-    vanilla = isinstance(cell, VanillaCell)
+    (states,), (T, B, _), cells = history, x.shape[-3:], members or (cell,)
+    slices, threads = kernels.split(len(cells), B, T * B * w.weight_hh.numel() // len(cells))
     forgetful = not isinstance(cell, LSTMCell) or cell.forget_gate
     plan = Plan(
         cell=cell.kind if forgetful else "lstm_without_forget",
-        activation=cell.activation if vanilla else "tanh",
-        residual=cell.residual if vanilla else None,
+        activation=cell.activation if isinstance(cell, VanillaCell) else "tanh",
+        residual=_residual(cells),
         sizes=None if w.sizes is None else tuple(w.sizes),
         slices=slices,
         threads=threads,
@@ -64,12 +63,17 @@ def run(
     tensors = [x, w.weight_ih, w.weight_hh, w.get("bias_ih"), w.get("bias_hh"), *states]
     if shadows is not None:
         read = [shadows.x, *(shadows.starts or [None] * len(states))]
-        y, *finals = _Scan.apply(plan, cell, observers, _goes_back(tensors), *tensors, *read)
+        y, *finals = _Scan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors, *read)
         finals, shadows.y, shadows.finals = finals[: len(states)], finals[len(states)], finals[len(states) + 1 :]
         return y, [tuple(finals)]
-    operation = _MemberScan if torch_private.is_transforming() else _Scan
-    y, *finals = operation.apply(plan, cell, observers, _goes_back(tensors), *tensors)
-    return y, [tuple(finals[: len(states)])]
+    y, *finals = _Scan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors)
+    return y, [tuple(finals)]
+
+
+def _residual(cells: Sequence[Cell]) -> tuple[float, ...] | None:
+    """α of each cell's connection through time, if they have one."""
+    found = [cell.residual for cell in cells if isinstance(cell, VanillaCell) and cell.residual is not None]
+    return tuple(found) or None
 
 
 def _goes_back(tensors: Sequence[Tensor | None]) -> bool:
@@ -84,12 +88,15 @@ class _Scan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, cell: Cell, observers: Sequence[ScanObserver], keep: bool, *tensors: Any) -> Any:
+    def forward(
+        ctx: Any, plan: Plan, cell: Cell | Sequence[Cell], observers: Sequence[ScanObserver], keep: bool, *tensors: Any
+    ) -> Any:
         tensors, shadows = _parted(tensors, 5 + plan.states)
         x, weights, starts = _prepared(tensors)
-        outputs = kernels.forward(plan, x, weights, starts, keep)
-        _remember(ctx, (plan, cell, observers, keep, *tensors), outputs)
-        *outputs, _, _ = outputs
+        *outputs, slots, cells = kernels.forward(plan, x, weights, starts, keep)
+        ctx.plan, ctx.cell, ctx.observers = plan, cell, observers
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, outputs[0], slots, cells)
         return *outputs, *(shadow_of(t) for t in outputs if shadows)
 
     @staticmethod
@@ -101,13 +108,13 @@ class _Scan(torch.autograd.Function):
         upstream, shadows = _parted(upstream, 1 + len(starts))
         # Somebody will differentiate this pass, or follow its operations, or send many gradients at once.
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
-            take = partial(by_reference, ctx.cell, ctx.plan.sizes)
-            again = gradients(take, ctx.cell, tensors, upstream, needed, observers)
+            again = _again(ctx.plan, ctx.cell, tensors, upstream, needed, observers)
             return None, None, None, None, *again, *(None for _ in shadows_needed)
         needs = Operands.of(needed)
         wanted = Wanted(inputs=needs.x, weights=any(needs.weights.values()))
         back = partial(kernels.backward, ctx.plan, x, weights, starts, [y, slots, cells])
-        grads, measured, lost = go_back(back, upstream, shadows, wanted, shadows_needed, ctx.cell.states, observers)
+        names = (ctx.cell if isinstance(ctx.cell, Cell) else ctx.cell[0]).states
+        grads, measured, lost = go_back(back, upstream, shadows, wanted, shadows_needed, names, observers)
         found = [grads.x, *grads.weights, *grads.starts]
         found = [g if need else None for g, need in zip(found, needed, strict=True)]
         return (
@@ -120,44 +127,14 @@ class _Scan(torch.autograd.Function):
         )
 
 
-class _MemberScan(_Scan):
-    """The same under `torch.vmap`: the members of its dimension run side by side in one call."""
-
-    @staticmethod
-    def forward(plan: Plan, cell: Cell, observers: Sequence[ScanObserver], keep: bool, *tensors: Any) -> Any:  # type: ignore[override]
-        x, weights, starts = _prepared(tensors)
-        return kernels.forward(plan, x, weights, starts, keep)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*output[-2:])
-        _remember(ctx, inputs, output)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
-        """Put the mapped dimension first and join it with that of outer maps."""
-        (plan, cell, observers, _, *each), (_, _, _, _, *dims) = args, in_dims
-        x, x_dim = Operands.of(each).x, Operands.of(dims).x
-        tensors, shape = [], (info.batch_size, *(x.shape[:-3] if x_dim is None else x.shape[1:-3]))
-        for t, dim in zip(each, dims, strict=True):
-            if t is not None:
-                t = t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
-                t = t.flatten(0, len(shape) - 1)
-            tensors.append(t)
-        operands = Operands.of(tensors)
-        P, T, B, _ = operands.x.shape
-        slices, threads = kernels.split(P, B, T * B * operands.weight_hh.numel() // P)
-        plan = dataclasses.replace(plan, slices=slices, threads=threads)
-        outputs = _MemberScan.apply(plan, cell, observers, _goes_back(tensors), *tensors)
-        return tuple(t.unflatten(0, shape) for t in outputs), (0,) * len(outputs)
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
-    """Keep for the way back what it needs: a copy of nothing."""
-    ctx.plan, ctx.cell, ctx.observers, _, *tensors = inputs
-    y, *_, slots, cells = outputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*tensors, y, slots, cells)
+def _again(
+    plan: Plan, cell: Cell | Sequence[Cell], tensors: Any, upstream: Any, needed: Any, observers: Sequence[ScanObserver]
+) -> list[Tensor | None]:
+    """The gradients by the reference, of one layer or of each of several."""
+    if isinstance(cell, Cell):
+        return gradients(partial(by_reference, cell, plan.sizes), cell, tensors, upstream, needed, observers)
+    takes = [partial(by_reference, each, plan.sizes) for each in cell]
+    return member_gradients(takes, cell, tensors, upstream, needed, observers)
 
 
 def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:

@@ -7,14 +7,14 @@
 #include "cells.h"
 #include "gemm.h"
 
-constexpr int64_t LAYOUT_NUMBER = 3;  // raised with every change of `KernelCall`, here and in layout.py
+constexpr int64_t LAYOUT_NUMBER = 4;  // raised with every change of `KernelCall`, here and in layout.py
 
 // One call, as Python fills it in. Arrays are contiguous unless strides, in elements, say otherwise; null is absent.
 struct KernelCall {
     int64_t members, steps, batch, inputs, hidden, slices, threads;
     int64_t x_strides[3], dy_strides[3];  // member, step, example
     int64_t activation, residual;
-    double alpha;
+    const double* alpha;  // (P,)
     const int64_t* sizes;  // active examples of every step, or null for all
     const void *x, *w_ih, *w_hh, *b_ih, *b_hh, *start[2];
     void *y, *final[2], *slots, *cells;  // (T,P,B,H), (P,B,H), what the way back needs

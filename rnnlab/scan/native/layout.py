@@ -3,7 +3,7 @@
 import ctypes
 from typing import ClassVar
 
-NUMBER = 3
+NUMBER = 4
 """Raised together with that in layout.h whenever a field of `KernelCall` changes, even one of the same size."""
 
 _address, _int = ctypes.c_void_p, ctypes.c_int64
@@ -16,7 +16,7 @@ class KernelCall(ctypes.Structure):
         *((name, _int) for name in ("members", "steps", "batch", "inputs", "hidden", "slices", "threads")),
         *((name, _int * 3) for name in ("x_strides", "dy_strides")),
         *((name, _int) for name in ("activation", "residual")),
-        ("alpha", ctypes.c_double),
+        ("alpha", ctypes.POINTER(ctypes.c_double)),
         ("sizes", ctypes.POINTER(_int)),
         *((name, _address) for name in ("x", "w_ih", "w_hh", "b_ih", "b_hh")),
         ("start", _address * 2),

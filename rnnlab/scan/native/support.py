@@ -23,7 +23,7 @@ SERVED: dict[type[Cell], set[str]] = {
 """The cells that the kernels know, and the options that may differ from their defaults."""
 
 
-def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bool:
+def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States], members: Sequence[Cell] = ()) -> bool:
     """Tell whether `run` can take this call.
 
     Args:
@@ -31,14 +31,17 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States]) -> bo
         w: its weights; where probes listen inside the step only the reference scan will do.
         x: (T, B, I).
         history: the states before the first step; a layer that is dilated has more than one.
+        members: cells of stacked members, whose tensors have a dimension P before all others.
     """
     return (
         not torch.compiler.is_compiling()  # first: a compiler that follows this function need not look further
         and len(history) == 1
         and serves(cell)
+        and all(serves(each) for each in members)
         and w.gates is None
         and can_tell()
         and is_plain((x, *w.tensors.values(), *history[0]))
+        and is_reached((x, *w.tensors.values(), *history[0]))
         and load() is not None
     )
 
@@ -65,9 +68,9 @@ def pays(w: Weights, x: Tensor) -> bool:
         w: the layer's weights.
         x: (T, B, I).
     """
-    (T, B, I), H = x.shape, w.weight_hh.shape[-1]
+    (T, B, I), (rows, H) = x.shape[-3:], w.weight_hh.shape[-2:]
     most = max(3, (6 if torch.is_grad_enabled() else 24) / max(B, 1))
-    few = 3 if len(w.weight_hh) == H else 2  # without gates a step has less to it
+    few = 3 if rows == H else 2  # without gates a step has less to it
     needed = max(few, (H + I) * min(1 / 64, most / H))
     return needed <= T
 
@@ -112,6 +115,11 @@ def is_plain(tensors: tuple[Tensor, ...]) -> bool:
         and (beneath := torch_private.beneath_maps(tensors)) is not None
         and is_readable(beneath)
     )
+
+
+def is_reached(tensors: Iterable[Tensor]) -> bool:
+    """Whether a map that is active, if any, goes over one of these: else it is of no use to know."""
+    return not torch_private.is_transforming() or torch_private.has_members(tensors)
 
 
 _OWNERS = (Tensor, nn.Parameter)

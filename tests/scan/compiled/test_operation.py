@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from compiled_calls import Both, Log, draw, layer
+from compiled_calls import CELLS, Both, Log, draw, layer
 from torch import Tensor
 
 import rnnlab
@@ -11,36 +11,6 @@ from rnnlab.scan import compiled, reference
 from rnnlab.scan.native.build import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
-
-CELLS: list[tuple[str, dict]] = [
-    ("antisymmetric", {}),
-    ("antisymmetric", {"gated": True}),
-    ("cornn", {}),
-    ("cornn", {"damping": "implicit"}),
-    ("gru", {"norm": "layer"}),
-    ("gru", {"norm": "batch"}),
-    ("highway", {}),
-    ("highway", {"coupled": False}),
-    ("indrnn", {}),
-    ("irnn", {}),
-    ("lem", {"dt": 0.5}),
-    ("lru", {}),
-    ("lstm", {"coupled": True}),
-    ("lstm", {"norm": "batch"}),
-    ("lstm", {"norm": "layer"}),
-    ("lstm", {"peepholes": True, "zoneout": 0.2}),
-    ("lstm", {"proj_size": 4}),
-    ("mgu", {}),
-    ("mingru", {}),
-    ("minlstm", {}),
-    ("orthogonal", {}),
-    ("skip", {"span": 3}),
-    ("vanilla", {"norm": "batch"}),
-    ("vanilla", {"norm": "batch_input"}),
-    ("vanilla", {"norm": "batch_sum"}),
-    ("vanilla", {"norm": "layer", "residual": 0.3}),
-    ("vanilla", {"zoneout": 0.3, "bias": False}),
-]
 
 
 @pytest.mark.parametrize(("kind", "options"), CELLS, ids=str)
