@@ -110,11 +110,6 @@ class Cell(Options, ABC):
         return self.state_sizes[0]
 
     @property
-    def is_constrained(self) -> bool:
-        """Whether weights are functions of what is trained; see `parametrize`."""
-        return type(self).parametrize is not Cell.parametrize
-
-    @property
     def emits_state(self) -> bool:
         """Whether an output is the first state as it is."""
         return type(self).emit is Cell.emit

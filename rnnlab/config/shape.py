@@ -31,7 +31,6 @@ def is_joinable(config: Config) -> bool:
         or config.training.stream
         or config.model.input == "embedding"
         or config.model.checkpoint_every is not None
-        or config.cell.is_constrained
         or any(remedy.penalises for remedy in config.remedies)
     )
 

@@ -24,6 +24,7 @@ from rnnlab.layers.checks import (
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.layers.shadows import StackShadows
 from rnnlab.scan import scan, scan_side_by_side
+from rnnlab.scan.apart import together
 from rnnlab.scan.observer import Observers, ScanCall, ScanObserver
 from rnnlab.scan.order import Order
 from rnnlab.scan.segments import check_segments, scan_in_segments
@@ -278,10 +279,17 @@ class Recurrent(nn.Module):
         """The tensors of one direction of one layer, as its cell reads them."""
         names = [*self.cell.parameter_shapes(1, self.bias), *self.cell.buffer_shapes(0)]
         suffix = _suffix(layer, direction)
-        tensors = {n: getattr(self, n + suffix) for n in names}
-        if self.members:
-            return MemberWeights(tensors, self.training, generators=[layer.noise for layer in self.members])
-        return Weights(tensors, self.training, generator=self.noise)
+        if not self.members:
+            return Weights({n: getattr(self, n + suffix) for n in names}, self.training, generator=self.noise)
+        # What is computed of what is trained comes from the members, each as it computes it alone.
+        computed = {n for n in names if parametrize.is_parametrized(self, n + suffix)}
+        tensors = {
+            n: together([getattr(layer, n + suffix) for layer in self.members])
+            if n in computed
+            else getattr(self, n + suffix)
+            for n in names
+        }
+        return MemberWeights(tensors, self.training, generators=[layer.noise for layer in self.members])
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"

@@ -15,6 +15,8 @@ from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import EncoderDecoder, SequenceModel
 
 Network = SequenceModel | EncoderDecoder
+CONSTRAINED = ".parametrizations."
+"""In the name of what torch's parametrisations compute a weight of."""
 
 
 class Program:
@@ -81,8 +83,7 @@ class Program:
         for parameter in parameters:
             parameter.grad = None
         loss = backpropagate()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        torch.cat([gradient.flatten() for gradient in gradients], out=self.gradient[row])
+        torch.cat([_gradient(p).flatten() for p in parameters], out=self.gradient[row])
         return loss
 
     def go_back_together(
@@ -111,20 +112,30 @@ class Program:
         for layer, *members in zip(*(recurrent_layers(n)[0] for n in (template, *networks)), strict=True):
             layer.members = members
         chosen = self.weights if len(rows) == len(self.weights) else self.weights[list(rows)]
-        leaves = [
-            part.reshape(len(rows), *shape).contiguous().requires_grad_()
-            for part, shape in zip(chosen.split(self.sizes, 1), self.shapes, strict=True)
-        ]
-        buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name, _ in template.named_buffers()}
-        tensors = {**dict(zip(self.names, leaves, strict=True)), **buffers}
+        leaves = dict[str, Tensor]()
+        for k, part in enumerate(chosen.split(self.sizes, 1)):
+            if CONSTRAINED in self.names[k]:  # a member computes of it what the pass reads
+                for row, own in zip(rows, part, strict=True):
+                    self._parameters[row][k].data.copy_(own.view(self.shapes[k]))
+                    self._parameters[row][k].grad = None
+            else:
+                leaves[self.names[k]] = part.reshape(len(rows), *self.shapes[k]).contiguous().requires_grad_()
+        names = [name for name, _ in template.named_buffers() if CONSTRAINED not in name]
+        buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name in names}
+        tensors = {**leaves, **buffers}
 
         def network(*arguments: Any) -> Any:
             return functional_call(template, tensors, arguments)
 
         together = Batch(*(torch.cat(each, 1) for each in zip(*batches, strict=True)))
         losses = backpropagate(network, task, together, remedies, states, members=len(rows))
-        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
-        gradient = torch.cat([g.flatten(1) for g in gradients], 1)
+        gradients = []
+        for k, name in enumerate(self.names):
+            if name in leaves:
+                gradients.append(_gradient(leaves[name]).flatten(1))
+            else:
+                gradients.append(torch.stack([_gradient(self._parameters[row][k]).flatten() for row in rows]))
+        gradient = torch.cat(gradients, 1)
         if len(rows) == len(self.weights):
             self.gradient = gradient
         else:
@@ -164,3 +175,8 @@ class Program:
         if not every:
             for tensor, part in zip((self.weights, *self.moments), (chosen[0], *chosen[2:]), strict=True):
                 tensor[list(rows)] = part
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    """Zero where none has come."""
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

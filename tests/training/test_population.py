@@ -16,6 +16,7 @@ from rnnlab.config.shape import is_joinable, shape
 from rnnlab.tasks import TASKS
 from rnnlab.training.loop import run
 from rnnlab.training.population import Population
+from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Result
 
@@ -78,9 +79,25 @@ def assert_same(one: Result, other: Result) -> None:
         assert one.profile.equals(other.profile)
 
 
-def assert_company_changes_nothing(chosen: Sequence[Config]) -> None:
+@pytest.fixture(autouse=True)
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Members of every pass that computed gradients together; one that fails is tried alone, and would go unnoticed."""
+    members: list[int] = []
+    go_back = Program.go_back_together
+
+    def follow(self: Program, rows: Sequence[int], *rest: Any) -> Any:
+        losses = go_back(self, rows, *rest)
+        members.append(len(rows))
+        return losses
+
+    monkeypatch.setattr(Program, "go_back_together", follow)
+    return members
+
+
+def assert_company_changes_nothing(chosen: Sequence[Config], passes: list[int]) -> None:
     assert len({shape(config) for config in chosen}) == 1
     together, reversed_ = train(chosen), train(chosen[::-1])[::-1]
+    assert (max(passes, default=0) == len(chosen)) == is_joinable(chosen[0])
     for k in sorted({0, 1, 2, len(chosen) // 2, len(chosen) - 1} & set(range(len(chosen)))):
         alone = run(chosen[k])
         assert_same(alone, together[k])
@@ -88,50 +105,50 @@ def assert_company_changes_nothing(chosen: Sequence[Config]) -> None:
 
 
 @pytest.mark.parametrize("kind", list(CELLS))
-def test_every_cell(kind: str) -> None:
+def test_every_cell(kind: str, passes: list[int]) -> None:
     size = 8 if kind == "unitary" else 7
-    assert_company_changes_nothing(configs(3, cell={"kind": kind, "hidden_size": size}))
+    assert_company_changes_nothing(configs(3, cell={"kind": kind, "hidden_size": size}), passes)
 
 
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
 @pytest.mark.parametrize(("members", "B", "H"), [(2, 31, 33), (8, 5, 16), (33, 3, 5)])
-def test_cells_with_kernels_at_odd_sizes(kind: str, members: int, B: int, H: int) -> None:
+def test_cells_with_kernels_at_odd_sizes(kind: str, members: int, B: int, H: int, passes: list[int]) -> None:
     training = {**BASE["training"], "batch_size": B, "steps": 4, "eval_every": 4}
     changes = {"cell": {"kind": kind, "hidden_size": H}, "training": training, "recording": {"points": 0}}
     chosen = configs(members, **changes)
     assert is_joinable(chosen[0])
-    assert_company_changes_nothing(chosen)
+    assert_company_changes_nothing(chosen, passes)
 
 
 @pytest.mark.parametrize("name", list(REMEDIES))
-def test_every_remedy(name: str) -> None:
+def test_every_remedy(name: str, passes: list[int]) -> None:
     kind = "vanilla" if name == "norm_preservation" else "lstm"
-    assert_company_changes_nothing(configs(3, remedies=REMEDIES[name], cell={"kind": kind, "hidden_size": 6}))
+    assert_company_changes_nothing(configs(3, remedies=REMEDIES[name], cell={"kind": kind, "hidden_size": 6}), passes)
 
 
 @pytest.mark.parametrize("kind", list(OPTIMIZERS))
 @pytest.mark.parametrize("recurrent", [1.0, 0.1])
-def test_every_optimizer(kind: str, recurrent: float) -> None:
+def test_every_optimizer(kind: str, recurrent: float, passes: list[int]) -> None:
     optimizer = {"kind": kind, "recurrent": recurrent, "schedule": "cosine", "warmup": 2}
-    assert_company_changes_nothing(configs(3, optimizer=optimizer))
+    assert_company_changes_nothing(configs(3, optimizer=optimizer), passes)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TASKS if kind not in ("mnist", "digits")])
-def test_every_task(kind: str) -> None:
+def test_every_task(kind: str, passes: list[int]) -> None:
     task = {"kind": kind, **TASK_OPTIONS.get(kind, {})}
-    assert_company_changes_nothing(configs(2, task=task, recording={"points": 0}))
+    assert_company_changes_nothing(configs(2, task=task, recording={"points": 0}), passes)
 
 
 @pytest.mark.parametrize(
     "model", [{"num_layers": 2}, {"bidirectional": True}, {"num_layers": 2, "residual_layers": True}, {"dilation": 2}]
 )
-def test_every_kind_of_stack(model: dict[str, Any]) -> None:
-    assert_company_changes_nothing(configs(3, model=model, cell={"kind": "gru", "hidden_size": 7}))
+def test_every_kind_of_stack(model: dict[str, Any], passes: list[int]) -> None:
+    assert_company_changes_nothing(configs(3, model=model, cell={"kind": "gru", "hidden_size": 7}), passes)
 
 
 @pytest.mark.parametrize("cell", [{"norm": "batch"}, {"norm": "layer"}, {"zoneout": 0.2}])
-def test_norms_and_noise(cell: dict[str, Any]) -> None:
-    assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}))
+def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
+    assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}), passes)
 
 
 def test_those_who_come_late_and_go_early() -> None:
