@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from rnnlab.config.config import Config
+from rnnlab.scan.compiled import structure
 
 
 def shape(config: Config) -> str:
@@ -15,13 +16,12 @@ def shape(config: Config) -> str:
     Returns:
         The same text for experiments of one shape.
     """
-    data = config.model_dump(mode="json")
-    for name in config.cell.starting:
-        data["cell"].pop(name, None)
+    data, cell = config.model_dump(mode="json"), config.cell
     remedies = {kind: _without_rates(options) for kind, options in data["remedies"].items()}
     training = {name: data["training"][name] for name in ("batch_size", "stream")}
-    alike = {name: data[name] for name in ("task", "cell", "model", "dtype", "threads")}
-    return json.dumps({**alike, "optimizer": data["optimizer"]["kind"], "remedies": remedies, "training": training})
+    alike = {name: data[name] for name in ("task", "model", "dtype", "threads")}
+    alike |= {"cell": [cell.hidden_size, cell.state_sizes, structure(cell)], "optimizer": data["optimizer"]["kind"]}
+    return json.dumps({**alike, "remedies": remedies, "training": training})
 
 
 def is_joinable(config: Config) -> bool:

@@ -151,6 +151,20 @@ def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
     assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}), passes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [
+        ("cornn", "dt", [0.01, 0.1, 0.5]),
+        ("antisymmetric", "epsilon", [0.01, 0.1, 0.5]),
+        ("lstm", "forget_bias", [None, 1.0, -1.0]),
+        ("gru", "zoneout", [0.1, 0.3, 0.5]),
+    ],
+)
+def test_numbers_of_a_cell_may_differ(kind: str, name: str, values: list[Any], passes: list[int]) -> None:
+    chosen = [Config.parse({**BASE, "cell": {"kind": kind, "hidden_size": 6, name: value}}) for value in values]
+    assert_company_changes_nothing(chosen, passes)
+
+
 def test_those_who_come_late_and_go_early() -> None:
     lengths = [2, 6, 4, 6, 3]
     chosen = [

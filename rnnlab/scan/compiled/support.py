@@ -163,8 +163,8 @@ def _is_too_small(cell: Cell, w: Weights, x: Tensor) -> bool:
 
 
 def structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
-    """What the code of a cell depends on: all options but sizes and numbers; of zoneout, whether there is some; shapes,
-    which may follow from numbers too, at a size that stands for all."""
+    """What the code of a cell depends on: all options but sizes, numbers, and those that only say where weights start;
+    of zoneout, whether there is some; shapes, which may follow from numbers too, at a size that stands for all."""
     numbers = {name: True for name in numbers_of(cell)} | {"zoneout": cell.zoneout > 0}
     fields = cell.model_dump() | {"hidden_size": 0} | numbers
     standing = {"hidden_size": 12}
@@ -172,7 +172,7 @@ def structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
         fields["proj_size"], standing["proj_size"] = 1, 6
     one = cell.model_copy(update=standing)
     shapes = {"shapes": one.parameter_shapes(5), "states": one.state_sizes, "gates": one.gates}
-    return tuple((name, repr(value)) for name, value in (fields | shapes).items())
+    return tuple((name, repr(value)) for name, value in (fields | shapes).items() if name not in cell.starting)
 
 
 def surroundings(cell: Cell) -> tuple[str, ...]:
