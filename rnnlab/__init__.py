@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rnnlab.probes.base import measure
     from rnnlab.probes.tape import trace
     from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
-    from rnnlab.training.loop import run
+    from rnnlab.training.loop import run, train
 
 _HOME = {
     "Config": "rnnlab.config.config",
@@ -39,6 +39,7 @@ _HOME = {
     "run": "rnnlab.training.loop",
     "top": "rnnlab.gradients.profile",
     "trace": "rnnlab.probes.tape",
+    "train": "rnnlab.training.loop",
 }
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "run",
     "top",
     "trace",
+    "train",
 ]
 
 

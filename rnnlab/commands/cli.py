@@ -57,6 +57,7 @@ def run(
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
     budget: Annotated[str | None, typer.Option(help="Budget that the sweep declares, such as smoke.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Train on so many seeds, from the field `seed` on.")] = None,
     imports: Imports = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show the resolved configuration only.")] = False,
     quiet: Quiet = False,
@@ -81,7 +82,12 @@ def run(
 
     changes = [f"{option}={value}" for option, value in (("task", task), ("arm", arm), ("budget", budget)) if value]
     name = " ".join([config.stem, *changes, *(overrides or []), f"({resolved.hash[:6]})"])
-    run_and_store(resolved, name, Output(quiet, json))
+    if seeds is None:
+        run_and_store(resolved, name, Output(quiet, json))
+        return
+    from rnnlab.commands.seeds import run_seeds
+
+    run_seeds(resolved, seeds, name, Output(quiet, json))
 
 
 @app.command()

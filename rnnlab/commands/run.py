@@ -55,7 +55,7 @@ def run_and_store(config: Config, name: str, output: Output) -> Result | None:
     prepare_store(uri)
     with room_needed(folder, command):
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(FileLock(folder / "lock"), config.hash):
+        with locked(FileLock(folder / "lock"), config.hash):
             result, run_id = _train_and_deliver(config, name, command, uri, output)
             shutil.rmtree(folder)
     if result is None:
@@ -136,7 +136,7 @@ def _train(config: Config, name: str, command: str, entry: "Entry", console: Con
 
 
 @contextmanager
-def _locked(lock: "FileLock", experiment: str) -> Iterator[None]:
+def locked(lock: "FileLock", experiment: str) -> Iterator[None]:
     """Hold an experiment against a second process, with which it would share its checkpoint."""
     if not lock.acquire(wait=False):
         raise UserError(f"another process runs experiment {experiment}: wait for it, or stop it first")

@@ -1,9 +1,11 @@
 """Training: one run, or many of them together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rnnlab.config.config import Config
+from rnnlab.config.shape import shape
+from rnnlab.training.memory import most_members
 from rnnlab.training.population import Population
 from rnnlab.training.progress import OnEvaluation, OnProfile, Progress
 from rnnlab.training.result import Result
@@ -41,15 +43,62 @@ def run(
         >>> run(config).steps
         10
     """
-    results: list[Result] = []
+    (result,) = train([config], lambda _: Progress(config, checkpoint, on_evaluation, on_profile, should_stop))
+    return result
+
+
+def train(
+    configs: Sequence[Config],
+    begin: Callable[[Config], Progress] = Progress,
+    on_result: Callable[[Result], object] = lambda result: None,
+) -> list[Result]:
+    """Train many runs, together where they differ in numbers alone: rates, thresholds, starting values, seeds, budgets.
+
+    Each gives the very bits that `run` gives.
+
+    Args:
+        configs: the experiments.
+        begin: starts one of them, or takes it up.
+        on_result: told of each run as it ends.
+
+    Returns:
+        Their results, in the order of `configs`.
+
+    Raises:
+        Exception: the first that a run raises, once those that train beside it are over.
+
+    Example:
+        >>> from rnnlab.config.config import Config
+        >>> config = Config.parse({"task": {"kind": "adding", "length": 5}, "training": {"steps": 4, "eval_every": 2},
+        ...                        "cell": {"kind": "lstm", "hidden_size": 4}})
+        >>> [result.steps for result in train([config.model_copy(update={"seed": seed}) for seed in range(3)])]
+        [4, 4, 4]
+    """
+    results: dict[int, Result] = {}
+    places: dict[int, int] = {}
+    failures: list[Exception] = []
 
     def end(member: Progress, error: Exception | None) -> None:
-        if error is not None:
-            raise error
-        results.append(member.finish())
+        try:
+            if error is not None:
+                raise error
+            results[places[id(member)]] = member.finish()
+            on_result(results[places[id(member)]])
+        except Exception as failed:
+            failures.append(failed)
 
-    population = Population(end)
-    population.join(Progress(config, checkpoint, on_evaluation, on_profile, should_stop))
-    while population.members:
-        population.advance()
-    return results[0]
+    by_shape: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        by_shape.setdefault(shape(config), []).append(place)
+    for waiting in by_shape.values():
+        population, most = Population(end), most_members(configs[waiting[0]])
+        members = []  # kept, as their identity says where they belong
+        while population.members or (waiting and not failures):
+            while waiting and not failures and len(population.members) < most:
+                members.append(begin(configs[waiting[0]]))
+                places[id(members[-1])] = waiting.pop(0)
+                population.join(members[-1])
+            population.advance()
+    if failures:
+        raise failures[0]
+    return [results[place] for place in range(len(configs))]

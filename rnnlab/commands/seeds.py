@@ -1,0 +1,182 @@
+"""One experiment on many seeds from the command line: trained together, stored one by one, summed up with intervals."""
+
+import math
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+
+from rnnlab.commands.run import CHECKPOINTS, EXPERIMENT, locked
+from rnnlab.common.errors import UserError
+from rnnlab.common.files import room_needed
+from rnnlab.common.interrupts import Interrupted, signals_caught
+from rnnlab.common.output import Output
+from rnnlab.common.seeding import make_generator
+from rnnlab.common.text import count, interval, median, number
+from rnnlab.config.config import Config
+from rnnlab.scan import prepare as prepare_kernels
+from rnnlab.training.loop import train
+from rnnlab.training.progress import Progress
+from rnnlab.training.result import Curve, Result
+
+if TYPE_CHECKING:
+    from rnnlab.tracking.outbox import Outbox
+    from rnnlab.tracking.run_state import RunState
+
+MOST = 10_000
+TELL_SECONDS = 5.0
+"""A line at least so often, while any seed is evaluated."""
+
+
+def run_seeds(config: Config, seeds: int, name: str, output: Output) -> None:
+    """Train on `config.seed` and those after it, store each run in MLflow, and sum up.
+
+    Args:
+        config: the experiment, with the first seed.
+        seeds: how many.
+        name: of the runs in the dashboard, which their seeds follow.
+        output: how much to say.
+
+    Raises:
+        UserError: if the number is not allowed, another process is at it, or the store or the disk cannot be used.
+        SystemExit: with code 130 after Ctrl-C, or 4 where MLflow does not take every run; the same command continues.
+    """
+    from rnnlab.common.locks import FileLock
+    from rnnlab.tracking.courier import Courier
+    from rnnlab.tracking.outbox import Outbox
+    from rnnlab.tracking.store import prepare_store, tracking_uri
+    from rnnlab.tracking.undelivered import UNDELIVERED
+
+    if not 2 <= seeds <= MOST:
+        raise UserError(f"--seeds {seeds} is not allowed: choose from 2 to {MOST}, or leave it out for a single run")
+    config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
+    uri, folder = tracking_uri(), CHECKPOINTS / f"{config.hash}-{seeds}-seeds"
+    command, console = shlex.join(["rnnlab", *sys.argv[1:]]), output.console()
+    prepare_store(uri)
+    with room_needed(folder, command):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(FileLock(folder / "lock"), config.hash):
+            outbox = Outbox(folder / "outbox")
+            with Courier(outbox, uri) as courier:
+                try:
+                    ended = _Seeds(config, seeds, name, command, folder, outbox, console).train()
+                finally:
+                    left = courier.wait()
+                if left:
+                    console.print(f"{count(left, 'run')} wait on disk, as MLflow does not take them: {courier.problem}")
+                    console.print(f"deliver them with: {command}", markup=False, highlight=False, soft_wrap=True)
+                    raise SystemExit(UNDELIVERED)
+            facts = summed_up(config, [record.summary for record in ended])
+            shutil.rmtree(folder)
+    if output.plain:
+        _print(console, facts)
+    output.finish({**facts, "config_hash": config.hash}, word=f"{facts['solved'][0]:g}")
+
+
+class _Seeds:
+    """Those of one start."""
+
+    def __init__(
+        self, config: Config, seeds: int, name: str, command: str, folder: Path, outbox: "Outbox", console: Console
+    ) -> None:
+        self.config, self.name, self.command, self.folder, self.console = config, name, command, folder, console
+        self.seeds = range(config.seed, config.seed + seeds)
+        self.entries = {seed: outbox.entry(f"seed-{seed}") for seed in self.seeds}
+        self.stopped: list[int] = []
+        self._told = time.monotonic()
+
+    def train(self) -> list["RunState"]:
+        """Train what no earlier start has, and return how every seed ended."""
+        prepare_kernels(self.config.cell, self.console.print)
+        left = [seed for seed in self.seeds if self._ended(seed) is None]
+        what = f"{self.config.task.label}, {self.config.cell.kind}, config {self.config.hash}"
+        rest = f", {len(left)} left" if len(left) < len(self.seeds) else ""
+        self._say(f"{what}: {count(len(self.seeds), 'seed')} from {self.seeds[0]} on{rest}")
+        try:
+            with signals_caught(second_kills=True) as self.stopped:
+                configs = [self.config.model_copy(update={"seed": seed}) for seed in left]
+                train(configs, self._begin, self._finish)
+        except Interrupted as interruption:
+            self.console.print(f"{interruption}; the same command continues from there")
+            raise SystemExit(130) from None
+        ended = [self._ended(seed) for seed in self.seeds]
+        return [record for record in ended if record is not None]
+
+    def _ended(self, seed: int) -> "RunState | None":
+        record = self.entries[seed].read()
+        return None if record is None or record.status == "RUNNING" else record
+
+    def _begin(self, config: Config) -> Progress:
+        from rnnlab.tracking.provenance import config_params, config_tags
+        from rnnlab.tracking.run_state import RunState
+
+        entry = self.entries[config.seed]
+        tags = {**config_tags(config), "rnnlab.command": self.command}
+        identity = {"rnnlab.run": f"{self.config.hash}-{config.seed}"}
+        entry.open(RunState(EXPERIMENT, f"{self.name} seed {config.seed}", identity, tags, config_params(config)))
+
+        def follow(step: int, curves: dict[str, Curve]) -> None:
+            entry.follow(curves)
+            if time.monotonic() - self._told > TELL_SECONDS:
+                self._say(f"seed {config.seed}: {step} of {config.training.steps} updates")
+
+        path = self.folder / f"seed-{config.seed}.pt"
+        return Progress(config, path, follow, should_stop=lambda: bool(self.stopped))
+
+    def _finish(self, result: Result) -> None:
+        self.entries[result.config.seed].finish(result)
+        solved = f" after {result.steps_to_solve} updates" if result.outcome == "solved" else ""
+        line = f"seed {result.config.seed}: {result.outcome}{solved}"
+        self._say(f"{line}, test {self.config.task.score_name} {number(result.test_score)}")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._told = time.monotonic()
+
+
+def summed_up(config: Config, summaries: list[Mapping[str, float]]) -> dict[str, Any]:
+    """What came of all seeds, each with its 95% interval.
+
+    Args:
+        config: the experiment.
+        summaries: of the runs; see `rnnlab.training.result.Result.summary`.
+
+    Returns:
+        Fraction solved (Wilson), mean score (BCa bootstrap) and median number of updates to solve (Kaplan-Meier).
+    """
+    from rnnlab.statistics.intervals import bootstrap_mean, wilson
+    from rnnlab.statistics.time_to_solve import median_steps, solve_curve
+
+    steps = np.array([each.get("steps_to_solve", math.nan) for each in summaries])
+    solved = np.array([each.get("solved", 0.0) for each in summaries])
+    scores = [each["score"] for each in summaries if math.isfinite(each.get("score", math.nan))]
+    curve = solve_curve(np.where(solved == 1, steps, math.nan), np.full(len(steps), float(config.training.steps)))
+    return {
+        "task": config.task.label,
+        "cell": config.cell.kind,
+        "seeds": len(summaries),
+        "solved": list(wilson(float(solved.sum()), len(solved))),
+        "score": list(bootstrap_mean(scores, np.random.default_rng(config.seed))),
+        "without_score": len(summaries) - len(scores),
+        "steps_to_solve": list(median_steps(curve)),
+        "score_name": config.task.score_name,
+        "budget": config.training.steps,
+    }
+
+
+def _print(console: Console, facts: dict[str, Any]) -> None:
+    without = f", without {count(facts['without_score'], 'run')} that diverged" if facts["without_score"] else ""
+    rows = {
+        "solved": interval(*facts["solved"]) + f" of {facts['seeds']}",
+        f"test {facts['score_name']}": interval(*facts["score"]) + without,
+        "median updates": median(*facts["steps_to_solve"], limit=facts["budget"]),
+    }
+    for name, value in rows.items():
+        console.print(f"{name:<18}{value}", markup=False, highlight=False, soft_wrap=True)
+    console.print("each with its 95% interval; see the runs: rnnlab ui", markup=False, highlight=False)
