@@ -16,7 +16,7 @@ from rnnlab.common.text import duration, number
 from rnnlab.reproductions.base import Reproduction, Training
 from rnnlab.reproductions.page import circumstances, criteria_table, write_overview, write_page
 from rnnlab.reproductions.registry import REPRODUCTIONS
-from rnnlab.reproductions.run import EXPERIMENT, HOME, Finding, carry_out, doubts, stored
+from rnnlab.reproductions.run import EXPERIMENT, HOME, Evidence, carry_out, doubts, stored
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.store import prepare_store, tracking_uri
@@ -128,7 +128,7 @@ def _run(results: Sequence[Reproduction], output: Output) -> int:
     return code
 
 
-def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Finding, Path, int]:
+def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Evidence, Path, int]:
     outbox, lock = Outbox(HOME / result.name / "outbox"), FileLock(HOME / result.name / "lock")
     (HOME / result.name).mkdir(parents=True, exist_ok=True)
     if not lock.acquire(wait=False):
@@ -164,7 +164,7 @@ def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Finding,
         lock.release()
 
 
-def _show(finding: Finding, page: Path, console: Console) -> None:
+def _show(finding: Evidence, page: Path, console: Console) -> None:
     result = finding.result
 
     def say(text: str) -> None:
@@ -176,7 +176,7 @@ def _show(finding: Finding, page: Path, console: Console) -> None:
     say(f"\n{finding.verdict.upper()}  {circumstances(finding)}\nPage  {page}\n")
 
 
-def _facts(finding: Finding) -> dict[str, Any]:
+def _facts(finding: Evidence) -> dict[str, Any]:
     result = finding.result
     return {
         "name": result.name,

@@ -80,7 +80,7 @@ class Kernel:
     @functools.lru_cache(maxsize=64)  # noqa: B019  # kernels live as long as the process
     def prologue(self, cell: Cell, inputs: int) -> Prologue:
         """What a step reads of its weights, for a layer of this size."""
-        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0)}
+        sizes = {"H": cell.hidden_size, "I": inputs, "P": cell.projected_size}
         return Prologue(self.program, sizes | {"real": self.dtype})
 
     def _shape(self, given: Operands) -> "_Shape":

@@ -200,7 +200,7 @@ def _stacked(states: Sequence[Tensor]) -> Tensor:
 @functools.lru_cache(maxsize=256)
 def _numbers(cell: Cell) -> list[Tensor]:
     """The continuous options of a cell."""
-    return [torch.tensor(getattr(cell, name), dtype=torch.float64) for name in numbers_of(cell)]
+    return [torch.tensor(value, dtype=torch.float64) for value in numbers_of(cell).values()]
 
 
 def _detached(given: Operands) -> Operands:

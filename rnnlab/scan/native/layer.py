@@ -12,7 +12,7 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
-from rnnlab.scan.differentiable import Operands, by_reference, gradients
+from rnnlab.scan.differentiable import ScanTensors, by_reference, gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan
 from rnnlab.scan.native.support import is_readable
@@ -62,10 +62,10 @@ def run(
     tensors = [x, w.weight_ih, w.weight_hh, w.get("bias_ih"), w.get("bias_hh"), *states]
     if shadows is not None:
         read = [shadows.x, *(shadows.starts or [None] * len(states))]
-        y, *finals = _Scan.apply(plan, cell, observers, _goes_back(tensors), *tensors, *read)
+        y, *finals = _KernelScan.apply(plan, cell, observers, _goes_back(tensors), *tensors, *read)
         finals, shadows.y, shadows.finals = finals[: len(states)], finals[len(states)], finals[len(states) + 1 :]
         return y, [tuple(finals)]
-    operation = _MemberScan if torch_private.is_transforming() else _Scan
+    operation = _MemberScan if torch_private.is_transforming() else _KernelScan
     y, *finals = operation.apply(plan, cell, observers, _goes_back(tensors), *tensors)
     return y, [tuple(finals[: len(states)])]
 
@@ -75,7 +75,7 @@ def _goes_back(tensors: Sequence[Tensor | None]) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-class _Scan(torch.autograd.Function):
+class _KernelScan(torch.autograd.Function):
     """One layer over its sequences; with a dimension P before all others, P layers at once.
 
     Where shadows of inputs and first states follow the tensors, those of outputs and final states follow the outputs.
@@ -102,7 +102,7 @@ class _Scan(torch.autograd.Function):
             take = partial(by_reference, ctx.cell, ctx.plan.sizes)
             again = gradients(take, ctx.cell, tensors, upstream, needed, observers)
             return None, None, None, None, *again, *(None for _ in shadows_needed)
-        needs = Operands.of(needed)
+        needs = ScanTensors.of(needed)
         wanted = Wanted(inputs=needs.x, weights=any(needs.weights.values()))
         back = partial(kernels.backward, ctx.plan, x, weights, starts, [y, slots, cells])
         grads, measured, lost = go_back(back, upstream, shadows, wanted, shadows_needed, ctx.cell.states, observers)
@@ -118,7 +118,7 @@ class _Scan(torch.autograd.Function):
         )
 
 
-class _MemberScan(_Scan):
+class _MemberScan(_KernelScan):
     """The same under `torch.vmap`: the members of its dimension run side by side in one call."""
 
     @staticmethod
@@ -135,14 +135,14 @@ class _MemberScan(_Scan):
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
         """Put the mapped dimension first and join it with that of outer maps."""
         (plan, cell, observers, _, *each), (_, _, _, _, *dims) = args, in_dims
-        x, x_dim = Operands.of(each).x, Operands.of(dims).x
+        x, x_dim = ScanTensors.of(each).x, ScanTensors.of(dims).x
         tensors, shape = [], (info.batch_size, *(x.shape[:-3] if x_dim is None else x.shape[1:-3]))
         for t, dim in zip(each, dims, strict=True):
             if t is not None:
                 t = t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
                 t = t.flatten(0, len(shape) - 1)
             tensors.append(t)
-        operands = Operands.of(tensors)
+        operands = ScanTensors.of(tensors)
         P, T, B, _ = operands.x.shape
         slices, threads = kernels.split(P, B, T * B * operands.weight_hh.numel())
         plan = dataclasses.replace(plan, slices=slices, threads=threads)
@@ -160,7 +160,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) ->
 
 def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
     """Inputs, weights and first states as the kernels read them: by stride, except from one unit to the next."""
-    operands = Operands.of(tensors)
+    operands = ScanTensors.of(tensors)
     x, weights = operands.x, operands.weights.values()
     x = x if x.stride(-1) == 1 else x.contiguous()
     return x, [None if w is None else w.contiguous() for w in weights], [s.contiguous() for s in operands.starts]
