@@ -1,7 +1,7 @@
 """Checks of what a recurrent layer is called with, in the words of torch.nn where it has some."""
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -23,10 +23,10 @@ def check_sizes(input_size: int, num_layers: int, dropout: float) -> None:
         UserError: naming the first argument that is wrong.
     """
     for name, value in (("input_size", input_size), ("num_layers", num_layers)):
-        if value < 1:
-            raise UserError(f"{name} = {value} must be at least 1")
-    if not 0 <= dropout <= 1:
-        raise UserError(f"dropout = {dropout} is a probability: give a number from 0 to 1")
+        if not isinstance(value, Integral) or value < 1:
+            raise UserError(f"{name} = {value!r} must be a whole number, at least 1")
+    if not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+        raise UserError(f"dropout = {dropout!r} is a probability: give a number from 0 to 1")
 
 
 def check_dilation(dilation: object, num_layers: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import Cell, States, Weights, make_cell
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.checks import (
     check_dilation,
     check_input,
@@ -210,9 +210,7 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
-        seen = self.observers and is_observable((x, *(hx or ()), *weights))
-        shadows = StackShadows(self.cell, hx, x, counts) if seen else None
+        shadows = StackShadows(self.cell, hx, x, counts) if self._is_seen((x, *(hx or ()))) else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -238,6 +236,17 @@ class Recurrent(nn.Module):
             for observer in self.observers:
                 observer.leave(self, x, stacked)
         return x.clone() if x.requires_grad else x, stacked  # a scan needs its outputs as they are, once it goes back
+
+    def _is_seen(self, given: States) -> bool:
+        """Whether a gradient can come back through a call with these inputs and states for somebody to see."""
+        if not self.observers:
+            return False
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        if is_observable((*given, *weights)):
+            return True
+        for observer in self.observers:
+            observer.miss(self)
+        return False
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
@@ -267,6 +276,7 @@ class Recurrent(nn.Module):
 
 def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:
     """The cell of a layer, made of its name and options or handed over as it is."""
+    check_type("cell", cell, str | Cell)
     if isinstance(cell, str):
         size = {} if hidden_size is None else {"hidden_size": hidden_size}
         return make_cell(cell, **size, **options)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
@@ -43,7 +43,7 @@ OnProfile = Callable[[int, Norms, Decay], None]
 def run(
     config: Config,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_profile: OnProfile | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -63,7 +63,7 @@ def run(
 
     Raises:
         Interrupted: if `should_stop` turned true.
-        UserError: if data are missing, the checkpoint belongs to another configuration, or it cannot fit into memory.
+        UserError: if `config` is none, data or memory are missing, or the checkpoint belongs to another configuration.
 
     Example:
         >>> from rnnlab.config.config import Config
@@ -72,7 +72,9 @@ def run(
         >>> run(config).steps
         10
     """
+    check_type("config", config, Config)
     check_memory(config)
+    checkpoint = None if checkpoint is None else Path(checkpoint)
     with torch_settings(config.threads):
         return _Run(config, checkpoint, on_profile).train(on_evaluation, should_stop)
 
@@ -126,6 +128,8 @@ class _Run:
                 raise Interrupted(f"stopped after {self.step} updates")
         if self.diverged:
             self.history.close_interval(self.step)
+        elif self.step < options.steps:
+            self.prober.take(self.step, self._next_batch(), last=True)
         test_loss, test_score = self._score(self._examples("test", options.test_examples))
         self.seconds = time.monotonic() - began
         return self._result(test_loss, test_score)

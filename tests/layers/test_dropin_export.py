@@ -70,6 +70,20 @@ def test_a_script_takes_torchs_layers_alone_and_says_so(name):
     torch.testing.assert_close(torch.jit.script(rnnlab.restore(model))(x), expected)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_quantising_what_was_converted_says_that_it_stays_as_it_is(name):
+    model, x = Classifier(getattr(rnnlab, name)(I, H)).eval(), torch.randn(T, B, I)
+    with pytest.warns(UserWarning, match=r"leaves rnnlab.* in floating point: call rnnlab\.restore\(model\) first"):
+        ours = torch.ao.quantization.quantize_dynamic(model)
+    torch.testing.assert_close(ours.rnn(x)[0], model.rnn(x)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        theirs = torch.ao.quantization.quantize_dynamic(rnnlab.restore(model))
+    assert type(theirs.rnn).__module__.startswith("torch.ao.nn.quantized")
+    torch.testing.assert_close(theirs(x), model(x), atol=0.05, rtol=0.05)
+
+
 @pytest.mark.parametrize("kind", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])
 def test_single_steps_are_named_when_converted_and_the_sentence_is_a_way_out(kind):
     torch.manual_seed(0)
