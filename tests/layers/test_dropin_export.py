@@ -60,6 +60,16 @@ def test_any_cell_is_exported_with_a_batch_of_any_size(cell, options):
     torch.testing.assert_close(written.module()(x)[0], net(x)[0])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_norm_is_traced_with_constants_for_its_sizes():
+    """ONNX knows no others."""
+    net = Recurrent("lstm", I, H, norm="layer").eval()
+    written = torch.jit.trace(net, (torch.randn(T, B, I),), check_trace=False)
+    nodes = (graph := written.inlined_graph).findAllNodes("aten::layer_norm")
+    sizes = [size.node().kind() for node in nodes for size in list(node.inputs())[1].node().inputs()]
+    assert graph is not None and set(sizes) == {"prim::Constant"}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_takes_torchs_layers_alone_and_says_so(name):
