@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rnnlab.common.files import write_whole
 from rnnlab.common.text import count, duration, interval
-from rnnlab.plots.style import save
 from rnnlab.reproductions.run import Evidence
 
 INTRO = """# Published results, reproduced
@@ -85,6 +85,8 @@ def _commits(finding: Evidence) -> str:
 
 def _draw(finding: Evidence, folder: Path) -> None:
     if finding.complete:
+        from rnnlab.plots.style import save  # late: a list of results draws nothing
+
         folder.mkdir(parents=True, exist_ok=True)
         save(finding.result.draw(finding.values), folder / f"{finding.result.name}.png")
 
@@ -118,3 +120,21 @@ def _body(finding: Evidence, pictures: str) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def facts(finding: Evidence) -> dict[str, Any]:
+    """What is known of a result, for programs."""
+    result = finding.result
+    return {
+        "name": result.name,
+        "paper": result.paper,
+        "claim": result.claim,
+        "verdict": finding.verdict,
+        "runs": {"done": len(finding.records), "planned": len(result.runs)},
+        "seconds": finding.seconds,
+        "minutes_expected": result.minutes,
+        "criteria": [
+            dict(zip(("statement", "kind", "published", "measured", "verdict"), row, strict=True))
+            for row in criteria_table(finding)
+        ],
+    }
