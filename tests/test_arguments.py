@@ -1,6 +1,7 @@
 """A wrong argument of a public name is one sentence that names it, never a traceback of somebody else's."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ def profile() -> xr.Dataset:
 def record_of(model: Any) -> None:
     with rnnlab.record(model):
         pass
+
+
+def config() -> rnnlab.Config:
+    return rnnlab.Config.parse({"task": {"kind": "adding", "length": 4}, "cell": {"kind": "gru", "hidden_size": 2}})
 
 
 WRONG: list[tuple[str, Callable[[], Any]]] = [
@@ -71,6 +76,17 @@ WRONG: list[tuple[str, Callable[[], Any]]] = [
     ("num_layers = 1.5 must be a whole number", lambda: rnnlab.Recurrent("gru", 2, num_layers=1.5)),  # type: ignore[arg-type]
     ("dropout = 'a' is a probability", lambda: rnnlab.Recurrent("gru", 2, dropout="a")),  # type: ignore[arg-type]
     ("hidden_size = 'a' is not allowed", lambda: rnnlab.Recurrent("gru", 2, "a")),  # type: ignore[arg-type]
+    ("steps = 'a' must be a whole number", lambda: rnnlab.Recurrent("gru", 2, steps="a")),  # type: ignore[arg-type]
+    ("init is of type str", lambda: rnnlab.Recurrent("gru", 2, init="x")),  # type: ignore[arg-type]
+    ("generator is of type int", lambda: rnnlab.Recurrent("gru", 2, generator=3)),  # type: ignore[arg-type]
+    ("input is of type ndarray", lambda: rnnlab.GRU(2, 3)(np.ones((4, 2, 2)))),  # type: ignore[arg-type]
+    ("hx is of type int", lambda: rnnlab.GRU(2, 3)(torch.ones(4, 2, 2), 3)),  # type: ignore[arg-type]
+    ("start = -1 is the absolute time", lambda: rnnlab.GRU(2, 3)(torch.ones(4, 2, 2), start=-1)),
+    ("start = 'a' is the absolute time", lambda: rnnlab.GRU(2, 3)(torch.ones(4, 2, 2), start="a")),  # type: ignore[arg-type]
+    ("folder = .* cannot be made: File exists", lambda: recorded(folder=__file__)),
+    ("configuration: None is not allowed: give it a section", lambda: rnnlab.Config.parse(None)),
+    ("checkpoint is of type int", lambda: rnnlab.run(config(), checkpoint=5)),  # type: ignore[arg-type]
+    ("checkpoint .* is a folder: name a file", lambda: rnnlab.run(config(), checkpoint=Path(__file__).parent)),
     ("cell is of type NoneType", lambda: rnnlab.Recurrent(None, 2)),  # type: ignore[arg-type]
 ]
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from rnnlab.cells import Cell, States, Weights, make_cell
 from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.checks import (
+    check_call,
     check_dilation,
     check_input,
     check_lengths,
@@ -92,7 +93,9 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         cell = _chosen(cell, hidden_size, cell_options)
-        check_sizes(input_size, num_layers, dropout)
+        check_sizes(input_size, num_layers, steps, dropout)
+        check_type("init", init, Initialization | None)
+        check_type("generator", generator, torch.Generator | None)
         check_segments(checkpoint_every, cell)
         init = init or Initialization()
         check_chrono(init, cell)
@@ -175,7 +178,8 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
         """
-        states = (hx,) if isinstance(hx, Tensor) else None if hx is None else tuple(hx)
+        states = None if hx is None else tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+        check_call(input, states, start)
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")

@@ -73,6 +73,7 @@ def run(
         10
     """
     check_type("config", config, Config)
+    check_type("checkpoint", checkpoint, str | Path | None)
     check_memory(config)
     checkpoint = None if checkpoint is None else Path(checkpoint)
     with torch_settings(config.threads):

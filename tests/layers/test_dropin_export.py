@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_any_cell_is_exported_with_a_batch_of_any_size(cell, options):
 def test_a_norm_is_traced_with_constants_for_its_sizes():
     """ONNX knows no others."""
     net = Recurrent("lstm", I, H, norm="layer").eval()
-    written = torch.jit.trace(net, (torch.randn(T, B, I),), check_trace=False)
+    written: Any = torch.jit.trace(net, (torch.randn(T, B, I),), check_trace=False)
     nodes = (graph := written.inlined_graph).findAllNodes("aten::layer_norm")
     sizes = [size.node().kind() for node in nodes for size in list(node.inputs())[1].node().inputs()]
     assert graph is not None and set(sizes) == {"prim::Constant"}
