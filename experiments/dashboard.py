@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeVar
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -30,6 +30,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from rnnlab.tracking.store import tracking_uri
 
+T = TypeVar("T")
 SECONDS = 60  # how long a page may take before the tour gives up
 SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
 TALL = 1150  # pixels
@@ -126,42 +127,27 @@ class Browser:
 
     def click_at(self, path: str) -> None:
         """Wait for an element by XPath and click on it; again where the page has replaced it meanwhile."""
-
-        def click(_: webdriver.Chrome) -> bool:
-            try:
-                self.wait(path).click()
-            except WebDriverException:
-                return False
-            return True
-
-        WebDriverWait(self.driver, SECONDS).until(click, path)
+        self._until(lambda: self.wait(path).click() is None, path)
 
     def wait(self, path: str) -> WebElement:
         """Wait until an element is visible, scroll to it and return it; the last one if there are several."""
 
-        def visible(driver: webdriver.Chrome) -> WebElement | None:
-            try:
-                found = [element for element in driver.find_elements(By.XPATH, path) if element.is_displayed()]
-                if found:
-                    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[-1])
-                return found[-1] if found else None
-            except WebDriverException:
-                return None
+        def visible() -> WebElement | Literal[False]:
+            found = [element for element in self.driver.find_elements(By.XPATH, path) if element.is_displayed()]
+            if found:
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found[-1])
+            return found[-1] if found else False
 
-        element = WebDriverWait(self.driver, SECONDS).until(visible, path)
-        assert element is not None
-        return element
+        return self._until(visible, path)
 
     def picture(self, path: str = "//img") -> None:
         """Wait until a picture is visible and has arrived."""
+        self._until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
 
-        def arrived(_: webdriver.Chrome) -> bool:
-            try:
-                return bool(self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)))
-            except WebDriverException:
-                return False
-
-        WebDriverWait(self.driver, SECONDS).until(arrived, path)
+    def _until(self, condition: Callable[[], T | Literal[False]], sought: str) -> T:
+        """Ask again and again, as a page may replace what was found before it is used."""
+        waiting = WebDriverWait(self.driver, SECONDS, ignored_exceptions=[WebDriverException])
+        return waiting.until(lambda _: condition(), sought)
 
 
 def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rnnlab.config.config import Config, load_config
     from rnnlab.gradients.decay import fit_decay
     from rnnlab.gradients.profile import top
-    from rnnlab.gradients.recorder import record
+    from rnnlab.gradients.record import record
     from rnnlab.layers.conversion import convert, restore
     from rnnlab.layers.dropin import GRU, LSTM, RNN
     from rnnlab.layers.recurrent import Recurrent
@@ -31,7 +31,7 @@ _HOME = {
     "convert": "rnnlab.layers.conversion",
     "fit_decay": "rnnlab.gradients.decay",
     "measure": "rnnlab.probes.base",
-    "record": "rnnlab.gradients.recorder",
+    "record": "rnnlab.gradients.record",
     "load_probes": "rnnlab.tracking.reader",
     "load_profile": "rnnlab.tracking.reader",
     "load_sweep": "rnnlab.tracking.reader",

@@ -1,7 +1,7 @@
 """What a recurrent cell is: named states, an input projection over all time, and one step of its equations."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -113,6 +113,16 @@ class Cell(Options, ABC):
     def emits_state(self) -> bool:
         """Whether an output is the first state as it is."""
         return type(self).emit is Cell.emit
+
+    @property
+    def projected_size(self) -> int:
+        """P, the number of units that the hidden state is projected to; 0 without projection."""
+        return 0
+
+    def resized(self, hidden_size: int, projected_size: int) -> Self:
+        """The same equations at other sizes, which nobody checks; P is for cells with a projection."""
+        del projected_size
+        return self.model_copy(update={"hidden_size": hidden_size})
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         """Name and shape of every trained tensor, in torch.nn's order.

@@ -80,6 +80,14 @@ class LSTMCell(NormalizedCell):
         return tuple(name for name, here in present.items() if here)
 
     @property
+    def projected_size(self) -> int:
+        return self.proj_size
+
+    def resized(self, hidden_size: int, projected_size: int) -> Self:
+        sizes = {"hidden_size": hidden_size, "proj_size": projected_size if self.proj_size else 0}
+        return self.model_copy(update=sizes)
+
+    @property
     def state_sizes(self) -> tuple[int, ...]:
         return self.proj_size or self.hidden_size, self.hidden_size
 

@@ -120,7 +120,10 @@ def normalize_units(w: "Weights", what: str, v: Tensor, groups: Sequence[int]) -
     Reference: Ba et al. 2016, "Layer Normalization", eq. 3 and supplementary eq. 20 to 27.
     """
     gain, shift = _scale(w, what)
-    scaled = gain * torch.cat([F.layer_norm(part, part.shape[-1:], eps=EPSILON) for part in v.split(groups, -1)], -1)
+    parts = zip(
+        v.split(groups, -1), groups, strict=True
+    )  # sizes read off the parts would be tensors to who writes ONNX
+    scaled = gain * torch.cat([F.layer_norm(part, (size,), eps=EPSILON) for part, size in parts], -1)
     return scaled if shift is None else scaled + shift
 
 

@@ -35,7 +35,7 @@ NAMED = 4
 """Most packages named in one line."""
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """What one check found.
 
     Attributes:
@@ -49,7 +49,7 @@ class Finding(NamedTuple):
     text: str
 
 
-def examine() -> Iterator[Finding]:
+def examine() -> Iterator[Diagnosis]:
     """Run every check, each as it is asked for; one that breaks is a problem of its own."""
     software = (_python, _packages, _versions, _kernels, _engines)
     for check in (*software, _cores, _gpu, _mnist, _text, _storage, _tracking, _database):
@@ -57,10 +57,10 @@ def examine() -> Iterator[Finding]:
             yield check()
         except Exception as error:  # a doctor does not faint
             mend = "install rnnlab anew, from a checkout with `pip install -e .`"
-            yield Finding("problem", check.__name__[1:], f"{type(error).__name__}: {error}; {mend}")
+            yield Diagnosis("problem", check.__name__[1:], f"{type(error).__name__}: {error}; {mend}")
 
 
-def print_findings(console: "Console") -> list[Finding]:
+def print_findings(console: "Console") -> list[Diagnosis]:
     """Print a line for each check, as it is done."""
     from rich.text import Text
 
@@ -83,60 +83,64 @@ def print_findings(console: "Console") -> list[Finding]:
     return findings
 
 
-def fit(findings: list[Finding]) -> bool:
+def fit(findings: list[Diagnosis]) -> bool:
     """Whether rnnlab can work: no finding is a problem."""
     return all(finding.level != "problem" for finding in findings)
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     from packaging.specifiers import SpecifierSet
 
     wanted, found = metadata.metadata("rnnlab")["Requires-Python"], platform.python_version()
     if not SpecifierSet(wanted).contains(found, prereleases=True):
-        return Finding("problem", "python", f"{found} where {wanted} is needed: install rnnlab with another Python")
-    return Finding("ok", "python", f"{found} in {sys.prefix}")
+        return Diagnosis("problem", "python", f"{found} where {wanted} is needed: install rnnlab with another Python")
+    return Diagnosis("ok", "python", f"{found} in {sys.prefix}")
 
 
-def _packages() -> Finding:
+def _packages() -> Diagnosis:
     """What rnnlab imports, against the ranges it declares."""
     needed = _requirements()
     wrong = [requirement for requirement in needed if not _fits(requirement)]
     if not wrong:
-        return Finding("ok", "packages", f"rnnlab {metadata.version('rnnlab')} and the {len(needed)} packages it needs")
+        return Diagnosis(
+            "ok", "packages", f"rnnlab {metadata.version('rnnlab')} and the {len(needed)} packages it needs"
+        )
     named = [f"{requirement} (found {_installed(requirement.name) or 'none'})" for requirement in wrong]
     mend = f"pip install {' '.join(repr(str(requirement)) for requirement in wrong)}"
-    return Finding("problem", "packages", f"{_listed(named)}: {mend}")
+    return Diagnosis("problem", "packages", f"{_listed(named)}: {mend}")
 
 
-def _versions() -> Finding:
+def _versions() -> Diagnosis:
     """What is installed, against the versions that rnnlab was tested with."""
     if not CONSTRAINTS.is_file():
-        return Finding("ok", "versions", "no constraints.txt beside the package, so any that fit are as good")
+        return Diagnosis("ok", "versions", "no constraints.txt beside the package, so any that fit are as good")
     pins = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
     found = {name: _installed(name) for name in pins}
     # A local part such as +cpu says how a package was built, not which it is.
     other = [f"{n} {have} (tested {pins[n]})" for n, have in found.items() if have and have.split("+")[0] != pins[n]]
     if other:
         mend = f"for the same results, pip install --constraint {CONSTRAINTS} rnnlab"
-        return Finding("warning", "versions", f"{_listed(other)}: {mend}")
-    return Finding("ok", "versions", f"the {sum(map(bool, found.values()))} installed are those of {CONSTRAINTS.name}")
+        return Diagnosis("warning", "versions", f"{_listed(other)}: {mend}")
+    return Diagnosis(
+        "ok", "versions", f"the {sum(map(bool, found.values()))} installed are those of {CONSTRAINTS.name}"
+    )
 
 
-def _kernels() -> Finding:
+def _kernels() -> Diagnosis:
     from rnnlab.scan.native.build import load
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         library = load()
     if library is not None:
-        return Finding("ok", "kernels", f"compiled, in {Path(library._name).parent}")
+        return Diagnosis("ok", "kernels", f"compiled, in {Path(library._name).parent}")
     reason = " ".join(str(caught[-1].message).split())[:300] if caught else "recurrent layers run on the slower path"
-    return Finding(
+    return Diagnosis(
         "warning", "kernels", f"{reason}; install a C++ compiler with OpenMP, such as g++, or name it in CXX"
     )
 
 
-def _engines() -> Finding:
+def _engines() -> Diagnosis:
     """Which cell runs how, as far as this machine has a compiler."""
     from rnnlab.cells import CELLS, make_cell
     from rnnlab.scan import compiled, native
@@ -147,10 +151,10 @@ def _engines() -> Finding:
         obstacle = None if native.serves(cell) else compiled.obstacle(cell)
         how = "by hand" if native.serves(cell) else "compiled" if obstacle is None else "step by step"
         kinds[how].append(f"{kind} ({obstacle})" if obstacle else kind)
-    return Finding("ok", "cells", "; ".join(f"{how}: {', '.join(names)}" for how, names in kinds.items() if names))
+    return Diagnosis("ok", "cells", "; ".join(f"{how}: {', '.join(names)}" for how, names in kinds.items() if names))
 
 
-def _cores() -> Finding:
+def _cores() -> Diagnosis:
     import torch
 
     cores = usable_cores()
@@ -158,38 +162,40 @@ def _cores() -> Finding:
     flushes = torch.set_flush_denormal(True)
     torch.set_flush_denormal(False)
     if not flushes:
-        return Finding("warning", "cores", f"{text}; they cannot flush denormals, so vanishing gradients train slowly")
-    return Finding("ok", "cores", text)
+        return Diagnosis(
+            "warning", "cores", f"{text}; they cannot flush denormals, so vanishing gradients train slowly"
+        )
+    return Diagnosis("ok", "cores", text)
 
 
-def _gpu() -> Finding:
+def _gpu() -> Diagnosis:
     import torch
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return Finding("ok", "gpu", f"{_listed(names)}: for your own models; experiments and sweeps use the CPU")
+        return Diagnosis("ok", "gpu", f"{_listed(names)}: for your own models; experiments and sweeps use the CPU")
     if shutil.which("nvidia-smi"):
         text = f"there seems to be one, but torch {torch.__version__} cannot use it"
-        return Finding(
+        return Diagnosis(
             "warning", "gpu", f"{text}: if you want it, install the CUDA build of torch that fits its driver"
         )
-    return Finding("ok", "gpu", "none; experiments and sweeps use the CPU")
+    return Diagnosis("ok", "gpu", "none; experiments and sweeps use the CPU")
 
 
-def _mnist() -> Finding:
+def _mnist() -> Diagnosis:
     from rnnlab.tasks.data import DataFile
     from rnnlab.tasks.mnist import MIRRORS, SHA256
 
     return _data("mnist", [DataFile("mnist", name, sha256, MIRRORS) for name, sha256 in SHA256.items()])
 
 
-def _text() -> Finding:
+def _text() -> Diagnosis:
     from rnnlab.tasks.characters import SHAKESPEARE
 
     return _data("text", [SHAKESPEARE])
 
 
-def _storage() -> Finding:
+def _storage() -> Diagnosis:
     """Where runs and journals go: whether files can be written and locked there, and how much room is left."""
     from rnnlab.common.locks import FileLock
 
@@ -204,43 +210,43 @@ def _storage() -> Finding:
                 lock.release()
     except OSError as error:
         text = f"cannot write or lock files in {home}: {error.strerror}; start from a folder on a disk where you can"
-        return Finding("problem", "storage", text)
+        return Diagnosis("problem", "storage", text)
     if not excluded:
         text = f"file locks do nothing in {home}, and two workers could take one trial: work on a local disk"
-        return Finding("problem", "storage", text)
+        return Diagnosis("problem", "storage", text)
     free = shutil.disk_usage(home).free / 1e9
     text = f"{runs} can be written and locked, {free:.1f} GB free"
     level: Level = "ok" if free >= SCARCE else "warning" if free >= TOO_LITTLE else "problem"
-    return Finding(level, "storage", text if level == "ok" else f"{text}: make room, or work on another disk")
+    return Diagnosis(level, "storage", text if level == "ok" else f"{text}: make room, or work on another disk")
 
 
-def _tracking() -> Finding:
+def _tracking() -> Diagnosis:
     from rnnlab.tracking.store import SQLITE, connect, shown, tracking_uri
 
     uri = tracking_uri()
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        return Finding("ok", "tracking", f"no runs yet: the first makes {uri.removeprefix(SQLITE)}")
+        return Diagnosis("ok", "tracking", f"no runs yet: the first makes {uri.removeprefix(SQLITE)}")
     try:
         connect(uri)
     except UserError as error:
-        return Finding("problem", "tracking", str(error))
-    return Finding("ok", "tracking", f"{shown(uri)} answers")
+        return Diagnosis("problem", "tracking", str(error))
+    return Diagnosis("ok", "tracking", f"{shown(uri)} answers")
 
 
-def _database() -> Finding:
+def _database() -> Diagnosis:
     """The database in which sweeps on several machines keep their state."""
     from rnnlab.sweep.store.database_url import STORAGE_VARIABLE, describe
 
     url = os.environ.get(STORAGE_VARIABLE)
     if not url:
-        return Finding("ok", "database", f"none named in {STORAGE_VARIABLE}: sweeps keep a journal in their folder")
+        return Diagnosis("ok", "database", f"none named in {STORAGE_VARIABLE}: sweeps keep a journal in their folder")
     try:
-        return Finding("ok", "database", describe(url))
+        return Diagnosis("ok", "database", describe(url))
     except UserError as error:
-        return Finding("problem", "database", str(error))
+        return Diagnosis("problem", "database", str(error))
 
 
-def _data(subject: str, files: "list[DataFile]") -> Finding:
+def _data(subject: str, files: "list[DataFile]") -> Diagnosis:
     """Verify the files of a data set that are here; those that are not are never downloaded by looking."""
     from rnnlab.tasks.data import places, read
 
@@ -251,12 +257,12 @@ def _data(subject: str, files: "list[DataFile]") -> Finding:
             if file not in missing:
                 read(file)
     except UserError as error:
-        return Finding("problem", subject, str(error))
+        return Diagnosis("problem", subject, str(error))
     if missing:
         text = f"{_listed([file.name for file in missing])} not in {_listed(list(map(str, folders)))}"
         mend = "the first run that needs them downloads them, or name a folder that holds them in RNNLAB_DATA"
-        return Finding("warning", subject, f"{text}: {mend}")
-    return Finding(
+        return Diagnosis("warning", subject, f"{text}: {mend}")
+    return Diagnosis(
         "ok", subject, f"{len(files)} file{'s' * (len(files) > 1)} of {files[0].dataset} with the right SHA-256"
     )
 

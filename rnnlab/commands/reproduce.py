@@ -3,27 +3,17 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rnnlab.common.errors import UserError
-from rnnlab.common.interrupts import Interrupted, signals_caught
-from rnnlab.common.locks import FileLock
 from rnnlab.common.output import Output
-from rnnlab.common.text import duration, number
-from rnnlab.reproductions.base import Reproduction, Training
-from rnnlab.reproductions.page import circumstances, criteria_table, write_overview, write_page
+from rnnlab.common.text import duration
+from rnnlab.reproductions.base import Reproduction
+from rnnlab.reproductions.page import facts, write_overview
 from rnnlab.reproductions.registry import REPRODUCTIONS
-from rnnlab.reproductions.run import EXPERIMENT, HOME, Finding, carry_out, doubts, stored
-from rnnlab.tracking.courier import Courier
-from rnnlab.tracking.outbox import Outbox
-from rnnlab.tracking.store import prepare_store, tracking_uri
-from rnnlab.tracking.undelivered import UNDELIVERED
-from rnnlab.tracking.writer import end_parent, log_file, start_parent
+from rnnlab.reproductions.run import doubts, stored
 
-PAGES = Path("runs/reports/reproductions")
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -51,7 +41,9 @@ def reproduce(name: str | None, every: bool, budget: str | None, check: bool, ou
         return _check(chosen, output)
     code = 0
     if name or every:
-        code = _run(chosen if name else _affordable(chosen, budget), output)
+        from rnnlab.commands.reproduce_run import run_results  # late: it brings MLflow
+
+        code = run_results(chosen if name else _affordable(chosen, budget), output)
     else:
         _list(chosen, output)
     if out is not None:
@@ -92,7 +84,7 @@ def _list(results: Sequence[Reproduction], output: Output) -> None:
         table.add_row(result.name, result.paper.split(", ")[0], result.kind, state, cost)
     if output.plain:
         output.console().print(table)
-    output.finish({"results": [_facts(finding) for finding in findings]})
+    output.finish({"results": [facts(finding) for finding in findings]})
 
 
 def _check(results: Iterable[Reproduction], output: Output) -> int:
@@ -102,92 +94,3 @@ def _check(results: Iterable[Reproduction], output: Output) -> int:
         output.console().print(line, markup=False, highlight=False, soft_wrap=True)
     output.finish({"doubts": found}, word="\n".join(wrong) or "fit")
     return 1 if wrong else 0
-
-
-def _run(results: Sequence[Reproduction], output: Output) -> int:
-    uri, console, findings, code = tracking_uri(), output.console(), [], 0
-    for result in results:  # a mistake in one speaks up before any of them starts
-        for arm, seed in result.runs:
-            if isinstance(result.experiment, Training):
-                result.experiment.config(arm, seed)
-    prepare_store(uri)
-    for result in results:
-        try:
-            finding, page, left = _run_one(result, uri, console)
-        except UserError as error:  # such as missing data, which others do not need
-            if len(results) == 1:
-                raise
-            console.print(f"{result.name} was left out: {error}", markup=False, highlight=False, soft_wrap=True)
-            code = 2
-            continue
-        findings.append({**_facts(finding), "page": str(page)})
-        code = code or (UNDELIVERED if left else 0)
-        if output.plain:
-            _show(finding, page, console)
-    output.finish({"results": findings}, word="\n".join(f"{f['name']}: {f['verdict']}" for f in findings))
-    return code
-
-
-def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Finding, Path, int]:
-    outbox, lock = Outbox(HOME / result.name / "outbox"), FileLock(HOME / result.name / "lock")
-    (HOME / result.name).mkdir(parents=True, exist_ok=True)
-    if not lock.acquire(wait=False):
-        raise UserError(f"another process runs {result.name}: wait for it, or stop it first")
-    try:
-        tags = {"rnnlab.kind": "reproduction", "rnnlab.reproduction": result.name}
-        parent = start_parent(uri, EXPERIMENT, result.name, tags, result.claim)
-        done, left = len(stored(result).records), 0
-        with Courier(outbox, uri) as courier:
-            try:
-                with signals_caught(second_kills=True) as caught:
-                    for arm, seed, record in carry_out(result, outbox, parent, lambda: bool(caught)):
-                        done += 1
-                        numbers = {key: value for key, value in record.values.items() if isinstance(value, float)}
-                        said = ", ".join(f"{key} {number(value)}" for key, value in numbers.items())
-                        line = f"{result.name}  {done}/{len(result.runs)}  {arm}, seed {seed}: {said}"
-                        console.print(
-                            f"{line} ({duration(record.seconds)})", markup=False, highlight=False, soft_wrap=True
-                        )
-            except Interrupted as interruption:
-                console.print(f"{interruption}; the same command continues from there")
-                raise SystemExit(130) from None
-            left = courier.wait()
-        finding = stored(result)
-        page = write_page(finding, PAGES)
-        for file in (page, page.with_suffix(".png")):
-            if not left and file.exists():
-                log_file(uri, parent, file)
-        if not left:
-            end_parent(uri, parent, {"rnnlab.verdict": finding.verdict})
-        return finding, page, left
-    finally:
-        lock.release()
-
-
-def _show(finding: Finding, page: Path, console: Console) -> None:
-    result = finding.result
-
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    say(f"\n{result.claim}\n{result.paper}; {result.place}\n")
-    for statement, kind, published, measured, verdict in criteria_table(finding):
-        say(f"  {statement} ({kind})\n    published {published}\n    measured  {measured}\n    {verdict}")
-    say(f"\n{finding.verdict.upper()}  {circumstances(finding)}\nPage  {page}\n")
-
-
-def _facts(finding: Finding) -> dict[str, Any]:
-    result = finding.result
-    return {
-        "name": result.name,
-        "paper": result.paper,
-        "claim": result.claim,
-        "verdict": finding.verdict,
-        "runs": {"done": len(finding.records), "planned": len(result.runs)},
-        "seconds": finding.seconds,
-        "minutes_expected": result.minutes,
-        "criteria": [
-            dict(zip(("statement", "kind", "published", "measured", "verdict"), row, strict=True))
-            for row in criteria_table(finding)
-        ],
-    }

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -9,6 +10,23 @@ class UserError(ValueError):
 
     The command line prints it and exits with code 2; a library caller sees an ordinary `ValueError`.
     """
+
+
+def check_type(name: str, value: object, allowed: Any) -> None:
+    """Refuse an argument of another type than asked for.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        allowed: a type, or several joined by `|`.
+
+    Raises:
+        UserError: if the value is none of that.
+    """
+    if not isinstance(value, allowed):
+        kinds = getattr(allowed, "__args__", (allowed,))
+        wanted = " or ".join("None" if kind is type(None) else kind.__qualname__ for kind in kinds)
+        raise UserError(f"{name} is of type {type(value).__qualname__}: give one of type {wanted}")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -66,6 +66,7 @@ def _sentence(error: ValidationError, data: Any) -> str:
         path.append(str(part))
         value = value.get(part) if isinstance(value, dict) else value
     where = ".".join(path)
+    named = f"{where} = " if where else ""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "unknown_kind":
         return f"{where} = {first['input']!r} is unknown: {message}"
@@ -74,9 +75,9 @@ def _sentence(error: ValidationError, data: Any) -> str:
     if first["type"] == "missing":
         return f"{where} is missing: give it a value"
     if first["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return f"{where} = {first['input']!r} is not allowed: give it a section of fields"
+        return f"{named}{first['input']!r} is not allowed: give it a section of fields"
     if first["type"] == "too_short":
         least = first.get("ctx", {}).get("min_length", 1)
         entries = "an entry" if least == 1 else f"{least} entries"
         return f"{where} = {first['input']!r} is not allowed: give it {entries} at least"
-    return f"{where} = {first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{named}{first['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -68,7 +68,7 @@ class Registry(Mapping[str, T]):
     def find(self, name: str) -> T:
         """Look up an entry; raises UserError with the nearest name where there is none."""
         if name not in self:
-            raise UserError(f"{self.what}.kind = {name!r} is unknown: {nearest(name, self)}")
+            raise UserError(f"{self.what} {name!r} is unknown: {nearest(name, self)}")
         return self[name]
 
     def read(self, data: Any) -> Any:

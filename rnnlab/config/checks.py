@@ -118,7 +118,7 @@ def _check_stream(config: "Config") -> None:
             f"training.stream = true needs an answer at every step, and {config.task.kind} gives none before the end: "
             "set it to false"
         )
-    if config.recording.probes not in ("light", "none") or config.cell.couples_examples:
+    if config.recording.probes != "light" or config.cell.couples_examples:
         field = "cell.norm" if config.cell.couples_examples else "recording.probes"
         raise ValueError(f"training.stream = true cannot be combined with {field}: set one of them to its default")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -16,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from rnnlab.common.errors import check_type
 from rnnlab.common.options import Options
 from rnnlab.common.plugins import import_files
 from rnnlab.config.checks import refuse_impossible
@@ -93,7 +93,7 @@ class Recording(Options):
     A probed step takes as long as some tens of updates with standard, and some hundred with full.
     """
     probe_points: int = Field(default=5, ge=1)
-    """Probed training steps, spread logarithmically."""
+    """Probed training steps, spread logarithmically; a run that is solved before the last one is probed at its end."""
 
     @field_validator("probes", mode="before")
     @classmethod
@@ -180,7 +180,7 @@ class Config(Options):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:12]
 
 
-def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
     """Read one experiment from YAML and change single fields.
 
     Args:
@@ -193,6 +193,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Raises:
         UserError: if the file or an override is wrong.
     """
+    check_type("path", path, str | Path)
+    check_type("overrides", overrides, list | tuple)
     data = read_yaml(path)
     import_files(data.pop("imports", None) or ())
     return Config.parse(override(data, parse_overrides(overrides)), str(path))

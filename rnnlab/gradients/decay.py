@@ -4,6 +4,9 @@ import math
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from rnnlab.common.errors import UserError
 
 SIGNIFICANT = 0.01
 """A bend that chance gives no more often than this may count."""
@@ -41,7 +44,7 @@ class Decay(NamedTuple):
         return cls(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, bent=False)
 
 
-def fit_decay(log10_norm: np.ndarray, lag: np.ndarray, loss_fraction: np.ndarray | None = None) -> Decay:
+def fit_decay(log10_norm: ArrayLike, lag: ArrayLike, loss_fraction: ArrayLike | None = None) -> Decay:
     """Fit the decay rate of one gradient profile.
 
     Where losses enter at several steps, gradients of different age add up, and only before the first of these steps is
@@ -56,9 +59,15 @@ def fit_decay(log10_norm: np.ndarray, lag: np.ndarray, loss_fraction: np.ndarray
 
     Returns:
         The fit; NaN throughout with fewer than three finite points.
+
+    Raises:
+        UserError: if these are no rows of as many numbers.
     """
+    log10_norm = _row("log10_norm", log10_norm)
+    lag = _row("lag", lag, len(log10_norm))
     fitted = np.isfinite(log10_norm)
     if loss_fraction is not None:
+        loss_fraction = _row("loss_fraction", loss_fraction, len(log10_norm))
         fitted = fitted & (lag >= np.max(lag[loss_fraction > 0], initial=0))
     if fitted.sum() < 3:
         return Decay.unknown()
@@ -71,6 +80,18 @@ def fit_decay(log10_norm: np.ndarray, lag: np.ndarray, loss_fraction: np.ndarray
     bend, bend_p = _curvature(x, y)
     bent = bend_p < SIGNIFICANT and abs(bend) > max(LEAST_BEND, BEND_SHARE * abs(slope) * float(x[-1] - x[0]))
     return Decay(slope, stderr, r2, half_life, bend, bend_p, bent)
+
+
+def _row(name: str, values: ArrayLike, length: int | None = None) -> np.ndarray:
+    """Numbers of a list or an array, as many as there are of another."""
+    try:
+        row = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} holds no numbers: give (T,) of them, such as one curve of a profile") from None
+    if row.ndim != 1 or (length is not None and len(row) != length):
+        wanted = "(T,)" if length is None else f"({length},), as of log10_norm"
+        raise UserError(f"{name} has shape {row.shape}, where one of {wanted} is wanted: pick one curve of a profile")
+    return row
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

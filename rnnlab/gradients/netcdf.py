@@ -28,12 +28,15 @@ class RecordFolder:
         folder: is made; holds no record yet.
 
     Raises:
-        UserError: if it does.
+        UserError: if it does, or cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.written = folder, 0
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"folder = {folder} cannot be made: {error.strerror}; name another one") from None
         if any(folder.glob("steps-*.nc")):
             raise UserError(f"folder = {folder} holds a record already: name another one, or move that away")
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.gradients.norms import Norms
 
@@ -213,7 +214,13 @@ def top(measured: xr.Dataset) -> xr.Dataset:
 
     Returns:
         The same without that dim.
+
+    Raises:
+        UserError: if it is no such dataset.
     """
+    check_type("measured", measured, xr.Dataset)
+    if "layer" not in measured.dims:
+        raise UserError("measured has no dim layer, of which the top could be taken: give a profile before `squeeze`")
     found = measured.isel(layer=0, drop=True)
     for name in measured.data_vars:
         # A gradient of exactly zero has no logarithm, and what underflowed no value: both are the top's all the same.

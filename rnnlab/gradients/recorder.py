@@ -1,4 +1,4 @@
-"""Record the total gradient norm at every time step while somebody else's training script runs."""
+"""Collects the total gradient norm of every state at every time step of what runs."""
 
 import math
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -20,6 +20,7 @@ from rnnlab.gradients.netcdf import STEPS, RecordFolder
 from rnnlab.gradients.passes import Losses, ScanGradients, follow_losses
 from rnnlab.gradients.profile import Key, Step
 from rnnlab.gradients.receiver import GradientReceiver
+from rnnlab.gradients.silence import FROZEN, NO_BACKWARD, NO_GRAD, NOT_CALLED, Silence
 from rnnlab.gradients.step import Manner, make_step
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.layers.stacks import recurrent_layers
@@ -74,13 +75,16 @@ class Recorder:
     """Updates done, where an optimiser counts them."""
     _finished: int = 0
     _layers: list[Recurrent] = field(default_factory=list)
+    silence: Silence = field(default_factory=lambda: Silence(()))
+    """Of which modules nothing was seen; says so where a block has no other meaning than to see them."""
 
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
             raise UserError(f"every = {self.every!r} must be a whole number of backward passes, at least 1")
-        if not 0 < self.loss_reduction_scale < math.inf:
+        scale = self.loss_reduction_scale
+        if not isinstance(scale, Real) or not 0 < scale < math.inf:
             raise UserError(
-                f"loss_reduction_scale = {self.loss_reduction_scale} multiplies gradients: give a positive number, "
+                f"loss_reduction_scale = {scale!r} multiplies gradients: give a positive number, "
                 "such as the batch size to undo the mean over a batch"
             )
 
@@ -98,7 +102,7 @@ class Recorder:
             if isinstance(module, Recurrent)
             for _ in range(module.num_layers)
         ]
-        self._layers = layers
+        self._layers, self.silence = layers, Silence(self.modules if self._window is None else ())
         try:
             self.resume()
             yield
@@ -147,6 +151,7 @@ class Recorder:
         elif self.folder is not None and len(self.steps) >= STEPS:  # here, as nothing may fail in a backward pass
             self.flush()
         first = self._first_layer[id(call.module.observers)]
+        self.silence.note(self.modules[first], NO_BACKWARD)
         if (call.layer, call.direction) == (0, "forward"):
             self._calls[first] = self._calls.get(first, 0) + 1
         layer, number = first + call.layer, self._calls[first]
@@ -169,6 +174,12 @@ class Recorder:
         at = first, self._calls[first]
 
         follow_losses(outputs, finals, lambda: self._current_pass().losses.setdefault(at, Losses()))
+
+    def miss(self, module: nn.Module) -> None:
+        """Note a call that no gradient can come back through."""
+        why = FROZEN if torch.is_grad_enabled() else NO_GRAD
+        self.silence.note(self.modules[self._first_layer[id(module.observers)]], why)
+        self.silence.explain({FROZEN}, stacklevel=2)
 
     def received(self, key: Key, number: int, call: ScanCall) -> ScanGradients:
         """What has come back so far of one state in one scan; called during backward passes."""
@@ -197,6 +208,7 @@ class Recorder:
         """Turn what one backward pass, or one observed step, has received into norms."""
         for place in [place for place, one in self._passes.items() if one is finished]:
             del self._passes[place]
+        self.silence.end({self.modules[key.layer] for key in finished.received})
         train_step, length = self._window or (self.updates, None)
         if self._window is None and finished.received:
             number = self._finished if self.updates is None else self.updates
@@ -213,6 +225,7 @@ class Recorder:
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
         from rnnlab.gradients.profile import build
 
+        self.silence.explain({NO_BACKWARD} if self._finished else {NO_BACKWARD, NO_GRAD, NOT_CALLED}, stacklevel=2)
         newest = build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
         return newest if self.folder is None else self.folder.read(newest)
 
@@ -235,62 +248,3 @@ class Recorder:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` wrote."""
         self.modules, self.steps = state["modules"], [Step.of(step) for step in state["steps"]]
-
-
-@contextmanager
-def record(
-    model: nn.Module,
-    *,
-    per_example: bool = False,
-    loss_reduction_scale: float = 1.0,
-    every: int = 1,
-    optimizer: torch.optim.Optimizer | None = None,
-    scaler: torch.amp.GradScaler | None = None,
-    folder: str | Path | None = None,
-) -> Iterator[Recorder]:
-    """Record the total gradient norm of every recurrent layer at every time step.
-
-    Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
-    pass through what was called inside the block makes one step. A layer that is called several times before
-    backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
-    they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
-    the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan. A layer that
-    nothing trains is left out, as no gradient comes back through it: call `requires_grad_()` on its input to see it.
-
-    Args:
-        model: any module that holds rnnlab layers (see `rnnlab.convert`).
-        per_example: keep an `example` dimension.
-        loss_reduction_scale: multiplies the gradients; the batch size undoes the mean over a batch.
-        every: of so many backward passes one is kept, from the first on, or with `optimizer` those of one update of so
-            many.
-        optimizer: whose steps are counted: the coordinate `train_step` says how many it had done.
-        scaler: of a mixed-precision training; its factor is taken out of the norms.
-        folder: keep steps in files there instead of memory, 500 a file; it must hold no record yet.
-
-    Returns:
-        A context manager that gives the recorder; `recorder.dataset()` is the result, `pause()` and `resume()` leave
-        calls out.
-
-    Raises:
-        UserError: if the model holds no such layers, an argument is not allowed, or the folder holds a record.
-
-    Example:
-        >>> import rnnlab, torch
-        >>> net = rnnlab.LSTM(2, 8)
-        >>> with rnnlab.record(net) as log:
-        ...     net(torch.randn(20, 4, 2))[0][-1].sum().backward()
-        >>> dict(log.dataset().sizes)["time"]
-        20
-    """
-    torch_private.check_end_of_backward()
-    place = None if folder is None else RecordFolder(Path(folder))
-    updates = None if optimizer is None else 0
-    recorder = Recorder(per_example, loss_reduction_scale, every=every, scaler=scaler, folder=place, updates=updates)
-    counting = None if optimizer is None else optimizer.register_step_post_hook(recorder.count_update)
-    try:
-        with recorder.attached(model):
-            yield recorder
-    finally:
-        if counting is not None:
-            counting.remove()
-        recorder.flush()

@@ -1,32 +1,35 @@
 """Checks of what a recurrent layer is called with, in the words of torch.nn where it has some."""
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnlab.cells import Cell, States
 from rnnlab.common import torch_private
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
+
+INPUT = Tensor | PackedSequence
 
 
 class ShapeError(UserError, RuntimeError):
     """A tensor that does not fit a layer; torch.nn raises some as ValueError and some as RuntimeError."""
 
 
-def check_sizes(input_size: int, num_layers: int, dropout: float) -> None:
+def check_sizes(input_size: int, num_layers: int, steps: int, dropout: float) -> None:
     """Refuse what no layer can be made of.
 
     Raises:
         UserError: naming the first argument that is wrong.
     """
-    for name, value in (("input_size", input_size), ("num_layers", num_layers)):
-        if value < 1:
-            raise UserError(f"{name} = {value} must be at least 1")
-    if not 0 <= dropout <= 1:
-        raise UserError(f"dropout = {dropout} is a probability: give a number from 0 to 1")
+    for name, value in (("input_size", input_size), ("num_layers", num_layers), ("steps", steps)):
+        if not isinstance(value, Integral) or value < 1:
+            raise UserError(f"{name} = {value!r} must be a whole number, at least 1")
+    if not isinstance(dropout, Real) or not 0 <= dropout <= 1:
+        raise UserError(f"dropout = {dropout!r} is a probability: give a number from 0 to 1")
 
 
 def check_dilation(dilation: object, num_layers: int) -> tuple[int, ...]:
@@ -53,6 +56,24 @@ def check_dilation(dilation: object, num_layers: int) -> tuple[int, ...]:
             "or a single one for all"
         )
     return each
+
+
+def check_call(input: object, states: States | None, start: object) -> None:
+    """Refuse what no layer can be called with.
+
+    Args:
+        input: a tensor, or packed sequences.
+        states: tensors; none if they start at zero.
+        start: absolute time of the first step.
+
+    Raises:
+        UserError: if one is something else.
+    """
+    check_type("input", input, INPUT)
+    for state in states or ():
+        check_type("hx", state, Tensor)
+    if not isinstance(start, int | torch.SymInt) or start < 0:
+        raise UserError(f"start = {start!r} is the absolute time of the first step: give a whole number, at least 0")
 
 
 def check_rank(kind: str, input: Tensor, hx: States | None) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 from torch import nn
 from torch.nn.utils import parametrize
 
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.dropin import GRU, LSTM, RNN, Instrumented
 from rnnlab.scan.observer import Observers
 
@@ -30,11 +30,15 @@ def convert(module: M) -> M:
     Returns:
         The same module.
 
+    Raises:
+        UserError: if it is no module.
+
     Example:
         >>> from torch import nn
         >>> type(convert(nn.Sequential(nn.LSTM(2, 8)))[0])
         <class 'rnnlab.layers.dropin.LSTM'>
     """
+    check_type("module", module, nn.Module)
     for name, layer in module.named_modules():
         kind = _class_of(layer)
         if kind in TWINS:
@@ -66,13 +70,14 @@ def restore(module: M) -> M:
         The same module.
 
     Raises:
-        UserError: if a layer is being recorded.
+        UserError: if a layer is being recorded, or the module is none.
 
     Example:
         >>> from torch import nn
         >>> type(restore(convert(nn.Sequential(nn.LSTM(2, 8))))[0])
         <class 'torch.nn.modules.rnn.LSTM'>
     """
+    check_type("module", module, nn.Module)
     layers = [layer for layer in module.modules() if _class_of(layer) in ORIGINALS]
     if any(layer.observers for layer in layers):
         raise UserError("a layer of the module is being recorded: restore it after the `with` block")

@@ -1,5 +1,6 @@
 """torch.nn's recurrent layers, instrumented: torch's own classes, run by a scan."""
 
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar, NoReturn
@@ -63,6 +64,18 @@ class Instrumented(Recurrent):
             f"torch.jit.script cannot take rnnlab.{self.original.__name__}: call rnnlab.restore(model) first, and "
             "rnnlab.convert(model) afterwards to go on"
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (
+            name == "qconfig"
+        ):  # which torch's quantisers give to every module before they look for layers that they know
+            kind = self.original.__name__
+            warnings.warn(
+                f"torch.ao.quantization knows torch.nn.{kind} alone and leaves rnnlab.{kind} in floating point: call "
+                "rnnlab.restore(model) first to have it quantised",
+                stacklevel=3,
+            )
+        super().__setattr__(name, value)
 
     def _run_stack(
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None

@@ -11,8 +11,9 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from rnnlab.cells import Cell, MemberWeights, States, Weights, make_cell
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.checks import (
+    check_call,
     check_dilation,
     check_input,
     check_lengths,
@@ -96,7 +97,9 @@ class Recurrent(nn.Module):
     ) -> None:
         super().__init__()
         cell = _chosen(cell, hidden_size, cell_options)
-        check_sizes(input_size, num_layers, dropout)
+        check_sizes(input_size, num_layers, steps, dropout)
+        check_type("init", init, Initialization | None)
+        check_type("generator", generator, torch.Generator | None)
         check_segments(checkpoint_every, cell)
         init = init or Initialization()
         check_chrono(init, cell)
@@ -179,7 +182,8 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
         """
-        states = (hx,) if isinstance(hx, Tensor) else None if hx is None else tuple(hx)
+        states = None if hx is None else tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+        check_call(input, states, start)
         if isinstance(input, PackedSequence):
             if lengths is not None:
                 raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")
@@ -227,9 +231,7 @@ class Recurrent(nn.Module):
         counts = [dilation for dilation in self.dilation for _ in self.directions]
         lengths, histories = check_lengths(lengths, x), split_states(self.cell, hx, x, counts)
         orders = {d: Order(len(x), d == "reverse", lengths) for d in self.directions}
-        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
-        seen = self.observers and is_observable((x, *(hx or ()), *weights))
-        shadows = StackShadows(self.cell, hx, x, counts) if seen else None
+        shadows = StackShadows(self.cell, hx, x, counts) if self._is_seen((x, *(hx or ()))) else None
         finals: list[States] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
@@ -255,6 +257,17 @@ class Recurrent(nn.Module):
             for observer in self.observers:
                 observer.leave(self, x, stacked)
         return x, stacked
+
+    def _is_seen(self, given: States) -> bool:
+        """Whether a gradient can come back through a call with these inputs and states for somebody to see."""
+        if not self.observers:
+            return False
+        weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
+        if is_observable((*given, *weights)):
+            return True
+        for observer in self.observers:
+            observer.miss(self)
+        return False
 
     def _run(
         self, layer: int, direction: str, x: Tensor, before: list[States], start: int, order: Order, own: Shadows | None
@@ -302,6 +315,7 @@ def _copied(y: Tensor) -> Tensor:
 
 def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:
     """The cell of a layer, made of its name and options or handed over as it is."""
+    check_type("cell", cell, str | Cell)
     if isinstance(cell, str):
         size = {} if hidden_size is None else {"hidden_size": hidden_size}
         return make_cell(cell, **size, **options)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.recurrent import Recurrent
 
 
@@ -16,8 +16,9 @@ def recurrent_layers(model: nn.Module) -> tuple[list[Recurrent], dict[int, int]]
         Its stacks of layers, and for the `id` of each the number of its first layer, counted through the model.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there are none, or the model is no module.
     """
+    check_type("model", model, nn.Module)
     stacks = [module for module in model.modules() if isinstance(module, Recurrent)]
     if not stacks:
         raise UserError(

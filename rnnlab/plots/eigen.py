@@ -70,7 +70,8 @@ def _blocks(model: nn.Module, layer: int, direction: str) -> dict[str, np.ndarra
     if direction not in stack.directions:
         raise UserError(f"direction = '{direction}' does not exist: choose from {', '.join(stack.directions)}")
     weights, cell = stack.weights(number, direction), stack.cell
-    matrix = getattr(weights, "weight_hh", torch.zeros(0)).detach().cpu().double()
+    found = weights.get("weight_hh")
+    matrix = torch.zeros(0) if found is None else found.detach().cpu().double()
     if not matrix.isfinite().all():
         raise UserError(
             f"the recurrent matrix of layer = {layer} holds NaN or infinite weights, which have no eigenvalues: draw "

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, cast, get_args
 
-from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.errors import UserError, check_type, nearest
 from rnnlab.common.registry import Registry
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ def select(which: str | Iterable[str]) -> list[Probe]:
         if which not in PRESETS:
             raise UserError(f"preset = {which!r} is unknown: {nearest(which, PRESETS)}")
         return [p for p in PROBES.values() if PRESETS.index(p.preset) <= PRESETS.index(which)]
-    for name in (names := list(which)):
+    if not isinstance(which, Iterable):
+        raise UserError(f"which = {which!r} is not allowed: give a preset ({', '.join(PRESETS)}), or names of probes")
+    for name in (names := list(map(str, which))):
         if name not in PROBES:
             raise UserError(f"probe {name!r} is unknown: {nearest(name, PROBES)}")
     return [PROBES[name] for name in names]
@@ -96,13 +98,19 @@ def measure(traces: "Iterable[Trace]", which: str | Iterable[str] = "standard") 
         nothing was measured. Each call of a layer has its place along `layer`, told apart by the coordinate `call`.
 
     Raises:
-        UserError: if a name is unknown.
+        UserError: if a name is unknown, or there are no traces.
     """
     import xarray as xr
+
+    from rnnlab.probes.trace import Trace
 
     if not isinstance(traces, Iterable):
         raise UserError(f"traces is a {type(traces).__name__}: give `tape.traces`, or a list of single ones")
     probes, parts, seen, traces = select(which), [], [], list(traces)
+    for one in traces:
+        check_type("one of traces", one, Trace)
+    if not traces:
+        raise UserError("traces is empty: give `tape.traces`, or a list of single ones")
     places = sorted({(trace.layer, trace.call) for trace in traces})
     for trace in traces:
         arrays = {name: array for p in probes for name, array in p.measure(trace).items()}

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from rnnlab.cells import States, Weights
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
+from rnnlab.gradients.silence import FROZEN, NO_BACKWARD, NO_GRAD, Silence
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.probes.trace import Trace, leaf, plain_arithmetic
 from rnnlab.scan.observer import ScanCall
@@ -187,12 +189,18 @@ class Tape:
     """Observes the recurrent layers of a model and hands out their traces after `backward`."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers, self.first = recurrent_layers(model)
+        self.layers, first = recurrent_layers(model)
+        # A shallow copy shares the observers of its original, and counts as a call of it.
+        self.layers = list({id(layer.observers): layer for layer in reversed(self.layers)}.values())[::-1]
+        self.first = {id(layer.observers): first[id(layer)] for layer in self.layers}
+        names = {id(module.observers): name for name, module in model.named_modules() if isinstance(module, Recurrent)}
+        self._names, self._silence = names, Silence(names.values())
         self._transcripts: list[_ScanTranscript] = []
 
     def observe(self, call: ScanCall) -> _ScanTranscript:
         """Follow one scan; see `rnnlab.scan.observer`."""
-        layer = self.first[id(call.module)] + call.layer
+        layer = self.first[id(call.module.observers)] + call.layer
+        self._silence.note(self._names[id(call.module.observers)], NO_BACKWARD)
         call.w.drawn = []
         weights = {name: tensor.detach().clone() for name, tensor in call.w.tensors.items()}
         frozen = Weights({name: tensor.clone() for name, tensor in weights.items()}, call.w.training, call.w.sizes)
@@ -209,6 +217,11 @@ class Tape:
 
     def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
         """Nothing more to follow: see `rnnlab.scan.observer`."""
+
+    def miss(self, module: nn.Module) -> None:
+        """Note a stack that no gradient can come back through."""
+        self._silence.note(self._names[id(module.observers)], FROZEN if torch.is_grad_enabled() else NO_GRAD)
+        self._silence.explain({FROZEN}, stacklevel=2)
 
     @cached_property
     def traces(self) -> list[Trace]:

@@ -38,7 +38,7 @@ from rnnlab.tracking.reader import load_sweep
 
 
 @dataclass(frozen=True)
-class Sweep:
+class StoredSweep:
     """A sweep as MLflow knows it.
 
     Attributes:
@@ -83,7 +83,7 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
     return out / "report.html"
 
 
-def read_sweep(name: str, uri: str) -> Sweep:
+def read_sweep(name: str, uri: str) -> StoredSweep:
     """Read everything a report needs.
 
     Args:
@@ -109,10 +109,12 @@ def read_sweep(name: str, uri: str) -> Sweep:
     runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
-    return Sweep(definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))})
+    return StoredSweep(
+        definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))}
+    )
 
 
-def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
+def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> str:
     """Draw the figures, write the tables, and write the text around them.
 
     Args:
@@ -145,7 +147,7 @@ def render(sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> str:
     )
 
 
-def _section(label: str, sweep: Sweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
+def _section(label: str, sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
     """What the report says of one task."""
     tables = [analysis.ablation, analysis.runs, analysis.comparisons, analysis.health, analysis.importance]
     tables.append(analysis.pareto)
@@ -212,7 +214,7 @@ def _facts(task: Task) -> dict[str, str]:
     }
 
 
-def _protocol(sweep: Sweep) -> dict[str, str]:
+def _protocol(sweep: StoredSweep) -> dict[str, str]:
     """How the arms were compared, and what that cost."""
     definition, runs = sweep.definition, sweep.runs
     spent = [

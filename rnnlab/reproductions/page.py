@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rnnlab.common.files import write_whole
 from rnnlab.common.text import count, duration, interval
-from rnnlab.plots.style import save
-from rnnlab.reproductions.run import Finding
+from rnnlab.reproductions.run import Evidence
 
 INTRO = """# Published results, reproduced
 
@@ -19,7 +19,7 @@ that others used too. [How to add one](adding-a-reproduction.md).
 """
 
 
-def write_page(finding: Finding, folder: Path) -> Path:
+def write_page(finding: Evidence, folder: Path) -> Path:
     """Write the page of one result and its figure.
 
     Args:
@@ -35,7 +35,7 @@ def write_page(finding: Finding, folder: Path) -> Path:
     return path
 
 
-def write_overview(findings: Sequence[Finding], path: Path) -> Path:
+def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
     """Write the page of all results; figures go to a folder of its name beside it.
 
     Args:
@@ -59,7 +59,7 @@ def write_overview(findings: Sequence[Finding], path: Path) -> Path:
     return path
 
 
-def criteria_table(finding: Finding) -> list[tuple[str, str, str, str, str]]:
+def criteria_table(finding: Evidence) -> list[tuple[str, str, str, str, str]]:
     """Statement, kind, published, measured with its interval, and verdict of every criterion."""
     rows = []
     for criterion, decision in zip(finding.result.criteria, finding.decisions, strict=True):
@@ -70,7 +70,7 @@ def criteria_table(finding: Finding) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def circumstances(finding: Finding) -> str:
+def circumstances(finding: Evidence) -> str:
     """Where and with which code the runs were made, in a sentence."""
     machines = sorted({record.cpu for record in finding.records.values()})
     return (
@@ -79,17 +79,19 @@ def circumstances(finding: Finding) -> str:
     )
 
 
-def _commits(finding: Finding) -> str:
+def _commits(finding: Evidence) -> str:
     return ", ".join(sorted({record.commit[:12] + record.commit[40:] for record in finding.records.values()}))
 
 
-def _draw(finding: Finding, folder: Path) -> None:
+def _draw(finding: Evidence, folder: Path) -> None:
     if finding.complete:
+        from rnnlab.plots.style import save  # late: a list of results draws nothing
+
         folder.mkdir(parents=True, exist_ok=True)
         save(finding.result.draw(finding.values), folder / f"{finding.result.name}.png")
 
 
-def _body(finding: Finding, pictures: str) -> str:
+def _body(finding: Evidence, pictures: str) -> str:
     result = finding.result
     lines = [
         f"{result.claim} ({result.paper}; {result.place}, read in {result.source}.)",
@@ -118,3 +120,21 @@ def _body(finding: Finding, pictures: str) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def facts(finding: Evidence) -> dict[str, Any]:
+    """What is known of a result, for programs."""
+    result = finding.result
+    return {
+        "name": result.name,
+        "paper": result.paper,
+        "claim": result.claim,
+        "verdict": finding.verdict,
+        "runs": {"done": len(finding.records), "planned": len(result.runs)},
+        "seconds": finding.seconds,
+        "minutes_expected": result.minutes,
+        "criteria": [
+            dict(zip(("statement", "kind", "published", "measured", "verdict"), row, strict=True))
+            for row in criteria_table(finding)
+        ],
+    }

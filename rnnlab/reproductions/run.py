@@ -48,7 +48,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Evidence:
     """What is known of a result.
 
     Attributes:
@@ -86,12 +86,12 @@ class Finding:
         return sum(record.seconds for record in self.records.values())
 
 
-def examine(result: Reproduction, should_stop: Callable[[], bool] | None = None) -> Finding:
+def examine(result: Reproduction, should_stop: Callable[[], bool] | None = None) -> Evidence:
     """Run everything here and now and store nothing, as tests of verdicts do."""
-    return Finding(result, {key: _measure(result, *key, should_stop=should_stop) for key in result.runs})
+    return Evidence(result, {key: _measure(result, *key, should_stop=should_stop) for key in result.runs})
 
 
-def stored(result: Reproduction, home: Path = HOME) -> Finding:
+def stored(result: Reproduction, home: Path = HOME) -> Evidence:
     """What earlier starts have left of a result; records of other settings do not count."""
     found = {}
     for arm, seed in result.runs:
@@ -100,7 +100,7 @@ def stored(result: Reproduction, home: Path = HOME) -> Finding:
             record = Record(**json.loads(read_sealed(path)))
             if record.hash == result.experiment.hash(arm, seed):
                 found[arm, seed] = record
-    return Finding(result, found)
+    return Evidence(result, found)
 
 
 def carry_out(

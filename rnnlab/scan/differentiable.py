@@ -14,7 +14,7 @@ from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import underflowed
 
 
-class Operands(NamedTuple):
+class ScanTensors(NamedTuple):
     """The tensors that a scan reads, none where absent, or something about each, such as whether it needs a gradient.
 
     Autograd gets them one after the other, in this order.
@@ -71,8 +71,8 @@ Again = Callable[[Sequence[Tensor], Sequence[ScanObserver]], tuple[Tensor, Seque
 def by_reference(
     cell: Cell, sizes: Sequence[int] | None, tensors: Sequence[Tensor | None], observers: Sequence[ScanObserver]
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Take the scan of a kernel's `Operands` by the reference."""
-    operands = Operands.of(tensors)
+    """Take the scan of a kernel's `ScanTensors` by the reference."""
+    operands = ScanTensors.of(tensors)
     weights = {name: t for name, t in operands.weights.items() if t is not None}
     w = Weights(weights, True, None if sizes is None else list(sizes))
     y, (finals,) = reference.scan(cell, w, operands.x, [operands.starts], 0, observers)

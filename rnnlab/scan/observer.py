@@ -74,6 +74,9 @@ class Observer(Protocol):
     def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
         """Called when all layers of a stack have run, with (T, B, D*H) outputs and stacked states that have a graph."""
 
+    def miss(self, module: nn.Module) -> None:
+        """Called instead of both where a stack runs that no gradient can come back through."""
+
 
 class Observers(list[Observer]):
     """The observers of one layer, and not of its copies."""

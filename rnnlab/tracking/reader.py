@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from rnnlab.common.errors import UserError, nearest
+from rnnlab.common.errors import UserError, check_type, nearest
 from rnnlab.config.overrides import flatten
 from rnnlab.statistics.gradient_health import EARLY
 from rnnlab.tracking import store
@@ -81,6 +81,8 @@ def load_probes(run_id: str, tracking_uri: str | None = None) -> xr.Dataset:
 
 def _load(run_id: str, file: str, tracking_uri: str | None) -> xr.Dataset:
     """Read arrays from the artifacts of a run."""
+    check_type("run_id", run_id, str)
+    check_type("tracking_uri", tracking_uri, str | None)
     uri = tracking_uri or store.tracking_uri()
     client = store.connect(uri)
     try:
@@ -116,6 +118,8 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     Raises:
         UserError: if the store cannot be read or holds no such sweep.
     """
+    check_type("name", name, str)
+    check_type("tracking_uri", tracking_uri, str | None)
     uri = tracking_uri or store.tracking_uri()
     client = store.connect(uri)
     with store.explained(uri):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.files import DamagedFileError, read_sealed, set_aside, write_sealed
 
 
@@ -28,7 +29,12 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
     Returns:
         What was saved; None, with a warning, where the file is damaged: it is then set aside, and the run starts anew.
+
+    Raises:
+        UserError: if it is a folder.
     """
+    if path.is_dir():
+        raise UserError(f"checkpoint {path} is a folder: name a file")
     try:
         # torch itself does not check what it reads: a flipped bit would become a slightly different weight.
         return torch.load(io.BytesIO(read_sealed(path)), weights_only=True, map_location="cpu")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rnnlab.common.errors import check_type
 from rnnlab.config.config import Config
 from rnnlab.config.shape import shape
 from rnnlab.training.memory import most_members
@@ -14,7 +15,7 @@ from rnnlab.training.result import Result
 def run(
     config: Config,
     *,
-    checkpoint: Path | None = None,
+    checkpoint: str | Path | None = None,
     on_evaluation: OnEvaluation | None = None,
     on_profile: OnProfile | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -34,7 +35,7 @@ def run(
 
     Raises:
         Interrupted: if `should_stop` turned true.
-        UserError: if data are missing, the checkpoint belongs to another configuration, or it cannot fit into memory.
+        UserError: if `config` is none, data or memory are missing, or the checkpoint belongs to another configuration.
 
     Example:
         >>> from rnnlab.config.config import Config
@@ -43,7 +44,10 @@ def run(
         >>> run(config).steps
         10
     """
-    (result,) = train([config], lambda _: Progress(config, checkpoint, on_evaluation, on_profile, should_stop))
+    check_type("config", config, Config)
+    check_type("checkpoint", checkpoint, str | Path | None)
+    path = None if checkpoint is None else Path(checkpoint)
+    (result,) = train([config], lambda _: Progress(config, path, on_evaluation, on_profile, should_stop))
     return result
 
 

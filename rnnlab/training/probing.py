@@ -41,14 +41,15 @@ class Prober:
         self.steps = probed_steps(config.recording, config.training.steps)
         self.measured: list[dict[str, Any]] = []
 
-    def take(self, step: int, batch: Batch) -> None:
+    def take(self, step: int, batch: Batch, last: bool = False) -> None:
         """Measure, if this training step is one of those probed.
 
         Args:
             step: updates done.
             batch: what the update of this step will see.
+            last: whether training is over before all planned updates, which is measured too.
         """
-        if step not in self.steps:
+        if not self.steps or not (last or step in self.steps):
             return
         with side_pass(self.model):
             states = self.model.noisy_states(self.config.training.batch_size, self.noise)
@@ -99,7 +100,8 @@ def probed_steps(recording: Recording, steps: int) -> frozenset[int]:
         steps: planned number of updates.
 
     Returns:
-        At most `recording.probe_points` steps below `steps`, spread logarithmically.
+        At most `recording.probe_points` steps below `steps`, spread logarithmically; a run that is over before is
+        probed at its end too.
     """
     if recording.probes == "light":
         return frozenset()

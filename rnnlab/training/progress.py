@@ -174,6 +174,8 @@ class Progress:
         if self.diverged:
             self.history.close_interval(self.step)
         with torch_settings(self.config.threads):
+            if not self.diverged and self.step < self.config.training.steps:
+                self.prober.take(self.step, self.next_batch(), last=True)
             test_loss, test_score = self._score(self._examples("test", self.config.training.test_examples))
         self.seconds += time.monotonic() - began
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from rnnlab.commands import doctor
-from rnnlab.commands.doctor import Finding, examine, fit, print_findings
+from rnnlab.commands.doctor import Diagnosis, examine, fit, print_findings
 from rnnlab.common import locks
 from rnnlab.scan.native import build
 from rnnlab.tasks import data
@@ -23,12 +23,12 @@ CHECKS = "python packages versions kernels cells cores gpu mnist text storage tr
 SUBJECTS = CHECKS.split()
 
 
-def finding(subject: str) -> Finding:
+def finding(subject: str) -> Diagnosis:
     (found,) = [found for found in examine() if found.subject == subject]
     return found
 
 
-def report(width: int = 80, terminal: bool = False) -> tuple[list[Finding], list[str]]:
+def report(width: int = 80, terminal: bool = False) -> tuple[list[Diagnosis], list[str]]:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=terminal, color_system=None)
     return print_findings(console), file.getvalue().splitlines()
@@ -65,7 +65,7 @@ def test_a_terminal_gets_it_wrapped(bare: Path) -> None:
 
 @pytest.mark.parametrize(("level", "healthy"), [("ok", True), ("warning", True), ("problem", False)])
 def test_only_a_problem_counts(monkeypatch: pytest.MonkeyPatch, level: doctor.Level, healthy: bool) -> None:
-    monkeypatch.setattr(doctor, "examine", lambda: iter([Finding("ok", "a", "fine"), Finding(level, "b", "so so")]))
+    monkeypatch.setattr(doctor, "examine", lambda: iter([Diagnosis("ok", "a", "fine"), Diagnosis(level, "b", "so so")]))
     assert fit(report()[0]) == healthy
 
 
@@ -106,7 +106,7 @@ def test_versions_other_than_the_tested_ones_are_a_warning(bare: Path, monkeypat
     installed = {"torch": "2.13.0+cpu", "numpy": "2.0.0"}
     monkeypatch.setattr(doctor, "_installed", installed.get)
     pins.write_text("torch==2.13.0\nnot-installed==1.0\n")
-    assert finding("versions") == Finding("ok", "versions", "the 1 installed are those of constraints.txt")
+    assert finding("versions") == Diagnosis("ok", "versions", "the 1 installed are those of constraints.txt")
     pins.write_text("torch==2.13.0\nnumpy==2.4.6\n")
     found = finding("versions")
     assert found.level == "warning" and found.text.startswith("numpy 2.0.0 (tested 2.4.6): ")

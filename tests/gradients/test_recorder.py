@@ -213,6 +213,7 @@ def test_a_model_without_our_layers_is_refused():
         pass
 
 
+@pytest.mark.filterwarnings("ignore:nothing of the model is recorded")
 def test_nothing_is_heard_outside_the_block_or_without_grad():
     layer = rnnlab.RNN(I, H)
     with rnnlab.record(layer) as log, torch.no_grad():
@@ -263,6 +264,7 @@ def test_a_transform_is_refused_inside_and_works_outside_the_block():
     torch.testing.assert_close(torch.vmap(member)(weights, x)[1], net(x[1])[0])
 
 
+@pytest.mark.filterwarnings("ignore:nothing of the model is recorded")
 @pytest.mark.parametrize("watch", [rnnlab.record, rnnlab.trace])
 @pytest.mark.parametrize("cell", ["lstm", "indrnn"])  # by kernel, by reference scan
 def test_of_a_frozen_layer_nobody_sees_more_than_without_recording(cell, watch):

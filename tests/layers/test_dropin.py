@@ -124,6 +124,7 @@ def test_dropout_draws_what_torch_draws(name, options, packed):
     assert not torch.equal(flat(*ours(x))[0], results[1][0])  # it does drop something
 
 
+@pytest.mark.filterwarnings("ignore:nothing of the model is recorded")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_without_gradients(name, mode):

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -60,6 +61,16 @@ def test_any_cell_is_exported_with_a_batch_of_any_size(cell, options):
     torch.testing.assert_close(written.module()(x)[0], net(x)[0])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_norm_is_traced_with_constants_for_its_sizes():
+    """ONNX knows no others."""
+    net = Recurrent("lstm", I, H, norm="layer").eval()
+    written: Any = torch.jit.trace(net, (torch.randn(T, B, I),), check_trace=False)
+    nodes = (graph := written.inlined_graph).findAllNodes("aten::layer_norm")
+    sizes = [size.node().kind() for node in nodes for size in list(node.inputs())[1].node().inputs()]
+    assert graph is not None and set(sizes) == {"prim::Constant"}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_takes_torchs_layers_alone_and_says_so(name):
@@ -68,6 +79,20 @@ def test_a_script_takes_torchs_layers_alone_and_says_so(name):
         torch.jit.script(model)
     expected = model(x)
     torch.testing.assert_close(torch.jit.script(rnnlab.restore(model))(x), expected)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_quantising_what_was_converted_says_that_it_stays_as_it_is(name):
+    model, x = Classifier(getattr(rnnlab, name)(I, H)).eval(), torch.randn(T, B, I)
+    with pytest.warns(UserWarning, match=r"leaves rnnlab.* in floating point: call rnnlab\.restore\(model\) first"):
+        ours = torch.ao.quantization.quantize_dynamic(model)
+    torch.testing.assert_close(ours.rnn(x)[0], model.rnn(x)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        theirs = torch.ao.quantization.quantize_dynamic(rnnlab.restore(model))
+    assert type(theirs.rnn).__module__.startswith("torch.ao.nn.quantized")
+    torch.testing.assert_close(theirs(x), model(x), atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", [nn.RNNCell, nn.LSTMCell, nn.GRUCell])

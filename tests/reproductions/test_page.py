@@ -11,7 +11,7 @@ from rnnlab.commands.reproduce import seconds_of
 from rnnlab.common.errors import UserError
 from rnnlab.reproductions.page import write_overview, write_page
 from rnnlab.reproductions.registry import REPRODUCTIONS
-from rnnlab.reproductions.run import Finding, examine
+from rnnlab.reproductions.run import Evidence, examine
 from rnnlab.tracking.store import connect, tracking_uri
 
 
@@ -26,7 +26,7 @@ def test_a_page_holds_claim_numbers_verdict_and_figure(tmp_path):
 
 
 def test_what_was_not_run_has_no_number_and_no_figure(tmp_path):
-    done, open_one = REPRODUCTIONS["influence-balancing"], Finding(REPRODUCTIONS["le-irnn-adding"], {})
+    done, open_one = REPRODUCTIONS["influence-balancing"], Evidence(REPRODUCTIONS["le-irnn-adding"], {})
     page = write_overview([examine(done), open_one], tmp_path / "results.md").read_text()
     assert "| irnn: loss is below 0.0500 | ordering | solved | – | not run |" in page
     assert page.count("![") == 1 and "(results/influence-balancing.png)" in page

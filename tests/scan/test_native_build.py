@@ -57,7 +57,7 @@ def test_what_is_here_compiles():
     assert build.load() is not None
 
 
-PROGRAM = build.Program("kernels", "", ())
+PROGRAM = build.Source("kernels", "", ())
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What would have been compiled, in order; a name takes the place of the library."""
     found = []
 
-    def compile_slowly(program: build.Program, command: list[str], flags: tuple[str, ...], library: Path) -> None:
+    def compile_slowly(program: build.Source, command: list[str], flags: tuple[str, ...], library: Path) -> None:
         found.append(library)
         time.sleep(0.2)
         library.write_text(library.name)

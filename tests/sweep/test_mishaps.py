@@ -33,6 +33,20 @@ from rnnlab.tracking import courier
 from rnnlab.tracking.undelivered import UNDELIVERED
 
 
+def kill_worker(study: str, slot: int, victims: list[str]) -> None:
+    """Kill a worker on a slot that is no victim yet, and note it."""
+
+    def found() -> str | None:
+        trials = optuna.load_study(study_name=study, storage=journal()).trials
+        named = [t for t in trials if t.state == TrialState.RUNNING and t.user_attrs["slot"] == slot]
+        workers = [trial.user_attrs.get("worker") for trial in named]
+        return workers[0] if workers and workers[0] not in victims else None
+
+    victims.append(wait_for(found))
+    time.sleep(0.1)
+    os.kill(int(victims[-1].split(":")[1]), signal.SIGKILL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("allowed", [1, pytest.param(slots.ALLOWED_CRASHES, marks=pytest.mark.long)])
 def test_workers_killed(
@@ -47,21 +61,9 @@ def test_workers_killed(
     path = write_sweep({**LONG, "base.training.steps": 2000}, arms={"tanh": {}})  # none is over before it is hit
     victims: list[str] = []
 
-    def kill(name: str, slot: int) -> None:
-        def found() -> str | None:
-            study = optuna.load_study(study_name=name, storage=journal())
-            named = [t for t in study.trials if t.state == TrialState.RUNNING and t.user_attrs["slot"] == slot]
-            workers = [trial.user_attrs.get("worker") for trial in named]
-            return workers[0] if workers and workers[0] not in victims else None
-
-        victims.append(wait_for(found))
-        time.sleep(0.1)
-        os.kill(int(victims[-1].split(":")[1]), signal.SIGKILL)
-
     def kill_three() -> None:
-        kill("adding-5/tanh", 0)
-        kill("adding-5/tanh", 1)  # while it runs beside the other: it will not wait for a third worker
-        kill("adding-5/tanh", 0)
+        for slot in (0, 1, 0):  # the second while it runs beside the other: it will not wait for a third worker
+            kill_worker("adding-5/tanh", slot, victims)
 
     killer = later(kill_three)
     state = run_sweep(path.name)

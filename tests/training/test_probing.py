@@ -168,3 +168,11 @@ def test_light_traces_nothing_and_probed_steps_start_at_initialisation():
     chosen = sorted(probed_steps(cfg.recording, 1000))
     assert chosen[0] == 0 and chosen[-1] == 999 and len(chosen) == 5
     assert probed_steps(config(recording__probes="full", recording__probe_points=1).recording, 10) == {0}
+
+
+def test_a_run_that_is_over_before_its_last_update_is_probed_at_its_end():
+    """So that the decay of single answers at the end is that of the trained network, with the same bits otherwise."""
+    cfg = config(recording__probes=["lagged"], training__eval_every=10, training__stop_at=1e9)
+    result, plain = run(cfg), run(cfg.model_copy(update={"recording": config().recording}))
+    assert result.steps == 10 and result.test_loss == plain.test_loss
+    assert result.probes is not None and result.probes["train_step"].values.tolist() == [0, 6, 10]

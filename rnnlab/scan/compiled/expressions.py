@@ -73,7 +73,7 @@ class Value:
 
 
 @dataclass
-class Matrix:
+class MatrixFactor:
     """A weight with two dimensions."""
 
     label: str
@@ -127,7 +127,7 @@ class Expressions:
             raise ValueError(f"blocks of different widths: {units}")
         return self.make(form, args, kind, next(iter(units), None), mask)
 
-    def multiply(self, value: Value, matrix: Matrix, unit: str, width: int) -> Value:
+    def multiply(self, value: Value, matrix: MatrixFactor, unit: str, width: int) -> Value:
         """Rows times a matrix."""
         product = Product([Term(list(value.blocks), matrix.label, matrix.transposed)], unit, width)
         return Value("row", [self.make("product", (product, j), "row", unit) for j in range(width)])

@@ -86,8 +86,8 @@ class Kernel:
     def prologue(self, cells: tuple[Cell, ...], inputs: int, weights: int) -> Prologue:
         """What a step reads of so many weights, for a layer of this size or several."""
         cell = cells[0]
-        sizes = {"H": cell.hidden_size, "I": inputs, "P": getattr(cell, "proj_size", 0), "real": self.dtype}
-        numbers = [[getattr(own, name) for name in numbers_of(own)] for own in cells]
+        sizes = {"H": cell.hidden_size, "I": inputs, "P": cell.projected_size, "real": self.dtype}
+        numbers = [list(numbers_of(own).values()) for own in cells]
         return Prologue(self.program, weights, sizes, numbers)
 
     def _shape(self, given: Operands) -> "_Shape":

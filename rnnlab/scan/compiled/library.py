@@ -20,7 +20,7 @@ def scan_library() -> ctypes.CDLL:
     Raises:
         OSError: if it cannot be compiled.
     """
-    path = build.compiled(build.Program("steps", (HERE / "steps.cpp").read_text(), FOLDERS))
+    path = build.compiled(build.Source("steps", (HERE / "steps.cpp").read_text(), FOLDERS))
     library = ctypes.CDLL(str(path))
     if (library.layout_number(), library.call_size()) != (calls.NUMBER, ctypes.sizeof(calls.CompiledCall)):
         raise OSError(f"{path} reads a call in another way than rnnlab/scan/compiled/calls.py writes it: remove it")
@@ -45,4 +45,4 @@ def step_library(source: str, dtype: torch.dtype) -> ctypes.CDLL:
         OSError: if it cannot be compiled.
     """
     real = "double" if dtype == torch.float64 else "float"
-    return ctypes.CDLL(str(build.compiled(build.Program("step", f"#define REAL {real}\n{source}", FOLDERS))))
+    return ctypes.CDLL(str(build.compiled(build.Source("step", f"#define REAL {real}\n{source}", FOLDERS))))

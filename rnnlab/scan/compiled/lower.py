@@ -11,7 +11,7 @@ from rnnlab.scan.compiled.elementwise import COMPARISONS, ELEMENTWISE, SAME
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import (
     Expressions,
-    Matrix,
+    MatrixFactor,
     Node,
     Outer,
     Product,
@@ -58,7 +58,7 @@ class Lowering:
             self.matrices.append(label)
             for size in shape:
                 self.sizes.split(size)
-            return Matrix(label, False)
+            return MatrixFactor(label, False)
         if len(shape) > 2:
             raise Inexpressible(f"a weight of {len(shape)} dimensions")
         unit, blocks = self.sizes.split(node.meta["val"].shape[-1])

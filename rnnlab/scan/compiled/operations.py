@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from rnnlab.scan.compiled.errors import Inexpressible
-from rnnlab.scan.compiled.expressions import Matrix, Outer, Rows, Value, whole_product
+from rnnlab.scan.compiled.expressions import MatrixFactor, Outer, Rows, Value, whole_product
 
 if TYPE_CHECKING:
     from rnnlab.scan.compiled.lower import Lowering
@@ -33,7 +33,7 @@ def operation(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 def matrix_product(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
     if isinstance(a, Rows) and isinstance(b, Value):
         return Outer([(a.value, b, False)])
-    if isinstance(a, Value) and a.kind == "row" and isinstance(b, Matrix):
+    if isinstance(a, Value) and a.kind == "row" and isinstance(b, MatrixFactor):
         unit, width = lowering.sizes.split(node.meta["val"].shape[1])
         return lowering.make.multiply(a, b, unit, width)
     raise Inexpressible("a product of other things than rows and a weight")
@@ -51,8 +51,8 @@ def add_product(lowering: "Lowering", node: fx.Node, bias: Any, a: Any, b: Any) 
 
 @operation(aten.permute.default, aten.t.default)
 def transpose(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
-    if isinstance(a, Matrix):
-        return Matrix(a.label, not a.transposed)
+    if isinstance(a, MatrixFactor):
+        return MatrixFactor(a.label, not a.transposed)
     if isinstance(a, Outer):
         return Outer([(left, right, not flipped) for left, right, flipped in a.parts])
     if isinstance(a, Rows):

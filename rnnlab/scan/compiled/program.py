@@ -86,9 +86,9 @@ class Program:
         return cls(**fields)
 
 
-def numbers_of(cell: Cell) -> list[str]:
-    """Options of a cell that are continuous: the same code serves all their values."""
-    return [name for name in type(cell).model_fields if isinstance(getattr(cell, name), float)]
+def numbers_of(cell: Cell) -> dict[str, float]:
+    """Options of a cell that are continuous, by name: the same code serves all their values."""
+    return {name: value for name, value in cell if isinstance(value, float)}
 
 
 def noisy_states(cell: Cell, training: bool) -> list[int]:

@@ -166,11 +166,8 @@ def structure(cell: Cell) -> tuple[tuple[str, Any], ...]:
     """What the code of a cell depends on: all options but sizes, numbers, and those that only say where weights start;
     of zoneout, whether there is some; shapes, which may follow from numbers too, at a size that stands for all."""
     numbers = {name: True for name in numbers_of(cell)} | {"zoneout": cell.zoneout > 0}
-    fields = cell.model_dump() | {"hidden_size": 0} | numbers
-    standing = {"hidden_size": 12}
-    if fields.get("proj_size"):
-        fields["proj_size"], standing["proj_size"] = 1, 6
-    one = cell.model_copy(update=standing)
+    one = cell.resized(12, 6)
+    fields = one.model_dump() | numbers
     shapes = {"shapes": one.parameter_shapes(5), "states": one.state_sizes, "gates": one.gates}
     return tuple((name, repr(value)) for name, value in (fields | shapes).items() if name not in cell.starting)
 

@@ -99,11 +99,10 @@ def trace(cell: Cell, names: Sequence[str], training: bool, sizes: Sizes) -> Tra
 class _Tracer:
     def __init__(self, cell: Cell, names: Sequence[str], training: bool, sizes: Sizes) -> None:
         H, I, P = sizes.widths.values()
-        size = {"hidden_size": H} | ({"proj_size": P} if getattr(cell, "proj_size", 0) else {})
         self.sizes = sizes
         self.numbers = numbers_of(cell)
         self.original, self.training, self.names = cell, training, list(names)
-        self.cell = cell.model_copy(update=size)
+        self.cell = cell.resized(H, P)
         shapes, kept = self.cell.parameter_shapes(I), self.cell.buffer_shapes(1)
         self.statistics = [name for name in kept if not cell.couples_inputs]
         rows = lambda width: torch.zeros(sizes.rows, width, dtype=torch.float64)  # noqa: E731

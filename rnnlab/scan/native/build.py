@@ -27,7 +27,7 @@ INSTRUCTIONS = {
 """What the compiler may use, by the name torch gives to what the processor can do; the baseline for any other."""
 
 
-class Program(NamedTuple):
+class Source(NamedTuple):
     """What is compiled to one library.
 
     Attributes:
@@ -41,8 +41,8 @@ class Program(NamedTuple):
     folders: tuple[Path, ...]
 
 
-def _kernels() -> Program:
-    return Program("kernels", (SOURCES / "kernels.cpp").read_text(), (SOURCES,))
+def _kernels() -> Source:
+    return Source("kernels", (SOURCES / "kernels.cpp").read_text(), (SOURCES,))
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def load() -> ctypes.CDLL | None:
         return None
 
 
-def compiled(program: Program) -> Path:
+def compiled(program: Source) -> Path:
     """Path of a library, compiled by now.
 
     Raises:
@@ -122,7 +122,7 @@ def _compiler(choice: str) -> list[str]:
     return [found, *command[1:]]
 
 
-def _library(program: Program, choice: str, flags: tuple[str, ...]) -> Path:
+def _library(program: Source, choice: str, flags: tuple[str, ...]) -> Path:
     """Path of a compiled library, whether it is there or not."""
     key = hashlib.sha256(repr((choice, flags, torch.__version__, program.text)).encode())
     for header in sorted(header for folder in program.folders for header in folder.glob("*.h")):
@@ -130,7 +130,7 @@ def _library(program: Program, choice: str, flags: tuple[str, ...]) -> Path:
     return cache_folder() / f"{program.name}-{key.hexdigest()[:16]}.so"
 
 
-def _compiled(program: Program, choice: str, flags: tuple[str, ...]) -> Path:
+def _compiled(program: Source, choice: str, flags: tuple[str, ...]) -> Path:
     library = _library(program, choice, flags)
     if _is_whole(library):
         return library
@@ -158,7 +158,7 @@ def _noted(library: Path) -> Path:
     return library.with_suffix(".sha256")
 
 
-def _compile(program: Program, command: list[str], flags: tuple[str, ...], library: Path) -> None:
+def _compile(program: Source, command: list[str], flags: tuple[str, ...], library: Path) -> None:
     """Compile beside the target, which is ours alone by now, and rename, so that nobody ever sees half a file."""
     folder = library.parent / "building"
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed

@@ -10,7 +10,7 @@ from torch import Tensor
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
-from rnnlab.scan.differentiable import Operands, by_reference, gradients
+from rnnlab.scan.differentiable import ScanTensors, by_reference, gradients
 from rnnlab.scan.members import member_gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan
@@ -63,10 +63,10 @@ def run(
     tensors = [x, w.weight_ih, w.weight_hh, w.get("bias_ih"), w.get("bias_hh"), *states]
     if shadows is not None:
         read = [shadows.x, *(shadows.starts or [None] * len(states))]
-        y, *finals = _Scan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors, *read)
+        y, *finals = _KernelScan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors, *read)
         finals, shadows.y, shadows.finals = finals[: len(states)], finals[len(states)], finals[len(states) + 1 :]
         return y, [tuple(finals)]
-    y, *finals = _Scan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors)
+    y, *finals = _KernelScan.apply(plan, members or cell, observers, _goes_back(tensors), *tensors)
     return y, [tuple(finals)]
 
 
@@ -81,7 +81,7 @@ def _goes_back(tensors: Sequence[Tensor | None]) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-class _Scan(torch.autograd.Function):
+class _KernelScan(torch.autograd.Function):
     """One layer over its sequences; with a dimension P before all others, P layers at once.
 
     Where shadows of inputs and first states follow the tensors, those of outputs and final states follow the outputs.
@@ -110,7 +110,7 @@ class _Scan(torch.autograd.Function):
         if torch.is_grad_enabled() or not is_readable(g for g in upstream if g is not None):
             again = _again(ctx.plan, ctx.cell, tensors, upstream, needed, observers)
             return None, None, None, None, *again, *(None for _ in shadows_needed)
-        needs = Operands.of(needed)
+        needs = ScanTensors.of(needed)
         wanted = Wanted(inputs=needs.x, weights=any(needs.weights.values()))
         back = partial(kernels.backward, ctx.plan, x, weights, starts, [y, slots, cells])
         names = (ctx.cell if isinstance(ctx.cell, Cell) else ctx.cell[0]).states
@@ -139,7 +139,7 @@ def _again(
 
 def _prepared(tensors: Sequence[Any]) -> tuple[Tensor, list[Tensor | None], list[Tensor]]:
     """Inputs, weights and first states as the kernels read them: by stride, except from one unit to the next."""
-    operands = Operands.of(tensors)
+    operands = ScanTensors.of(tensors)
     x, weights = operands.x, operands.weights.values()
     x = x if x.stride(-1) == 1 else x.contiguous()
     return x, [None if w is None else w.contiguous() for w in weights], [s.contiguous() for s in operands.starts]

@@ -82,13 +82,11 @@ def serves(cell: Cell) -> bool:
 
 @functools.cache
 def _is_served(cell: Cell) -> bool:
-    options = SERVED.get(type(cell))
-    if options is None or getattr(cell, "activation", "tanh") not in kernels.ACTIVATIONS:
+    options, fields = SERVED.get(type(cell)), type(cell).model_fields
+    if options is None or (isinstance(cell, VanillaCell) and cell.activation not in kernels.ACTIVATIONS):
         return False
     free = options | {"hidden_size", "norm_gain", "norm_noise"}
-    return all(
-        getattr(cell, name) == field.default for name, field in type(cell).model_fields.items() if name not in free
-    )
+    return all(value == fields[name].default for name, value in cell if name not in free)
 
 
 @functools.cache

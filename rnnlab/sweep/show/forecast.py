@@ -10,11 +10,15 @@ from statistics import median
 
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.machine import usable_cores
+from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.training.loop import run
+from rnnlab.training.models import build_model
+from rnnlab.training.probing import Prober, probed_steps
+from rnnlab.training.torch_settings import torch_settings
 
 MEASURING_SECONDS = 5.0
 """Wall time that all measurements share; each makes `FEWEST_UPDATES` whatever they take, and `MOST_UPDATES` at most."""
@@ -129,7 +133,21 @@ def time_run(config: Config, seconds: float) -> float:
     update, evaluated = _median(intervals[0::2]), _median(intervals[1::2])
     options = config.training
     evaluations = math.ceil(options.steps / options.eval_every) + options.test_examples / options.eval_examples
-    return options.steps * update + evaluations * max(0.0, evaluated - update)
+    return options.steps * update + evaluations * max(0.0, evaluated - update) + time_probes(config)
+
+
+def time_probes(config: Config) -> float:
+    """Expected seconds of all probes of a run, from one of them."""
+    probed = probed_steps(config.recording, config.training.steps)
+    if not probed:
+        return 0.0
+    with torch_settings(config.threads):
+        generator = make_generator(config.seed, "train")
+        prober = Prober(config, build_model(config), generator, generator)
+        batch = config.task.sample(generator, config.training.batch_size)
+        began = time.thread_time()
+        prober.take(min(probed), batch)
+        return len(probed) * (time.thread_time() - began)
 
 
 def probing_run(config: Config) -> Config:

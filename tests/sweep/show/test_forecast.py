@@ -115,3 +115,14 @@ def test_a_run_that_diverges_at_once_has_a_forecast(tiny: dict[str, Any]) -> Non
     broken = config(tiny).model_dump(mode="json") | {"init": {"recurrent_scale": 1e300}}
     broken["cell"] |= {"activation": "relu"}
     assert time_run(Config.parse(broken), 0.0) > 0
+
+
+def test_probes_are_counted(tiny: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take(prober: object, step: int, batch: object) -> None:
+        clock.now += 11.0
+
+    monkeypatch.setattr(forecasting.Prober, "take", take)
+    plain = config(tiny, steps=1000)
+    recording = plain.recording.model_copy(update={"probes": ("lagged",), "probe_points": 3})
+    probed = plain.model_copy(update={"recording": recording})
+    assert time_run(probed, math.inf) == pytest.approx(time_run(plain, math.inf) + 3 * 11.0)
