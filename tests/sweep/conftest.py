@@ -12,7 +12,6 @@ from bench import Bench, MakeBench
 from ticking import EVALUATION, UPDATE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
-from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.store.postgres import Database
@@ -70,17 +69,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Training takes known times on a clock of its own; the first update of a run costs 100 s more."""
     clock = Clock()
 
-    def run(config: Config, *, should_stop: Callable[[], bool]) -> None:
+    def run_together(config: Config, members: int, should_stop: Callable[[], bool]) -> None:
         options = config.training
         clock.now += 30.0  # to build the model and the validation set, before the first update
         for step in range(options.steps):
-            clock.now += UPDATE + 100 * (step == 0)
+            clock.now += members * UPDATE + 100 * (step == 0)
             if (step + 1) % options.eval_every == 0 or step + 1 == options.steps:
-                clock.now += EVALUATION
+                clock.now += members * EVALUATION
             if should_stop():
-                raise Interrupted
+                return
 
-    monkeypatch.setattr(forecasting, "run", run)
+    monkeypatch.setattr(forecasting, "run_together", run_together)
     monkeypatch.setattr(forecasting, "time", clock)
     return clock
 

@@ -3,26 +3,28 @@
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.machine import usable_cores
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.study import StudyPlan
-from rnnlab.training.loop import run
+from rnnlab.training.memory import most_members
 from rnnlab.training.models import build_model
+from rnnlab.training.population import Population
 from rnnlab.training.probing import Prober, probed_steps
+from rnnlab.training.progress import Progress
 from rnnlab.training.torch_settings import torch_settings
 
 MEASURING_SECONDS = 5.0
 """Wall time that all measurements share; each makes `FEWEST_UPDATES` whatever they take, and `MOST_UPDATES` at most."""
 FEWEST_UPDATES, MOST_UPDATES = 4, 40
+MEASURED_MEMBERS = 8
+"""Runs that are timed together at most: more of them cost hardly less each."""
 NO_LEARNING = 1e-12
 """Learning rate at which weights stay where they are."""
 START_SECONDS = 8.0
@@ -95,7 +97,8 @@ def forecast(
     seconds: dict[str, float] = {}
     for plan in timed:
         measuring(plan.name)
-        seconds[plan.name] = time_run(typical(definition, plan), MEASURING_SECONDS / len(timed))
+        config = typical(definition, plan)
+        seconds[plan.name] = time_run(config, MEASURING_SECONDS / len(timed), in_company(definition, config, workers))
 
     def expected(plan: StudyPlan) -> float:
         """What the first arm takes on this task, times how much more this arm takes than it on the first task."""
@@ -110,7 +113,13 @@ def typical(definition: SweepDefinition, plan: StudyPlan) -> Config:
     return plan.config({name: dimension.extremes()[-1] for name, dimension in plan.space.items()}, definition.seed)
 
 
-def time_run(config: Config, seconds: float) -> float:
+def in_company(definition: SweepDefinition, config: Config, workers: int) -> int:
+    """How many runs of a study train together, as far as it makes a difference."""
+    share = math.ceil(max(definition.search_trials, definition.seeds) / max(1, workers))
+    return min(MEASURED_MEMBERS, share, definition.population or most_members(config))
+
+
+def time_run(config: Config, seconds: float, members: int = 1) -> float:
     """Expected seconds of a whole run, from the medians of a few updates and evaluations.
 
     Processor time of the training thread is what counts, so that other processes do not blur it. The first update and
@@ -119,6 +128,7 @@ def time_run(config: Config, seconds: float) -> float:
     Args:
         config: the run.
         seconds: wall time of the measurement at most, once the fewest updates are done.
+        members: how many such runs train together.
     """
     began, marks = time.perf_counter(), [time.thread_time()]
 
@@ -127,9 +137,8 @@ def time_run(config: Config, seconds: float) -> float:
         updates = len(marks) - 1
         return updates >= MOST_UPDATES or (updates >= FEWEST_UPDATES and time.perf_counter() - began > seconds)
 
-    with suppress(Interrupted):
-        run(probing_run(config), should_stop=stop)
-    intervals = [after - before for before, after in pairwise(marks)]
+    run_together(probing_run(config), members, stop)
+    intervals = [(after - before) / members for before, after in pairwise(marks)]
     update, evaluated = _median(intervals[0::2]), _median(intervals[1::2])
     options = config.training
     evaluations = math.ceil(options.steps / options.eval_every) + options.test_examples / options.eval_examples
@@ -148,6 +157,22 @@ def time_probes(config: Config) -> float:
         began = time.thread_time()
         prober.take(min(probed), batch)
         return len(probed) * (time.thread_time() - began)
+
+
+def run_together(config: Config, members: int, should_stop: Callable[[], bool]) -> None:
+    """Train so many runs at once, until all are over or somebody says so after an update."""
+
+    def end(member: Progress, error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    population = Population(end)
+    for _ in range(members):
+        population.join(Progress(config))
+    while population.members:
+        population.advance()
+        if should_stop():
+            return
 
 
 def probing_run(config: Config) -> Config:

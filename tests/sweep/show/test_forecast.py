@@ -9,7 +9,7 @@ from ticking import EVALUATION, UPDATE, Clock
 from rnnlab.config.config import Config
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.show import forecast as forecasting
-from rnnlab.sweep.show.forecast import forecast, probing_run, time_run, typical
+from rnnlab.sweep.show.forecast import forecast, in_company, probing_run, time_run, typical
 from rnnlab.training.loop import run as train
 
 
@@ -47,6 +47,14 @@ def test_the_real_loop_alternates_as_the_measurement_expects(tiny: dict[str, Any
     result = train(probing, on_evaluation=lambda step, _: evaluated.append(step))
     assert result.profile is None or not result.profile.sizes["step"]
     assert evaluated[:-1] == list(range(2, forecasting.MOST_UPDATES + 1, 2))
+
+
+def test_runs_that_train_together_are_timed_together(tiny: dict[str, Any], clock: Clock) -> None:
+    whole = config(tiny, steps=97, eval_every=10)
+    assert time_run(whole, 0.0, members=8) == pytest.approx(time_run(whole, 0.0))
+    of = definition(tiny, trials=20, seeds=4)
+    assert [in_company(of, whole, workers) for workers in (1, 2, 10, 64)] == [8, 8, 2, 1]
+    assert in_company(definition(tiny, trials=20, population=3), whole, 1) == 3
 
 
 @pytest.mark.parametrize(("workers", "cores", "at_once"), [(1, 8, 1), (2, 8, 2), (4, 2, 2)])
@@ -94,7 +102,7 @@ def test_what_is_not_measured_is_worked_out_from_its_arm_and_its_task(
 ) -> None:
     took = {("adding-5", "a"): 2.0, ("adding-5", "b"): 6.0, ("adding-5", "c"): 1.0, ("adding-7", "a"): 5.0}
 
-    def known(config: Config, seconds: float) -> float:
+    def known(config: Config, seconds: float, members: int) -> float:
         arm = {"tanh": "a", "relu": "b", "elu": "c"}[config.cell.model_dump()["activation"]]
         return took[config.task.label, arm]
 
