@@ -8,20 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from rnnlab.cells import Cell, MemberWeights, States, Weights, make_cell
 from rnnlab.common.errors import UserError, check_type
 from rnnlab.layers.checks import (
-    check_call,
     check_dilation,
     check_input,
     check_lengths,
-    check_rank,
     check_sizes,
     is_observable,
     split_states,
 )
+from rnnlab.layers.forms import run_in_form
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.layers.shadows import StackShadows
 from rnnlab.scan import scan, scan_side_by_side
@@ -182,25 +181,7 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
         """
-        states = None if hx is None else tuple(hx) if isinstance(hx, tuple | list) else (hx,)
-        check_call(input, states, start)
-        if isinstance(input, PackedSequence):
-            if lengths is not None:
-                raise UserError("lengths are given twice: packed sequences bring their own, so leave `lengths` out")
-            y, finals = self._run_packed(input, states, start)
-            return y, finals[0] if len(finals) == 1 else finals
-        check_rank(type(self).__name__, input, states)
-        unbatched = input.dim() == 2
-        x = input.unsqueeze(1) if unbatched else input.transpose(0, 1) if self.batch_first else input
-        if unbatched and states is not None:
-            states = tuple(state.unsqueeze(1) for state in states)
-        y, finals = self._run_stack(x, states, start, lengths)
-        y = _copied(y)
-        if unbatched:
-            y, finals = y.squeeze(1), tuple(state.squeeze(1) for state in finals)
-        elif self.batch_first:
-            y = y.transpose(0, 1)
-        return y, finals[0] if len(finals) == 1 else finals
+        return run_in_form(self._run_stack, type(self).__name__, self.batch_first, input, hx, start, lengths)
 
     def run(self, x: Tensor, hx: Tensor | States | None, start: int = 0) -> tuple[Tensor, Tensor | States]:
         """As when the layer is called, with outputs that nobody may change: the way back needs them as they are.
@@ -212,16 +193,6 @@ class Recurrent(nn.Module):
         """
         y, finals = self._run_stack(x, (hx,) if isinstance(hx, Tensor) else hx, start, None)
         return y, finals[0] if len(finals) == 1 else finals
-
-    def _run_packed(self, input: PackedSequence, hx: States | None, start: int) -> tuple[PackedSequence, States]:
-        """Pad, run, and pack the outputs just as the inputs were packed."""
-        x, lengths = pad_packed_sequence(input)
-        y, finals = self._run_stack(x, hx, start, lengths)
-        y = _copied(y)
-        rows = input.sorted_indices
-        if rows is not None:
-            y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
-        return PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:]), finals
 
     def _run_stack(
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
@@ -306,11 +277,6 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.cell!r}, input_size={self.input_size}, num_layers={self.num_layers}"
-
-
-def _copied(y: Tensor) -> Tensor:
-    """Outputs that may be changed in place: a scan needs its own as they are, once it goes back."""
-    return y.clone() if y.requires_grad else y
 
 
 def _chosen(cell: str | Cell, hidden_size: int | None, options: dict[str, Any]) -> Cell:
