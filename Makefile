@@ -61,9 +61,10 @@ reproductions: .venv/.core  ## reproduce published results (about an hour) and w
 figures: .venv/.core  ## draw every figure from small runs and write docs/gallery (a few minutes)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.gallery
 
-bench: .venv/.core  ## measure the speed and write docs/performance.md and docs/compiled.md (keep the machine quiet)
+bench: .venv/.core  ## measure the speed and write docs/performance.md, compiled.md, populations.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.layers --write
 	@$(BIN)/python -m benchmarks.compiled --write
+	@$(BIN)/python -m benchmarks.population --write
 
 scaling: .venv/.dev  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.scaling --write
