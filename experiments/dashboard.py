@@ -34,6 +34,10 @@ T = TypeVar("T")
 SECONDS = 60  # how long a page may take before the tour gives up
 SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
 TALL = 1150  # pixels
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),  # it looks at this alone
+)
 HIDE_PATHS = """
 for (const element of document.querySelectorAll('*'))
   if (element.children.length === 0 && element.textContent.includes('file:///')) element.textContent = '…';
@@ -102,7 +106,7 @@ class Browser:
         options = webdriver.ChromeOptions()
         options.binary_location = paths[0]
         size = f"--window-size=1500,{TALL}"
-        for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", size):
+        for flag in (*FLAGS, size):
             options.add_argument(flag)
         self.driver = webdriver.Chrome(options, Service(paths[1]))
 
