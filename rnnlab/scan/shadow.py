@@ -53,7 +53,7 @@ def entering(gradient: Tensor) -> Tensor:
     found, scaled = _whole(gradient, None, stepwise=True), _scaled(gradient)
     if found is None:
         return scaled
-    lost = torch.linalg.vector_norm(gradient, torch.inf, dim=-1).double().log2() < found.floor.unsqueeze(-2)
+    lost = gradient.abs().amax(-1).double().log2() < found.floor.unsqueeze(-2)
     return scaled.masked_fill(lost.unsqueeze(-1), torch.nan)
 
 
@@ -112,7 +112,7 @@ def underflowed(gradient: Tensor) -> Tensor:
     Returns:
         (T, B) where it is subnormal, or zero next to steps where it was nearly so.
     """
-    kind, size = torch.finfo(gradient.dtype), torch.linalg.vector_norm(gradient, torch.inf, dim=-1)
+    kind, size = torch.finfo(gradient.dtype), gradient.abs().amax(-1)
     small = (size > 0) & (size < kind.tiny / kind.eps)
     return small & (size < kind.tiny) | reached_by_underflow(size == 0, small)
 
@@ -148,7 +148,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
         return None
     kind = torch.finfo(gradient.dtype)
     least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
-    size = torch.linalg.vector_norm(gradient, torch.inf, dim=-1)  # (T, B)
+    size = gradient.abs().amax(-1)  # (T, B)
     low = size < least
     beyond = low | ~torch.isfinite(size)
     if not beyond.any():
