@@ -11,6 +11,7 @@ from torch import Tensor
 from rnnlab.cells import States
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
+from rnnlab.scan.rows import largest
 from rnnlab.scan.shadow import underflowed
 
 
@@ -38,7 +39,7 @@ def follow_losses(outputs: Tensor, finals: States, losses: Callable[[], Losses])
 
     def take_outputs(gradient: Tensor | None) -> None:  # none where the graph goes through a state alone
         if gradient is not None:
-            losses().outputs = (gradient.abs().amax(-1) != 0).cpu()
+            losses().outputs = (largest(gradient) != 0).cpu()
 
     def take_finals(gradients: tuple[Tensor | None, ...]) -> None:
         if (gradient := gradients[0]) is not None:
