@@ -11,6 +11,7 @@ from torch import Tensor
 from rnnlab.cells import States
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
+from rnnlab.scan.rows import largest
 from rnnlab.scan.shadow import underflowed
 
 
@@ -38,11 +39,11 @@ def follow_losses(outputs: Tensor, finals: States, losses: Callable[[], Losses])
 
     def take_outputs(gradient: Tensor | None) -> None:  # none where the graph goes through a state alone
         if gradient is not None:
-            losses().outputs = (gradient != 0).any(-1).cpu()
+            losses().outputs = (largest(gradient) != 0).cpu()
 
     def take_finals(gradients: tuple[Tensor | None, ...]) -> None:
         if (gradient := gradients[0]) is not None:
-            found, before = (gradient != 0).any(-1).any(0).cpu(), losses().finals
+            found, before = (gradient.abs().amax((0, -1)) != 0).cpu(), losses().finals
             losses().finals = found if before is None else found | before
 
     outputs.register_hook(take_outputs)
@@ -62,6 +63,7 @@ class ScanGradients:
         self.norms: Tensor | None = None
         self.underflowed: Tensor | None = None
         self.losses = Losses()
+        self._log10_norms: Tensor | None = None
         self.starts: dict[int, Tensor] = {}
         """Gradients of the states before the first step, (B, S), by phase of the dilation."""
 
@@ -84,7 +86,12 @@ class ScanGradients:
 
     def log10_norms(self) -> Tensor:
         """(T, B) float64 in order of time: -inf where the loss does not reach, inf for what is not a number, NaN beyond
-        a sequence's end and where the norm is too small to be known."""
+        a sequence's end and where the norm is too small to be known. To be asked when everything has come."""
+        if self._log10_norms is None:
+            self._log10_norms = self._taken_norms()
+        return self._log10_norms
+
+    def _taken_norms(self) -> Tensor:
         if self.norms is None or (self.vectors is not None and self.vectors_by_step):
             return log10_norm(self.gradients().cpu())
         norms = self.norms * math.log10(2)
@@ -216,6 +223,8 @@ def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
     Returns:
         (L, B) by lag, NaN where none is known.
     """
+    if (ends == len(norms)).all():
+        return norms.flip(0)
     lag = torch.arange(max([len(norms), *ends.tolist()])).unsqueeze(1)
     step = ends[: norms.shape[1]] - 1 - lag
     known = (step >= 0) & (step < len(norms))

@@ -48,7 +48,7 @@ class StackShadows:
     def rise(self, residual: bool) -> None:
         """Make the outputs of all directions the inputs of the next layer, with what this one read added or not."""
         outputs = [None if scan.y is None else order.restore(scan.y) for scan, order in self._scans]
-        output = joined(partial(torch.cat, dim=-1), outputs)
+        output = outputs[0] if len(outputs) == 1 else joined(partial(torch.cat, dim=-1), outputs)
         self._x = joined(lambda each: each[0] + each[1], [self._x, output]) if residual else output
         self._past_the_top = residual
         for scan, order in self._scans:

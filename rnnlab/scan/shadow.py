@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rnnlab.scan.rows import largest
+
 EXPONENT = 448
 """Shadows of gradients are these times two to this."""
 _LEAST = 2.0 ** (-1022 + 52)
@@ -53,7 +55,7 @@ def entering(gradient: Tensor) -> Tensor:
     found, scaled = _whole(gradient, None, stepwise=True), _scaled(gradient)
     if found is None:
         return scaled
-    lost = torch.linalg.vector_norm(gradient, torch.inf, dim=-1).double().log2() < found.floor.unsqueeze(-2)
+    lost = largest(gradient).double().log2() < found.floor.unsqueeze(-2)
     return scaled.masked_fill(lost.unsqueeze(-1), torch.nan)
 
 
@@ -112,7 +114,7 @@ def underflowed(gradient: Tensor) -> Tensor:
     Returns:
         (T, B) where it is subnormal, or zero next to steps where it was nearly so.
     """
-    kind, size = torch.finfo(gradient.dtype), torch.linalg.vector_norm(gradient, torch.inf, dim=-1)
+    kind, size = torch.finfo(gradient.dtype), largest(gradient)
     small = (size > 0) & (size < kind.tiny / kind.eps)
     return small & (size < kind.tiny) | reached_by_underflow(size == 0, small)
 
@@ -148,7 +150,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
         return None
     kind = torch.finfo(gradient.dtype)
     least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
-    size = torch.linalg.vector_norm(gradient, torch.inf, dim=-1)  # (T, B)
+    size = largest(gradient)  # (T, B)
     low = size < least
     beyond = low | ~torch.isfinite(size)
     if not beyond.any():
@@ -160,7 +162,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     if shadow is None:  # zero may be zero, or have been something: small ones beside it tell
         floor = _floor(over_steps(low & (size > 0)), least)
         return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool))
-    true = shadow.abs().amax(-1)
+    true = largest(shadow)
     known = torch.isfinite(true)
     # Somebody may have changed the one and not the other: a hook on a state that is handed on.
     apart = (shadow * 2.0**-EXPONENT - gradient).abs().amax(-1) > 1e-3 * size + 64 * kind.tiny

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from rnnlab.scan import rows
 from rnnlab.scan.compiled import calls
 from rnnlab.scan.native import build
 
@@ -24,6 +25,7 @@ def scan_library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     if (library.layout_number(), library.call_size()) != (calls.NUMBER, ctypes.sizeof(calls.CompiledCall)):
         raise OSError(f"{path} reads a call in another way than rnnlab/scan/compiled/calls.py writes it: remove it")
+    rows.offer(library)
     return library
 
 

@@ -4,6 +4,7 @@
 #include <exception>
 
 #include "gemm.h"
+#include "rows.h"
 #include "steps_backward.h"
 #include "steps_forward.h"
 

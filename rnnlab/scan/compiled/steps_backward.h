@@ -19,7 +19,7 @@ template <class T> class StepsBackward : public Places<T> {
     std::vector<std::vector<T>> shrink;             // likewise: what the carried gradients still lack
     std::vector<T> scales, row, most;               // by example
     std::vector<int> sizes;
-    std::vector<char> any;
+    std::vector<const T*> come;                     // by example: gradients of its outputs, none where zero
     std::vector<double> norms, exponents;
     T* sums;
     int taken = 0;  // rows of operands that wait for their product
@@ -90,27 +90,22 @@ template <class T> class StepsBackward : public Places<T> {
     // Bring the carried gradients to this step's scale, and let those of the outputs in.
     void admit_step(int t) {
         const int p = phase(t), active = frame.rows;
-        sizes.assign(part.rows(), 0);
-        any.assign(part.rows(), 0);
-        if (call.upstream.base)
-            for (int r = 0; r < active; r++) {
-                int size, shift;
-                any[r] = arriving_output(t, r, size, shift) != nullptr;
-                sizes[r] = size + shift;
-            }
+        sizes.assign(part.rows(), NOTHING), come.assign(part.rows(), nullptr);
         int largest = NOTHING;
-        for (int r = 0; r < active; r++)
-            if (any[r]) largest = std::max(largest, sizes[r]);
-        for (int r = 0; r < (call.coupled ? part.rows() : active); r++) {
-            const int size = call.coupled ? largest : any[r] ? sizes[r] : NOTHING;
-            bring(p, r, shrink[p][r] * admit(p, r, size));
+        for (int r = 0; call.upstream.base && r < active; r++) {
+            int size, shift;
+            if (!(come[r] = arriving_output(t, r, size, shift))) continue;
+            sizes[r] = size + shift;
+            largest = std::max(largest, sizes[r]);
         }
+        for (int r = 0; r < (call.coupled ? part.rows() : active); r++)
+            bring(p, r, shrink[p][r] * admit(p, r, call.coupled ? largest : sizes[r]));
         for (int r = 0; r < active; r++) {
             const int exponent = scale[p][r].exponent;
             scales[r] = power_of_two<T>(exponent);
-            if (!any[r]) continue;
-            int size, shift;
-            const T* from = arriving_output(t, r, size, shift);
+            if (!come[r]) continue;
+            int size, shift = 0;
+            const T* from = call.shadowed ? arriving_output(t, r, size, shift) : come[r];
             Base::add_row(carry[0][p] + r * ld[tangent[0]], from, tangent[0], power_of_two<T>(shift - exponent));
         }
         frame.scale = call.coupled && active ? power_of_two<double>(scale[p][0].exponent) : 1.0;

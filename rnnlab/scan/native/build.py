@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 
+from rnnlab.scan import rows
 from rnnlab.scan.native import layout
 
 SOURCES = Path(__file__).parent
@@ -57,10 +58,12 @@ def load() -> ctypes.CDLL | None:
         The library; none, with one warning, where it cannot be built.
     """
     try:
-        return _loaded(compiled(_kernels()))
+        library = _loaded(compiled(_kernels()))
     except OSError as error:
         warnings.warn(f"recurrent layers run on the slower reference path: {error}", RuntimeWarning, stacklevel=2)
         return None
+    rows.offer(library)
+    return library
 
 
 def compiled(program: Source) -> Path:

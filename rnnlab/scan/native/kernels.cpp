@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "backward.h"
+#include "rows.h"
 
 namespace {
 

@@ -162,17 +162,32 @@ INLINE Vec<double> log2(Vec<double> x) {
     return (x > 0.0) & (x < infinity) ? value : odd;
 }
 
+// Over the values of one vector: halves are joined until one value is left. No value may be NaN for the largest.
 template <class T> INLINE T sum(Vec<T> v) {
-    T s = 0;
-    for (int i = 0; i < LANES<T>; i++) s += v[i];
-    return s;
+    T parts[LANES<T>];
+    std::memcpy(parts, &v, sizeof v);
+#pragma GCC unroll 4
+    for (int n = LANES<T> / 2; n; n /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) parts[i] += parts[i + n];
+    return parts[0];
 }
 
 template <class T> INLINE T largest(Vec<T> v) {
-    T m = v[0];
-    for (int i = 1; i < LANES<T>; i++) m = v[i] > m ? v[i] : m;
-    return m;
+    T parts[LANES<T>];
+    std::memcpy(parts, &v, sizeof v);
+#pragma GCC unroll 4
+    for (int n = LANES<T> / 2; n; n /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) parts[i] = parts[i] > parts[i + n] ? parts[i] : parts[i + n];
+    return parts[0];
 }
+#if defined(__AVX512F__)
+template <> INLINE float sum<float>(Vec<float> v) { return _mm512_reduce_add_ps(v); }
+template <> INLINE double sum<double>(Vec<double> v) { return _mm512_reduce_add_pd(v); }
+template <> INLINE float largest<float>(Vec<float> v) { return _mm512_reduce_max_ps(v); }
+template <> INLINE double largest<double>(Vec<double> v) { return _mm512_reduce_max_pd(v); }
+#endif
 
 // Subnormal numbers count as zero while one of these lives; the flags of the thread are put back after.
 class FlushSubnormals {

@@ -1,0 +1,30 @@
+"""The largest value of each row of a gradient: asked for at every pass, of a tensor as large as a layer's outputs."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from rnnlab.common import torch_private
+
+_libraries: list[ctypes.CDLL] = []
+
+
+def offer(library: ctypes.CDLL) -> None:
+    """Have a library of kernels find them from now on."""
+    _libraries[:] = [library]
+
+
+def largest(t: Tensor) -> Tensor:
+    """Largest absolute value over the last dimension, (...) from (..., H); not a number where one of them is none."""
+    fits = t.dtype in (torch.float32, torch.float64) and type(t) is Tensor and t.is_cpu and t.is_contiguous()
+    if not (fits and _libraries and t.numel()) or torch_private.is_transforming() or torch_private.is_followed():
+        return t.abs().amax(-1)
+    if t.requires_grad or not torch_private.has_storage(t) or t.is_neg() or torch_private.is_unwritten_zero(t):
+        return t.abs().amax(-1)
+    found = t.new_empty(t.shape[:-1])
+    wide = t.dtype == torch.float64
+    _libraries[0].largest_of_rows(
+        ctypes.c_void_p(t.data_ptr()), ctypes.c_void_p(found.data_ptr()), found.numel(), t.shape[-1], wide
+    )
+    return found
