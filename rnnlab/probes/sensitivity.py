@@ -47,12 +47,10 @@ def sensitivity(trace: "Trace", directions: int = 16) -> "dict[str, xr.DataArray
     squares = _squares(in_double(trace), names, directions)  # (states, weights, T, B)
     with np.errstate(divide="ignore"):
         logs = squares.nanmean(-1).log10().cpu().numpy()
-    read = np.isfinite(logs).any((0, 2))
-    coords = {"state": list(trace.cell.states), "weight": [n for n, r in zip(names, read, strict=True) if r]}
+    read = [i for i in range(len(names)) if np.isfinite(logs[:, i]).any()]
+    coords = {"state": list(trace.cell.states), "weight": [names[i] for i in read], "time": trace.time}
     title = {"long_name": "log10 mean squared norm of the derivative of a state in a weight"}
-    return {
-        "log10_sensitivity": xr.DataArray(logs[:, read], coords | {"time": trace.time}, (*coords, "time"), attrs=title)
-    }
+    return {"log10_sensitivity": xr.DataArray(logs[:, read], coords, tuple(coords), attrs=title)}
 
 
 def _squares(trace: "Trace", names: list[str], directions: int) -> Tensor:
