@@ -83,19 +83,20 @@ def random_directions(trace: "Trace", count: int) -> dict[str, Tensor]:
 
 def _projections(trace: "Trace", lags: int, directions: int) -> Tensor:
     """ψ of every lag, direction and example, (lags, R, B)."""
-    changes = random_directions(trace, directions)
-    R, (T, B) = directions, trace.u.shape[:2]
-    direct = [trace.u.new_zeros(R, T, B, size) for size in trace.cell.state_sizes]
+    changes, sizes = random_directions(trace, directions), trace.cell.state_sizes
+    T, B = trace.u.shape[:2]
+    tangents = trace.u.new_zeros(B, directions, T, sum(sizes))  # an example's in one piece, for one product a lag
     for block in trace.blocks():
-        for tangents, part in zip(direct, step_tangents(trace, block, changes), strict=True):
-            tangents[:, block.steps, block.examples] = part
+        parts = torch.cat(step_tangents(trace, block, changes), -1)  # (R, N, S)
+        tangents[block.examples, :, block.steps] = parts.transpose(0, 1)
     replays = [(block, trace.replay(block)) for block in trace.blocks()]
     values, found = trace.direct, []
     for lag in range(lags):
         if lag:
             values = pull_back_everywhere(trace, replays, values)
-        found.append(sum(torch.einsum("tbs,rtbs->rb", v, d) for v, d in zip(values, direct, strict=True)))
-    return torch.stack(found)  # type: ignore[arg-type]
+        each = torch.cat(values, -1).transpose(0, 1).reshape(B, -1, 1)
+        found.append((tangents.flatten(2) @ each).squeeze(-1).T)
+    return torch.stack(found)
 
 
 def _signal_and_noise(psi: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
