@@ -54,6 +54,13 @@ def test_so_many_sequences_bring_the_noise_of_a_mean_down_to_the_signal(alpha):
     np.testing.assert_allclose(scale, 1.0, rtol=0.05)
 
 
+def test_few_examples_do_not_make_a_signal_of_noise():
+    """The mean of five examples has a variance of 1/5 of its own, which would show as a signal of 0.67 for 0.5."""
+    noise = np.random.default_rng(0).normal(size=(1, 20_000, 5))
+    _, signal, _ = _signal_and_noise(noise + 0.5)
+    assert signal[0] == pytest.approx(0.5, rel=0.02)
+
+
 def test_the_window_is_the_longest_lag_whose_number_of_sequences_suffices():
     """A loss at the last step, and gradients that fade with the lag against noise that does not."""
     found = learnability(traced(layer("gru"), sequence(30, 40)), max_lag=10)
