@@ -8,7 +8,9 @@ import pytest
 import torch
 from jacobians import layer, sequence, traced
 
+import rnnlab
 from rnnlab.cells import CELLS
+from rnnlab.config.config import Config
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.probes.fixed_points import fixed_points
 from rnnlab.probes.tape import trace
@@ -55,6 +57,21 @@ def test_from_everywhere_it_has_the_nineteen_saddles_too():
     at_rest = np.abs(found["fixed_point"].values) < 1e-8
     assert (at_rest.sum(1) == found["unstable_directions"].values).all()
     assert (found["log10_fixed_point_speed"].values < -20).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["vanilla", "gru"])
+def test_a_flip_flop_that_is_trained_has_eight_stable_points(kind):
+    settings = {"task": {"kind": "flip_flop", "length": 50}, "cell": {"kind": kind, "hidden_size": 32}}
+    config = Config.parse(settings | {"optimizer": {"lr": 0.005}, "training": {"steps": 1500, "batch_size": 32}})
+    model = rnnlab.run(config).model
+    assert model is not None
+    batch = config.task.sample(torch.Generator().manual_seed(1), 16)
+    with trace(model) as tape:
+        config.task.losses(model(batch.inputs)[0], batch.targets).mean().backward()
+    found = fixed_points(tape.traces[0])
+    fixed = found["log10_fixed_point_speed"] < -20
+    assert int((fixed & (found["unstable_directions"] == 0)).sum()) == 8
 
 
 def test_where_two_points_have_just_vanished_a_slow_point_is_left():
