@@ -34,7 +34,8 @@ def fixed_points(trace: "Trace", starts: int = 32, u: Tensor | None = None) -> "
     Marquardt go down from states that the trace has visited, evenly spread over its steps and examples, all at once.
     Where the speed is zero the point is fixed, elsewhere slow: a place that is left slowly, often beside a fixed point
     that has just vanished. Points that are the same are given once, slowest first. All states of a cell together, in
-    float64 and evaluation, with the last step's statistics where a cell keeps some.
+    float64 and evaluation, with the last step's statistics where a cell keeps some. Nothing is returned where every
+    start has overflown.
 
     Args:
         trace: one direction of one layer.
@@ -54,6 +55,8 @@ def fixed_points(trace: "Trace", starts: int = 32, u: Tensor | None = None) -> "
     precise = in_double(trace)
     step = _undisturbed(precise, u)
     points, speeds = _distinct(*_settle(step, _visited(precise, starts)))
+    if not len(points):
+        return {}
     eigenvalues = torch.linalg.eigvals(_jacobian(step, points)[1]).cpu().numpy()
     eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-np.abs(eigenvalues), -1), -1)
     with np.errstate(divide="ignore"):
@@ -113,8 +116,9 @@ def _settle(step: Step, s: Tensor) -> tuple[Tensor, Tensor]:
     for _ in range(ROUNDS):
         after, J = _jacobian(step, s)
         away, slope = (after - s).unsqueeze(-1), J - eye
-        gradient = slope.mT @ away
-        trial = s - torch.linalg.solve(slope.mT @ slope + damping * eye, gradient).squeeze(-1)
+        # Where no number comes of a singular system, the trial is no better, and the damping grows.
+        down = torch.linalg.solve_ex(slope.mT @ slope + damping * eye, slope.mT @ away).result
+        trial = s - down.squeeze(-1)
         with torch.no_grad():
             better = (step(trial) - trial).norm(dim=-1) < away.squeeze(-1).norm(dim=-1)
         damping = (torch.where(better[:, None, None], damping / 10, damping * 10)).clamp(1e-15, 1e15)
@@ -132,6 +136,6 @@ def _distinct(points: Tensor, speeds: Tensor) -> tuple[Tensor, Tensor]:
     kept: list[int] = []
     for i in order.tolist():
         near = (points[kept] - points[i]).norm(dim=-1) < SAME * (1 + points[i].norm())
-        if not near.any() and points[i].isfinite().all():
+        if not near.any() and speeds[i].isfinite() and points[i].isfinite().all():
             kept.append(i)
     return points[kept], speeds[kept]

@@ -110,6 +110,24 @@ def test_a_linear_map_has_one_point_with_its_own_eigenvalues_wherever_one_starts
     assert found["unstable_directions"].values.tolist() == [2]
 
 
+def test_a_line_of_fixed_points_is_found_where_one_starts():
+    """One direction is kept as it is, so that the system of a step down is singular."""
+    net: Any = Recurrent("vanilla", 1, 2, activation="identity", bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        net.weight_hh_l0.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.5]]))
+    found = fixed_points(traced(net, torch.randn(5, 1, 1).double()))
+    assert len(found["fixed_point"]) == 5
+    np.testing.assert_allclose(found["fixed_point"][:, 1], 0, atol=1e-9)
+    np.testing.assert_allclose(found["fixed_point_modulus"], np.tile([1.0, 0.5], (5, 1)))
+
+
+def test_what_has_overflown_has_no_points():
+    net: Any = Recurrent("vanilla", 1, 2, activation="identity", dtype=torch.float64)
+    with torch.no_grad():
+        net.weight_hh_l0.fill_(torch.inf)
+    assert fixed_points(traced(net, sequence(3, 1)[..., :1])) == {}
+
+
 @pytest.mark.parametrize("kind", sorted(CELLS))
 def test_any_cell_stays_where_it_is_said_to(kind):
     net = layer(kind)
