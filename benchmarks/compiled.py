@@ -23,13 +23,13 @@ SIZES = ((200, 32, 32), (100, 32, 64), (400, 16, 100))
 LIGHT, GATED, NORMED, ELEMENTWISE = (0.08, 0.14, 0.14), (0.10, 0.18, 0.18), (0.12, 0.20, 0.20), (0.12, 0.15, 0.15)
 CASES: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
     *((kind, {}, LIGHT) for kind in ("cornn", "antisymmetric", "skip", "orthogonal")),
-    *((kind, {}, GATED) for kind in ("lem", "highway", "mgu")),
+    *((kind, {}, GATED) for kind in ("lem", "highway", "mgu", "slstm")),
     ("lstm", {"peepholes": True}, GATED),
     ("lstm", {"coupled": True}, GATED),
     ("gru", {"zoneout": 0.1}, GATED),
     *((kind, {"norm": norm}, NORMED) for kind in ("vanilla", "lstm", "gru") for norm in ("batch", "layer")),
-    *((kind, {}, ELEMENTWISE) for kind in ("indrnn", "mingru", "minlstm")),
-    ("lru", {}, (0.2, 0.2, 0.2)),
+    *((kind, {}, ELEMENTWISE) for kind in ("indrnn", "mingru", "minlstm", "rglru")),
+    *((kind, {}, (0.2, 0.2, 0.2)) for kind in ("lru", "s5", "linoss")),
 ]
 HAND_WRITTEN = ("vanilla", "lstm", "gru")
 DOCUMENT = Path("docs/compiled.md")

@@ -1,5 +1,6 @@
 """Jacobian of single steps: how much one step back can stretch or shrink a gradient."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,11 +45,9 @@ def jacobian(trace: "Trace") -> "dict[str, xr.DataArray]":
 
     if trace.couples_examples:
         return {}
-    precise = in_double(trace)
     found = torch.full((trace.steps, trace.batch_size, 2), torch.nan, dtype=torch.float64)
-    for k in np.linspace(0, trace.steps - 1, min(POINTS, trace.steps)).round().astype(int).tolist():
-        rows = first_examples(trace, k)
-        found[k, rows] = _log10_extremes(step_jacobian(precise, k, rows)).cpu()
+    for k, rows, jacobians in sampled_jacobians(trace):
+        found[k, rows] = _log10_extremes(jacobians).cpu()
     arrays, time = {}, {"time": trace.time}
     titles = {"log10_spectral_norm": "spectral norm", "log10_spectral_radius": "spectral radius"}
     for (name, title), logs in zip(titles.items(), trace.order.restore(found).unbind(-1), strict=True):
@@ -59,12 +58,21 @@ def jacobian(trace: "Trace") -> "dict[str, xr.DataArray]":
     return arrays
 
 
+def sampled_jacobians(trace: "Trace") -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Steps that are looked at, their rows and the Jacobians of these, (E, S, S) in float64."""
+    precise = in_double(trace)
+    for k in np.linspace(0, trace.steps - 1, min(POINTS, trace.steps)).round().astype(int).tolist():
+        rows = first_examples(trace, k)
+        yield k, rows, step_jacobian(precise, k, rows)
+
+
 def in_double(trace: "Trace") -> "Trace":
     """The same steps to take again in float64: a Jacobian's small singular values are differences of large numbers."""
     return replace(
         trace,
         weights={name: tensor.double() for name, tensor in trace.weights.items()},
         noise=[noise.double() for noise in trace.noise],
+        x=trace.x.double(),
         u=trace.u.double(),
         before=tuple(state.double() for state in trace.before),
     )

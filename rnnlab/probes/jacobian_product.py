@@ -31,7 +31,8 @@ def jacobian_product(trace: "Trace") -> "dict[str, xr.DataArray]":
         trace: one direction of one layer.
 
     Returns:
-        `log10_singular_value`, largest first: (example, window, index), where window is n.
+        `log10_singular_value`, largest first: (example, window, index), where window is n; `log10_condition_number`,
+        that of the largest over the smallest, NaN where the smallest is: (example, window).
 
     Reference: Saxe et al. 2014, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear Neural Networks",
     section 4; Pennington et al. 2017, "Resurrecting the Sigmoid in Deep Learning through Dynamical Isometry",
@@ -46,7 +47,10 @@ def jacobian_product(trace: "Trace") -> "dict[str, xr.DataArray]":
     values = _log10_singular_values(in_double(trace), windows.tolist())
     coords = {"example": example_labels(trace), "window": windows, "index": np.arange(values.shape[-1])}
     attrs = {"long_name": "log10 singular value of the product of the last Jacobians"}
-    return {"log10_singular_value": xr.DataArray(values.cpu().numpy(), coords, tuple(coords), attrs=attrs)}
+    array = xr.DataArray(values.cpu().numpy(), coords, tuple(coords), attrs=attrs)
+    ratio = array.isel(index=0, drop=True) - array.isel(index=-1, drop=True)
+    title = {"long_name": "log10 condition number of the product of the last Jacobians"}
+    return {"log10_singular_value": array, "log10_condition_number": ratio.assign_attrs(title)}
 
 
 def _log10_singular_values(trace: "Trace", windows: list[int]) -> Tensor:

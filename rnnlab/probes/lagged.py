@@ -47,7 +47,7 @@ def lagged(trace: "Trace", max_lag: int = 100) -> "dict[str, xr.DataArray]":
     lags = range(0, min(max_lag, trace.steps - 1) + 1, trace.dilation)
     for lag in lags:
         if lag:
-            values = _pull_back_everywhere(trace, replays, values)
+            values = pull_back_everywhere(trace, replays, values)
         rows.append(_aggregate(log10_norm(values[0][: trace.steps - lag])[answered[lag:]]))
     names = {
         "log10_lagged_norm": "mean log10 norm of the gradient of one step's loss",
@@ -63,7 +63,7 @@ def lagged(trace: "Trace", max_lag: int = 100) -> "dict[str, xr.DataArray]":
     }
 
 
-def _pull_back_everywhere(trace: "Trace", replays: "list[tuple[Block, Replay]]", values: States) -> States:
+def pull_back_everywhere(trace: "Trace", replays: "list[tuple[Block, Replay]]", values: States) -> States:
     """Take gradients at what each step made, (T, B, S), back through it to what it read; zero where none comes."""
     found = tuple(torch.zeros_like(value) for value in values)
     for block, replay in replays:

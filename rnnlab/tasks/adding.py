@@ -4,7 +4,6 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from rnnlab.tasks.base import Baseline, Batch, Task
 from rnnlab.tasks.registry import register
@@ -70,6 +69,3 @@ class Adding(Task):
             noise = torch.randn(inputs.shape, generator=generator, dtype=torch.float32)
             inputs = inputs + self.noise * noise * (1 - markers)[..., None]
         return Batch(inputs, targets)
-
-    def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.losses(outputs, targets).mean(0)

@@ -4,7 +4,6 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from rnnlab.tasks.base import Answers, Baseline, Batch, Task
 from rnnlab.tasks.registry import register
@@ -71,6 +70,3 @@ class Autoencoding(Task):
     def sample(self, generator: torch.Generator, batch_size: int) -> Batch:
         numbers = torch.rand(self.length, batch_size, self.features, generator=generator, dtype=torch.float32)
         return Batch(2 * numbers - 1, 2 * numbers - 1)
-
-    def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.losses(outputs, targets).mean(0)

@@ -166,15 +166,17 @@ class Task(Options, ABC):
         return losses.view(targets.shape)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Score of every example: the share of right answers unless the task says otherwise.
+        """Score of every example: its mean loss for floats, the share of right answers for classes.
 
         Args:
             outputs: (S, B, O) from the readout.
-            targets: (S, B) classes.
+            targets: (S, B, O) floats or (S, B) classes.
 
         Returns:
             (B,); the score is its mean.
         """
+        if targets.is_floating_point():
+            return self.losses(outputs, targets).mean(0)
         return (outputs.argmax(-1) == targets).sum(0) / (targets != IGNORED).sum(0)
 
     def solved(self, score: float) -> bool:

@@ -73,3 +73,9 @@ def test_a_dead_recurrence_is_minus_infinity():
 
 def test_coupled_examples_have_no_jacobian_each():
     assert jacobian_product(traced(layer("gru", norm="batch"), sequence())) == {}
+
+
+def test_the_condition_number_of_a_diagonal_recurrence_grows_by_the_ratio_of_its_entries():
+    found = jacobian_product(linear(torch.tensor([0.9, -0.6, 0.3], dtype=torch.float64).diag(), 20))
+    condition = found["log10_condition_number"].sel(example=0)
+    np.testing.assert_allclose(condition, condition.window * math.log10(3), rtol=1e-10)

@@ -14,7 +14,9 @@ from rnnlab.tasks.autoencoding import Autoencoding
 from rnnlab.tasks.copying import Copying
 from rnnlab.tasks.delayed_bits import DelayedBits
 from rnnlab.tasks.digits import Digits
+from rnnlab.tasks.flip_flop import FlipFlop
 from rnnlab.tasks.generation import Generation
+from rnnlab.tasks.linear_system import LinearSystem
 from rnnlab.tasks.mnist import Mnist
 from rnnlab.tasks.parity import Parity
 from rnnlab.tasks.reversal import Reversal
@@ -30,7 +32,9 @@ VARIANTS = [
     Agreement(distractors=1),
     Autoencoding(features=3),
     DelayedBits(delay=7, xor=True),
+    FlipFlop(bits=2, rate=0.2),
     Generation(sequences=20),
+    LinearSystem(memory=0.5, units=4, teacher=1),
     Parity(every_step=True),
     Reversal(fillers=0.5),
     Reversal(fillers=0.5, mapping=True),
@@ -151,7 +155,10 @@ def test_labels_tell_the_variants_apart():
     assert len({task.variant for task in VARIANTS}) == len(VARIANTS)
 
 
-@pytest.mark.parametrize("kind", ["adding", "delayed_recall", "copying", "temporal_order", "parity", "generation"])
+@pytest.mark.parametrize(
+    "kind",
+    ["adding", "delayed_recall", "copying", "temporal_order", "parity", "generation", "flip_flop", "linear_system"],
+)
 def test_the_longest_sequences_are_drawn_without_a_loop_over_steps(kind: str):
     task = TASKS[kind].parse({"kind": kind, "length": 10_000})
     task.sample(generator(), 64)
