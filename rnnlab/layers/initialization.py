@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rnnlab.cells import CELLS, Cell
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.common.options import Options
 
 
@@ -72,8 +72,9 @@ def check_chrono(init: Initialization, cell: Cell, section: str = "") -> None:
         section: what stands before the names of the cell's options where the user writes them, such as `cell.`
 
     Raises:
-        UserError: if the cell has no gate for them, or sets its forget bias itself.
+        UserError: if the cell has no gate for them, or sets its forget bias itself, or `init` is something else.
     """
+    check_type("init", init, Initialization)
     if init.bias != "chrono":
         return
     if not cell.has_time_constant:

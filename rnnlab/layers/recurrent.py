@@ -97,8 +97,6 @@ class Recurrent(nn.Module):
         super().__init__()
         cell = _chosen(cell, hidden_size, cell_options)
         check_sizes(input_size, num_layers, steps, dropout)
-        check_type("init", init, Initialization | None)
-        check_type("generator", generator, torch.Generator | None)
         check_segments(checkpoint_every, cell)
         init = init or Initialization()
         check_chrono(init, cell)
@@ -147,6 +145,7 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the starting values anew."""
+        check_type("generator", generator, torch.Generator | None)
         names = self.cell.parameter_shapes(1, self.bias)
         for layer, direction in self._each():
             suffix = _suffix(layer, direction)

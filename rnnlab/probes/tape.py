@@ -192,14 +192,18 @@ class Tape:
         self.layers, first = recurrent_layers(model)
         # A shallow copy shares the observers of its original, and counts as a call of it.
         self.layers = list({id(layer.observers): layer for layer in reversed(self.layers)}.values())[::-1]
-        self.first = {id(layer.observers): first[id(layer)] for layer in self.layers}
+        self._first = {id(layer.observers): first[id(layer)] for layer in self.layers}
         names = {id(module.observers): name for name, module in model.named_modules() if isinstance(module, Recurrent)}
         self._names, self._silence = names, Silence(names.values())
         self._transcripts: list[_ScanTranscript] = []
 
+    def first_layer(self, stack: nn.Module) -> int:
+        """Number of the first layer of a stack, counted through the model."""
+        return self._first[id(stack.observers)]
+
     def observe(self, call: ScanCall) -> _ScanTranscript:
         """Follow one scan; see `rnnlab.scan.observer`."""
-        layer = self.first[id(call.module.observers)] + call.layer
+        layer = self.first_layer(call.module) + call.layer
         self._silence.note(self._names[id(call.module.observers)], NO_BACKWARD)
         call.w.drawn = []
         weights = {name: tensor.detach().clone() for name, tensor in call.w.tensors.items()}

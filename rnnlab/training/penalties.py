@@ -44,8 +44,8 @@ def penalise(tape: Tape, penalties: Iterable[Penalty]) -> None:
     """
     layers = []
     for trace in tape.traces:
-        stack = next(s for s in reversed(tape.layers) if tape.first[id(s)] <= trace.layer)
-        layers.append(UnrolledLayer(stack, trace.layer - tape.first[id(stack)], trace))
+        stack = next(s for s in reversed(tape.layers) if tape.first_layer(s) <= trace.layer)
+        layers.append(UnrolledLayer(stack, trace.layer - tape.first_layer(stack), trace))
     asked = [penalty(layer) for penalty in penalties for layer in layers]
     found = [value for value in asked if value is not None]
     if found:
