@@ -47,7 +47,6 @@ def run_in_form(
     if unbatched and states is not None:
         states = tuple(state.unsqueeze(1) for state in states)
     y, finals = run(x, states, start, lengths)
-    y = _copied(y)
     if unbatched:
         y, finals = y.squeeze(1), tuple(state.squeeze(1) for state in finals)
     elif batch_first:
@@ -59,12 +58,7 @@ def _run_packed(run: Run, input: PackedSequence, hx: States | None, start: int) 
     """Pad, run, and pack the outputs just as the inputs were packed."""
     x, lengths = pad_packed_sequence(input)
     y, finals = run(x, hx, start, lengths)
-    y, rows = _copied(y), input.sorted_indices
+    rows = input.sorted_indices
     if rows is not None:
         y, lengths = y.index_select(1, rows), lengths[rows.cpu()]
     return PackedSequence(pack_padded_sequence(y, lengths).data, *input[1:]), finals
-
-
-def _copied(y: Tensor) -> Tensor:
-    """Outputs that may be changed in place: a scan needs its own as they are, once it goes back."""
-    return y.clone() if y.requires_grad else y

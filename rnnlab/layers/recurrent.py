@@ -69,6 +69,8 @@ class Recurrent(nn.Module):
     """Steps of a segment that is computed again on the way back to save memory; none keeps all steps."""
     noise: torch.Generator | None = None
     """Source of noise inside the steps, such as zoneout; torch's global one if none."""
+    copies_outputs: bool = True
+    """Whether outputs may be changed in place; who never does saves a copy."""
     members: Sequence["Recurrent"] = ()
     """Layers that run side by side in this one, whose tensors are then theirs, stacked, and whose batch holds the
     examples of one after those of another."""
@@ -180,18 +182,14 @@ class Recurrent(nn.Module):
         Raises:
             ShapeError: if `input`, `hx` or `lengths` do not fit the layer; it is a UserError and a RuntimeError.
         """
-        return run_in_form(self._run_stack, type(self).__name__, self.batch_first, input, hx, start, lengths)
+        return run_in_form(self._run_whole, type(self).__name__, self.batch_first, input, hx, start, lengths)
 
-    def run(self, x: Tensor, hx: Tensor | States | None, start: int = 0) -> tuple[Tensor, Tensor | States]:
-        """As when the layer is called, with outputs that nobody may change: the way back needs them as they are.
-
-        Args:
-            x: (T, B, I).
-            hx: states before the first step, shaped as for a call; zeros if none.
-            start: absolute time of the first step.
-        """
-        y, finals = self._run_stack(x, (hx,) if isinstance(hx, Tensor) else hx, start, None)
-        return y, finals[0] if len(finals) == 1 else finals
+    def _run_whole(
+        self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[Tensor, States]:
+        """As `_run_stack`, with outputs that may be changed: a scan needs its own as they are, once it goes back."""
+        y, finals = self._run_stack(x, hx, start, lengths)
+        return y.clone() if y.requires_grad and self.copies_outputs else y, finals
 
     def _run_stack(
         self, x: Tensor, hx: States | None, start: int, lengths: Tensor | Sequence[int] | None

@@ -103,7 +103,7 @@ class SequenceModel(Model):
         Returns:
             (T, B, O) answers, or (1, B, O) at the last step alone, and the states after the last step.
         """
-        hidden, states = self.recurrent.run(self.encode(inputs), states, start)
+        hidden, states = self.recurrent(self.encode(inputs), states, start=start)
         return self.readout(hidden if self.every else self._last(hidden, states)), states
 
     def _last(self, hidden: Tensor, states: Any) -> Tensor:
@@ -239,7 +239,7 @@ def count_parameters(config: Config) -> int:
 
 def _stack(config: Config, input_size: int, steps: int, stream: str, bidirectional: bool = False) -> Recurrent:
     """Recurrent layers as the configuration says, starting from a stream of their own."""
-    return Recurrent(
+    stack = Recurrent(
         config.cell,
         input_size,
         num_layers=config.model.num_layers,
@@ -251,6 +251,8 @@ def _stack(config: Config, input_size: int, steps: int, stream: str, bidirection
         steps=steps,
         generator=make_generator(config.seed, "init", stream),
     )
+    stack.copies_outputs = False
+    return stack
 
 
 def _readout(config: Config, size: int) -> Readout:

@@ -177,6 +177,8 @@ class Progress:
             if not self.diverged and self.step < self.config.training.steps:
                 self.prober.take(self.step, self.next_batch(), last=True)
             test_loss, test_score = self._score(self._examples("test", self.config.training.test_examples))
+        for layer in recurrent_layers(self.model)[0]:
+            layer.copies_outputs = True  # from here on it is the user's
         self.seconds += time.monotonic() - began
         scores = self.history.curves[f"val/{self.config.task.score_name}"].values
         outcome: Outcome = "solved" if scores and self.config.task.solved(scores[-1]) else "finished"
