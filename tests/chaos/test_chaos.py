@@ -126,8 +126,8 @@ runner.run_sweep(sys.argv[1])
 
 @pytest.mark.slow
 def test_killed_in_the_middle(workplace: Path, write_sweep: Callable[..., Path], own_workers: None) -> None:
-    """Parent and worker die together, with one run done and the next one begun; the same command goes on."""
-    path = write_sweep(TRAINING, arms={"lstm": {"cell.kind": "lstm"}}, trials=3, seeds=1, workers=1)
+    """Parent and worker die together, with two runs done and two that train together; the same command goes on."""
+    path = write_sweep(TRAINING, arms={"lstm": {"cell.kind": "lstm"}}, trials=5, seeds=1, workers=1, population=2)
     here = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     victim = subprocess.Popen(
         [sys.executable, "-c", IN_ONE_PROCESS, path.name],
@@ -142,7 +142,7 @@ def test_killed_in_the_middle(workplace: Path, write_sweep: Callable[..., Path],
         victim.kill()
         victim.wait()
     before = Counter(trial.state for trial in trials(FOLDER))
-    assert before[TrialState.RUNNING] == 1 and before[TrialState.WAITING]
+    assert before[TrialState.RUNNING] == 2 and before[TrialState.WAITING]
     assert run_sweep(path.name, console=Console(quiet=True)).exit_code == 0
     assert_undisturbed(load_sweep_definition(path))
     assert_nothing_is_left_behind()

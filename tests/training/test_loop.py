@@ -1,6 +1,8 @@
 """A run is a pure function of its configuration, interrupted or not."""
 
 import math
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -212,3 +214,16 @@ def test_compiling_the_kernels_counts_in_no_run(monkeypatch, tmp_path):
     prepare(result.config.cell, said.append)
     assert said == ["compiling kernels, once"]
     build.load.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_run_imports_neither_the_compiler_nor_what_only_reports_need():
+    program = """
+import sys, rnnlab, rnnlab.tracking.artifacts
+from rnnlab import plots
+config = {"task": {"kind": "adding", "length": 9}, "cell": {"kind": "lstm", "hidden_size": 3}}
+rnnlab.run(rnnlab.Config.parse({**config, "training": {"steps": 2, "eval_examples": 4, "test_examples": 4}}))
+plots.heatmap, plots.lag_plot
+print(*{"torch._dynamo", "sympy", "scipy.stats", "seaborn", "sklearn", "mlflow", "optuna"} & {*sys.modules})
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"
