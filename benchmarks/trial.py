@@ -22,6 +22,9 @@ from rnnlab.config.config import Config
 from rnnlab.tasks.adding import Adding
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.training import loop
+from rnnlab.training.population import Population
+from rnnlab.training.program import Program
+from rnnlab.training.progress import Progress
 
 KINDS = ("vanilla", "lstm", "gru")
 WORK = "forward, backward, optimiser"
@@ -65,13 +68,12 @@ def loop_shares(kind: str, steps: int) -> dict[str, float]:
     config = Config.parse({"task": {"kind": "adding", "length": 100}, **settings(kind, steps)})
     watch = Stopwatch()
     parts = [
-        (loop._Run, "_backpropagate", WORK),
-        (torch.optim.Adam, "step", WORK),
-        (torch.optim.Adam, "zero_grad", WORK),
+        (Program, "go_back_alone", WORK),
+        (Program, "update", WORK),
         (Adding, "sample", "sampling"),
-        (loop._Run, "_score", "evaluation"),
-        (loop._Run, "_summarise_profile", "recording"),
-        (loop, "change_gradients", "gradient norm"),
+        (Progress, "evaluate", "evaluation"),
+        (Progress, "_summarise_profile", "recording"),
+        (Population, "_changed", "remedies"),
     ]
     with ExitStack() as stack:
         for owner, name, part in parts:
