@@ -176,7 +176,8 @@ class SweepState:
         if not known:
             return None
         typical = fmean(known)
-        return sum(study.open_runs * (study.seconds or typical) for study in self.studies) / workers
+        work = sum(study.open_runs * (study.seconds or typical) for study in self.studies)
+        return work / max(workers, self.all_slots.running)  # those that train together take as long as they do together
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -68,15 +68,17 @@ def test_a_long_name_of_a_task_is_whole_where_there_is_room(tiny: dict[str, Any]
     assert plans[0].task in shown(on)[1]
 
 
-def test_time_left_is_what_is_open_shared_by_the_workers(tiny: dict[str, Any]) -> None:
+def test_time_left_is_what_is_open_shared_by_what_runs_at_once(tiny: dict[str, Any]) -> None:
     state = sweep_state(tiny, tasks=1, search_done=38, final_done=0, failed=2)
-    assert state.seconds_left(workers=2) == 12 * 10 * 6.0 / 2
+    assert state.all_slots.running == 12
+    assert state.seconds_left(workers=2) == 12 * 10 * 6.0 / 12
+    assert state.seconds_left(workers=30) == 12 * 10 * 6.0 / 30
 
 
 def test_time_left_counts_every_seed_of_a_search_trial(tiny: dict[str, Any]) -> None:
     state = sweep_state(tiny, tasks=1, search_done=38, final_done=0)
     studies = tuple(replace(study, search_seeds=3) for study in state.studies)
-    assert replace(state, studies=studies).seconds_left(workers=2) == 12 * (2 * 3 + 10) * 6.0 / 2
+    assert replace(state, studies=studies).seconds_left(workers=2) == 12 * (2 * 3 + 10) * 6.0 / 12
 
 
 def test_a_log_file_gets_each_phase_once(tiny: dict[str, Any]) -> None:
