@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 ProposalLock = AbstractContextManager[object]
 IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""
+LOOK_SECONDS = 2.0
+"""Between two looks for more, of a worker that has some in hand and has lost none since."""
 MOST_LEARNING = 4
 """Search slots in hand where points are proposed from what the others have come to."""
 
@@ -105,7 +107,8 @@ class Worker:
         with contextlib.suppress(Interrupted):
             self.studies = self._made_studies()
             while not self.should_stop() or company.size:
-                self._fill_up(company)
+                if not company.size or company.size < self._in_hand or time.monotonic() - self._looked > LOOK_SECONDS:
+                    self._fill_up(company)
                 if company.size:
                     company.advance()
                 elif self.finished():
@@ -115,14 +118,13 @@ class Worker:
 
     def _fill_up(self, company: Company) -> None:
         """Claim slots for as many runs as it pays to train together; every worker gets its share of those waiting."""
-        now = time.monotonic()
-        if self.should_stop() or (company.size >= self._in_hand and now - self._looked < IDLE_SECONDS):
-            return
-        self._looked = now
-        while (studies := self._companions(company)) and (claimed := claim(studies)) is not None:
+        while not self.should_stop() and (studies := self._companions(company)):
+            claimed = claim(studies)
+            if claimed is None:
+                break
             company.take(self._work_on(*claimed))
             self._shape = self.plans[claimed[0].study_name].shape
-        self._in_hand = company.size
+        self._in_hand, self._looked = company.size, time.monotonic()
 
     def _companions(self, company: Company) -> list[optuna.Study]:
         """Studies of which a slot may be taken up beside those in hand; none where there are enough."""
