@@ -156,8 +156,10 @@ class Recorder:
             self._calls[first] = self._calls.get(first, 0) + 1
         layer, number = first + call.layer, self._calls[first]
 
+        seen = call._replace(history=[])  # whose hooks hold on to what would hold them, until the collector comes
+
         def received(state: str) -> ScanGradients:
-            return self.received(Key(layer, call.direction, state), number, call)
+            return self.received(Key(layer, seen.direction, state), number, seen)
 
         def take_start(state: str, phase: int, gradient: Tensor | None) -> None:
             if gradient is not None:

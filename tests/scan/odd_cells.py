@@ -21,6 +21,20 @@ class LeakyCell(Cell):
         return (h + self.alpha * (w.activate("hidden", u + self.recur(w, h, t)) - h),)
 
 
+class Bounded(LeakyCell):
+    """Of the operations beside those of any cell, one each."""
+
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        z = torch.maximum(u.clamp(-0.7, 0.6), u.sinh() / u.cosh()) + torch.minimum(states[0], 0.3 * u).abs()
+        z = torch.where(z > 0.1, z, z.atan() + z.tan()) + 0.1 * z.clamp(min=0.2) ** 4
+        return super().step(w, z - states[0].clamp(max=0.4), states, t)
+
+
+class Soft(LeakyCell):
+    def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
+        return super().step(w, u.softmax(-1), states, t)
+
+
 class ByTime(LeakyCell):
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         return super().step(w, -u if t % 2 else u, states, t)
@@ -118,6 +132,7 @@ class ByBatch(LeakyCell):
 
 
 REFUSED = {
+    Soft: "the operation softmax",
     ByTime: "a step that depends on the time t",
     Noisy: "rand",
     Branching: "torch cannot trace",

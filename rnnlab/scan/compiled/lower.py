@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from rnnlab.scan.compiled.elementwise import COMPARISONS, ELEMENTWISE, SAME
-from rnnlab.scan.compiled.errors import Inexpressible
+from rnnlab.scan.compiled.errors import Inexpressible, in_words
 from rnnlab.scan.compiled.expressions import (
     Expressions,
     MatrixFactor,
@@ -73,7 +73,7 @@ class Lowering:
             return args[0][args[1]]
         if target in ELEMENTWISE:
             if node.kwargs:
-                raise Inexpressible(f"{target} with {node.kwargs}")
+                raise Inexpressible(f"{in_words(target)} with {node.kwargs}")
             return self._add(node, args) if target is aten.add.Tensor else self.apply(ELEMENTWISE[target], *args)
         if getattr(target, "overloadpacket", None) in COMPARISONS:
             return self.apply(COMPARISONS[target.overloadpacket], *args, mask=True)
@@ -82,7 +82,7 @@ class Lowering:
         try:
             own: Callable[..., Any] = OPERATIONS[target]  # type: ignore[index]
         except KeyError:
-            raise Inexpressible(str(target).removesuffix(".default")) from None
+            raise Inexpressible(f"the operation {in_words(target)}") from None
         return own(self, node, *args)
 
     def _read(self, argument: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from rnnlab.scan.compiled.elementwise import SAME
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import MatrixFactor, Outer, Rows, Value, whole_product
 
@@ -161,7 +162,14 @@ def subtract_from(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
 
 @operation(aten.pow.Tensor_Scalar)
 def power(lowering: "Lowering", node: fx.Node, a: Any, exponent: float) -> Any:
-    forms = {1: "({0})", 2: "{0} * {0}", 3: "{0} * {0} * {0}", -1: "T(1) / {0}", 0.5: "root_of({0})"}
+    forms = {
+        1: "({0})",
+        2: "{0} * {0}",
+        3: "{0} * {0} * {0}",
+        4: "({0} * {0}) * ({0} * {0})",
+        -1: "T(1) / {0}",
+        0.5: "root_of({0})",
+    }
     if exponent not in forms:
         raise Inexpressible(f"a power of {exponent}")
     return lowering.apply(forms[exponent], a)
@@ -188,6 +196,21 @@ def gelu(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
 @operation(aten.hardtanh.default)
 def hard_tanh(lowering: "Lowering", node: fx.Node, a: Any, least: float = -1, most: float = 1) -> Any:
     return lowering.apply("pick({0} < {1}, {1}, pick({0} > {2}, {2}, {0}))", a, least, most)
+
+
+@operation(aten.clamp.default)
+def clamp(lowering: "Lowering", node: fx.Node, a: Any, least: float | None = None, most: float | None = None) -> Any:
+    a = a if least is None else lowering.apply("pick({0} < {1}, {1}, {0})", a, least)
+    return a if most is None else lowering.apply("pick({0} > {1}, {1}, {0})", a, most)
+
+
+@operation(aten.logical_and_.default, aten.copy_.default)
+def in_place(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
+    """What is written over a value that nobody reads any more."""
+    place = list(node.graph.nodes).index
+    if any(user.target in SAME or place(user) > place(node) for user in node.args[0].users):  # type: ignore[union-attr]
+        raise Inexpressible("a value that is overwritten and read again")
+    return lowering.value(b) if node.target is aten.copy_.default else lowering.apply("{0} & {1}", a, b, mask=True)
 
 
 @operation(aten.sum.dim_IntList)

@@ -70,12 +70,10 @@ template <class T> class Places {
     }
 
     // Rows of blocks side by side, from or to rows whose blocks fill whole vectors.
-    template <class F> void spread(const F* from, T* to, int s) const {
+    INLINE void spread(const T* from, T* to, int s) const {
         const int w = width_of(s), p = padded[unit_of(s)];
-        for (int b = 0; b < call.slot[s].blocks; b++) {
-            for (int i = 0; i < w; i++) to[b * p + i] = from[b * w + i];
-            for (int i = w; i < p; i++) to[b * p + i] = 0;
-        }
+        for (int b = 0; b < call.slot[s].blocks; b++)
+            for (int i = 0; i < p; i += L) store(to + b * p + i, load(from + b * w + i, std::min(L, w - i)));
     }
 
     // Add a row of blocks side by side, times a factor, to one whose blocks fill whole vectors.

@@ -39,6 +39,10 @@ ONE_BY_ONE(erf)
 ONE_BY_ONE(erfc)
 ONE_BY_ONE(sin)
 ONE_BY_ONE(cos)
+ONE_BY_ONE(tan)
+ONE_BY_ONE(atan)
+ONE_BY_ONE(sinh)
+ONE_BY_ONE(cosh)
 
 INLINE T root_of(T v) { return std::sqrt(v); }
 #if defined(__AVX512F__)

@@ -168,7 +168,8 @@ template <class T> class StepsBackward : public Places<T> {
                     const int s = pair.left, w = Base::width_of(s), wide = padded[Base::unit_of(s)];
                     const T* from = (const T*)at[s] + r * ld[s] + pair.block * wide;
                     for (int b = 0; b < pair.blocks; b++, out += w)
-                        for (int k = 0; k < w; k++) out[k] = from[b * wide + k] * scales[r];
+                        for (int k = 0; k < w; k += L)
+                            store(out + k, load(from + b * wide + k) * scales[r], std::min(L, w - k));
                 }
             }
         }

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from rnnlab.cells import Cell, Weights
 from rnnlab.common import torch_private
-from rnnlab.scan.compiled.errors import Inexpressible
+from rnnlab.scan.compiled.errors import Inexpressible, in_words
 from rnnlab.scan.compiled.program import noisy_states, numbers_of
 from rnnlab.scan.compiled.sizes import Sizes
 
@@ -238,10 +238,10 @@ def _check(node: fx.Node) -> None:
     """Refuse what no compiled step can hold: complex numbers, and what would be done once if it left the loop."""
     value = node.meta.get("val")
     if isinstance(value, Tensor) and value.is_complex():
-        raise Inexpressible(f"complex numbers ({node.target})")
+        raise Inexpressible(f"complex numbers ({in_words(node.target)})")
     if node.op == "get_attr":
         raise Inexpressible("a tensor that is no weight of the layer")
     if node.op != "call_function" or node.target is operator.getitem:
         return
     if not torch_private.is_repeatable(node.target):
-        raise Inexpressible(str(node.target))
+        raise Inexpressible(f"{in_words(node.target)}, which gives something else whenever it is done")

@@ -12,7 +12,7 @@ import odd_cells
 import pytest
 import torch
 from compiled_calls import Both, draw, layer
-from odd_cells import REFUSED, ByGlobal, ByOwnGates, HandedOn, LeakyCell
+from odd_cells import REFUSED, Bounded, ByGlobal, ByOwnGates, HandedOn, LeakyCell
 
 import rnnlab
 from rnnlab.cells import make_cell
@@ -42,7 +42,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 @needs_compiler
 def test_a_cell_of_ones_own_is_compiled_with_no_further_line():
-    Both(layer(LeakyCell(hidden_size=9)), draw(12, 5, 3)).check()
+    for cell in (LeakyCell, Bounded):
+        Both(layer(cell(hidden_size=9)), draw(12, 5, 3)).check()
 
 
 @needs_compiler
