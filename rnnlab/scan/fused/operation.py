@@ -11,6 +11,7 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.common import torch_private
+from rnnlab.common.precision import whole_float32
 from rnnlab.scan import reference
 from rnnlab.scan.differentiable import gradients, measure
 from rnnlab.scan.fused.layer import FusedLayer, Rows
@@ -130,14 +131,9 @@ class _FusedScan(torch.autograd.Function):
         return None, *(g if need else None for g, need in zip(found, needed, strict=True)), *rest
 
 
-def _precisely(x: Tensor, observed: bool) -> AbstractContextManager[Any]:
-    """Keep cuDNN from TF32 while somebody observes."""
-    cudnn = torch.backends.cudnn
-    if not (observed and x.is_cuda):
-        return nullcontext()
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )
+def _precisely(x: Tensor, observed: bool) -> AbstractContextManager[None]:
+    """Keep TF32 away while somebody observes."""
+    return whole_float32() if observed and x.is_cuda else nullcontext()
 
 
 def _again(plan: _Plan, tensors: Sequence[Any], observers: Sequence[ScanObserver]) -> tuple[Tensor, Sequence[Tensor]]:
