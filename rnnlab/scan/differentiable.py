@@ -178,14 +178,16 @@ class Measured(NamedTuple):
     underflowed: Tensor
 
 
-def measure(gradient: Tensor, active: Tensor) -> Measured:
+def measure(gradient: Tensor, active: Tensor | None) -> Measured:
     """Sizes of total gradients that came in their own dtype.
 
     Args:
         gradient: (T, B, S); members, if any, come first.
-        active: (T, B) which examples took the step.
+        active: (T, B) which examples took the step; none if all did.
     """
     exponent = torch.frexp(gradient.abs().amax(-1)).exponent
     scaled = torch.ldexp(gradient, -exponent.unsqueeze(-1))
-    log2 = (scaled.double().norm(dim=-1).log2() + exponent).masked_fill(~active.to(gradient.device), torch.nan)
+    log2 = scaled.double().norm(dim=-1).log2() + exponent
+    if active is not None:
+        log2 = log2.masked_fill(~active.to(gradient.device), torch.nan)
     return Measured(log2, scaled, exponent, underflowed(gradient))

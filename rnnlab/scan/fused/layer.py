@@ -20,18 +20,23 @@ class Rows:
         device: where it lies.
 
     Attributes:
-        sizes: (steps,) those of every step that has some, on the CPU; none if all are.
-        active: (T, B) which rows are active.
-        last: (B,) the last step of every example.
+        active: (T, B) which rows are active, on the CPU; none if all are.
+        sizes: (steps,) active examples of every step that has some, on the CPU; likewise.
     """
 
     def __init__(self, sizes: Sequence[int] | None, shape: Sequence[int], device: torch.device) -> None:
-        steps, batch = shape
-        counts = torch.tensor([batch] * steps if sizes is None else sizes)
-        active = torch.arange(batch) < counts.unsqueeze(1)
-        self.active, self.last = active.to(device), (active.sum(0) - 1).to(device)
-        self.sizes = None if active.all() else counts[counts > 0]
-        self._index = None if self.sizes is None else active.flatten().nonzero().squeeze(1).to(device)
+        self._shape, self._device = tuple(shape), device
+        self.active = self.sizes = self._index = None
+        if sizes is not None and min(sizes) < shape[1]:
+            counts = torch.tensor(sizes)
+            self.sizes, self.active = counts[counts > 0], torch.arange(shape[1]) < counts.unsqueeze(1)
+            self._index = self.active.flatten().nonzero().squeeze(1).to(device)
+
+    def last(self) -> Tensor:
+        """(B,) the last step of every example."""
+        if self.active is None:
+            return torch.full(self._shape[1:], self._shape[0] - 1, device=self._device)
+        return (self.active.sum(0) - 1).to(self._device)
 
     def pack(self, t: Tensor) -> Tensor:
         """(N, F) the active rows of (T, B, F); as they are if all are."""
@@ -41,8 +46,8 @@ class Rows:
         """(T, B, F) from what `pack` returns, with zeros where an example has ended."""
         if self._index is None:
             return t
-        padded = t.new_zeros(self.active.numel(), t.shape[-1])
-        return padded.index_copy_(0, self._index, t).unflatten(0, self.active.shape)
+        padded = t.new_zeros(self._shape[0] * self._shape[1], t.shape[-1])
+        return padded.index_copy_(0, self._index, t).unflatten(0, self._shape)
 
 
 class FusedLayer(NamedTuple):
@@ -70,7 +75,7 @@ class FusedLayer(NamedTuple):
         """
         x, *weights = tensors[: -len(cell.states)]
         starts = tensors[-len(cell.states) :]
-        leaves = (rows.pack(x.detach()), *_in_one_piece(weights), *(s.detach() for s in starts))
+        leaves = (rows.pack(x.detach()), *_in_one_piece(weights), *(s.detach().contiguous() for s in starts))
         for t, need in zip(leaves, needs, strict=False):
             t.requires_grad_(need)
         with torch.set_grad_enabled(bool(needs)):

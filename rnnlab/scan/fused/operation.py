@@ -160,7 +160,7 @@ def _observed(
 ) -> Gradients:
     """One way back, from which total gradients follow; it can be gone again."""
     with _precisely(y, observed=True):
-        scale = _scale(upstream, y) if shadowed else torch.zeros_like(layer.rows.last)  # (B,)
+        scale = _scale(upstream, y) if shadowed else torch.zeros_like(layer.rows.last())  # (B,)
         factor = torch.exp2(-scale.double()).unsqueeze(-1)
         given = [None if g is None else (g * factor).to(y.dtype) if shadowed else g for g in upstream]
         delta, _, *found = _plainly(layer, given, keep=True)
@@ -210,6 +210,6 @@ def _direct(rows: Rows, cell: Cell, upstream: Maybe, y: Tensor) -> list[Tensor]:
         entering = y.new_zeros(*y.shape[:2], size) if s or dy is None else rows.unpack(rows.pack(dy)).clone()
         last = dfinals[s]
         if last is not None:
-            entering[rows.last, torch.arange(len(last), device=y.device)] += last
+            entering[rows.last(), torch.arange(len(last), device=y.device)] += last
         found.append(entering)
     return found
