@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast chaos lint ui mnist claims reproductions figures bench scaling notebooks screenshots docs clean
+.PHONY: help sweep test test-fast chaos lint ui mnist claims reproductions figures bench bench-gpu scaling notebooks screenshots docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -65,6 +65,9 @@ bench: .venv/.core  ## measure the speed and write docs/performance.md, compiled
 	@$(BIN)/python -m benchmarks.layers --write
 	@$(BIN)/python -m benchmarks.compiled --write
 	@$(BIN)/python -m benchmarks.population --write
+
+bench-gpu: .venv/.core  ## measure the speed on a GPU and write docs/performance-gpu.md
+	@$(BIN)/python -m benchmarks.gpu --write
 
 scaling: .venv/.dev  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
 	@$(BIN)/python -m benchmarks.scaling --write

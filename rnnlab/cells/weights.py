@@ -80,7 +80,8 @@ class Weights:
         """Noise between 0 and 1, shaped like a state; a step that is replayed gets what it drew the first time."""
         if self.replayed:
             return self.replayed.pop(0)
-        noise = torch.rand(like.shape, generator=self.generator, dtype=like.dtype, device=like.device)
+        source = like.device if self.generator is None else self.generator.device
+        noise = torch.rand(like.shape, generator=self.generator, dtype=like.dtype, device=source).to(like.device)
         if self.drawn is not None:
             self.drawn.append(noise)
         return noise

@@ -172,8 +172,14 @@ def _gpu() -> Diagnosis:
     import torch
 
     if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        return Diagnosis("ok", "gpu", f"{_listed(names)}: for your own models; experiments and sweeps use the CPU")
+        from rnnlab.commands.gpus import describe
+
+        try:
+            found = [describe(number) for number in range(torch.cuda.device_count())]
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            return Diagnosis("warning", "gpu", f"there is one, and a layer fails on it: {reason}; set device to cpu")
+        return Diagnosis("ok", "gpu", f"{'; '.join(found)}; experiments use the CPU unless device says otherwise")
     if shutil.which("nvidia-smi"):
         text = f"there seems to be one, but torch {torch.__version__} cannot use it"
         return Diagnosis(

@@ -19,6 +19,7 @@ from rnnlab.common.output import Output
 from rnnlab.common.plugins import blamed
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
+from rnnlab.config.device import usable
 from rnnlab.scan import prepare as prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
@@ -50,7 +51,8 @@ def run_and_store(config: Config, name: str, output: Output) -> Result | None:
     from rnnlab.common.locks import FileLock
     from rnnlab.tracking.store import prepare_store, tracking_uri
 
-    config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
+    usable(config.device)  # a missing device or missing data speak up before anything is written
+    config.task.sample(make_generator(config.seed, "probe"), 1)
     uri, folder, command = tracking_uri(), CHECKPOINTS / config.hash, shlex.join(["rnnlab", *sys.argv[1:]])
     prepare_store(uri)
     with room_needed(folder, command):

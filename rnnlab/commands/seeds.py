@@ -20,6 +20,7 @@ from rnnlab.common.output import Output
 from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count, interval, median, number
 from rnnlab.config.config import Config
+from rnnlab.config.device import usable
 from rnnlab.scan import prepare as prepare_kernels
 from rnnlab.training.loop import train
 from rnnlab.training.progress import Progress
@@ -55,7 +56,8 @@ def run_seeds(config: Config, seeds: int, name: str, output: Output) -> None:
 
     if not 2 <= seeds <= MOST:
         raise UserError(f"--seeds {seeds} is not allowed: choose from 2 to {MOST}, or leave it out for a single run")
-    config.task.sample(make_generator(config.seed, "probe"), 1)  # missing data speak up before anything is written
+    usable(config.device)  # a missing device or missing data speak up before anything is written
+    config.task.sample(make_generator(config.seed, "probe"), 1)
     uri, folder = tracking_uri(), CHECKPOINTS / f"{config.hash}-{seeds}-seeds"
     command, console = shlex.join(["rnnlab", *sys.argv[1:]]), output.console()
     prepare_store(uri)

@@ -32,6 +32,7 @@ KERNEL_NAMES = (
 )
 """What tells a tensor that C code may read, below torch."""
 GRAPH_TASK = "_C._current_graph_task_id"
+KEEPS_GRAPH = "_C._autograd._get_current_graph_task_keep_graph"
 END_OF_BACKWARD = "autograd.Variable._execution_engine.queue_callback"
 
 
@@ -108,6 +109,11 @@ def after_backward(function: Callable[[], None]) -> None:
 def graph_task() -> int | None:
     """Number of the backward pass that is running in this thread; none if this torch does not tell."""
     return torch._C._current_graph_task_id() if _has(GRAPH_TASK) else None
+
+
+def keeps_graph() -> bool:
+    """Whether the backward pass that is running leaves its graph to another one; yes if this torch does not tell."""
+    return attrgetter(KEEPS_GRAPH)(torch)() if _has(KEEPS_GRAPH) else True
 
 
 def _has(name: str) -> bool:

@@ -19,6 +19,7 @@ from rnnlab.common.errors import check_type
 from rnnlab.common.options import Options
 from rnnlab.common.plugins import import_files
 from rnnlab.config.checks import refuse_impossible
+from rnnlab.config.device import check_device, kind_of
 from rnnlab.config.kinds import AnyCell, AnyOptimizer, AnyTask, dump_remedies, read_remedies
 from rnnlab.config.optimizers import Adam
 from rnnlab.config.overrides import override, parse_overrides, read_yaml
@@ -138,8 +139,15 @@ class Config(Options):
     recording: Recording = Recording()
     seed: int = Field(default=0, ge=0)
     dtype: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+    """Where it runs: cpu, cuda or one GPU of several, cuda:1; auto is cuda where there is one when it is read."""
     threads: int = Field(default=1, ge=1, le=MOST_THREADS)
     """Threads inside torch; part of the experiment because sums depend on their order."""
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        return check_device(value)
 
     @field_validator("optimizer", mode="before")
     @classmethod
@@ -171,8 +179,12 @@ class Config(Options):
         return truncation.window if self.training.stream and truncation is not None else self.task.total_steps
 
     def canonical_json(self) -> str:
-        """Every field with its value, in one fixed spelling."""
-        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))  # unsorted: remedies have an order
+        """Every field with its value, in one fixed spelling; of the device its kind, where that is not a CPU."""
+        data = self.model_dump(mode="json")
+        data["device"] = kind_of(self.device)
+        if data["device"] == "cpu":
+            del data["device"]  # as before there was a choice: hashes stay what they were
+        return json.dumps(data, separators=(",", ":"))  # unsorted: remedies have an order
 
     @property
     def hash(self) -> str:

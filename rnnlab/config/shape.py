@@ -19,7 +19,7 @@ def shape(config: Config) -> str:
     data, cell = config.model_dump(mode="json"), config.cell
     remedies = {kind: _without_rates(options) for kind, options in data["remedies"].items()}
     training = {name: data["training"][name] for name in ("batch_size", "stream")}
-    alike = {name: data[name] for name in ("task", "model", "dtype", "threads")}
+    alike = {name: data[name] for name in ("task", "model", "dtype", "device", "threads")}
     alike |= {"cell": [cell.hidden_size, cell.state_sizes, structure(cell)], "optimizer": data["optimizer"]["kind"]}
     return json.dumps({**alike, "remedies": remedies, "training": training})
 
@@ -27,7 +27,8 @@ def shape(config: Config) -> str:
 def is_joinable(config: Config) -> bool:
     """Whether one pass can compute the gradients of several runs of this shape, with the bits of each alone."""
     return not (
-        config.task.answers == "decoder"
+        config.device != "cpu"  # stacked members have no engine there, and would be taken one by one
+        or config.task.answers == "decoder"
         or config.training.stream
         or config.model.input == "embedding"
         or config.model.checkpoint_every is not None

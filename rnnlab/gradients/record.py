@@ -27,9 +27,10 @@ def record(
 ) -> Iterator[Recorder]:
     """Record the total gradient norm of every recurrent layer at every time step.
 
-    Nothing else in the training script changes: weights and random streams stay bit-identical. Each backward
-    pass through what was called inside the block makes one step. A layer that is called several times before
-    backward has one place along `layer` for each, told apart by the coordinate `call`; calls that say with `start` that
+    Nothing else in the training script changes: weights and random streams stay bit-identical (on a GPU, where torch's
+    fused layers are fed in another way to be seen, up to the order of sums). Each backward pass through what was called
+    inside the block makes one step. A layer that is called several times before backward has one place along `layer`
+    for each, told apart by the coordinate `call`; calls that say with `start` that
     they go on where an earlier one ended are one sequence, and what was cut off is NaN. Norms are given by time and, in
     the variables `_by_lag`, by the distance to each example's own last step in the direction of the scan. A layer that
     nothing trains is left out, with a warning, as no gradient comes back through it: call `requires_grad_()` on its

@@ -70,7 +70,7 @@ def lyapunov_exponents(layer: Unrolled, count: int, steps: int) -> Tensor:
     """
     sizes = [state.shape[-1] for state in layer.states]
     s = torch.cat([state[0, 0] for state in layer.states])  # (S,)
-    Q = torch.eye(sum(sizes), count, dtype=s.dtype)
+    Q = torch.eye(sum(sizes), count, dtype=s.dtype, device=s.device)
     sums = s.new_zeros(count)
     T = min(steps, len(layer.projected))
     for u in layer.projected[:T, :1]:  # (1, G*H)

@@ -1,4 +1,4 @@
-"""Runs a cell over time: by hand-written kernels, by a step compiled from its equations, or step by step."""
+"""Runs a cell over time: by kernels written by hand, compiled from its equations, or of torch's own, or by a loop."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,10 +9,13 @@ from torch import Tensor
 
 from rnnlab.cells import Cell, MemberWeights, States, Weights
 from rnnlab.common import torch_private
-from rnnlab.scan import compiled, members, native, reference
+from rnnlab.scan import compiled, fused, members, native, reference
 from rnnlab.scan.mapped import scan_mapped
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows
+
+ENGINES = (native, compiled, fused)
+"""The first one that can take a call takes it."""
 
 
 def scan(
@@ -29,7 +32,7 @@ def scan(
     Where `shadows` are given, gradients of any size come from and reach the next scan, as long as kernels take both.
     """
     if not any(observer.every_step for observer in observers):
-        for engine in (native, compiled):
+        for engine in ENGINES:
             if engine.supports(cell, w, x, history) and engine.pays(w, x):
                 if torch_private.is_transforming():
                     return _scan_mapped(engine, cell, w, x, history, start, observers)
@@ -90,7 +93,7 @@ def scan_members(
         raise ValueError("stacked members show no single steps: trace one member at a time")
     if not _are_alike(tuple(cells)):
         raise ValueError("stacked members must be cells that are alike but for their numbers")
-    for engine in (native, compiled):
+    for engine in ENGINES:
         if engine.supports(cell, w, x, history, cells) and engine.pays(w, x):
             return engine.run(cell, w, x, history, start, observers, shadows, cells)
     return members.scan(cells, w, x, history, start, observers)

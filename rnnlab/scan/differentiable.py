@@ -160,13 +160,34 @@ def report(observers: Sequence[ScanObserver], state: str, gradient: Tensor, acti
         gradient: (T, B, S); members, if any, come first.
         active: (T, B) which examples took the step.
     """
+    seen = measure(gradient, active)
+    for observer in observers:
+        observer.norms(state, seen.log2)
+        if observer.vectors:
+            observer.gradients(state, seen.mantissa, seen.exponent)
+        if seen.underflowed.any():
+            observer.underflowed(state, seen.underflowed)
+
+
+class Measured(NamedTuple):
+    """Total gradients of one state as observers are told of them; see `ScanObserver`."""
+
+    log2: Tensor
+    mantissa: Tensor
+    exponent: Tensor
+    underflowed: Tensor
+
+
+def measure(gradient: Tensor, active: Tensor | None) -> Measured:
+    """Sizes of total gradients that came in their own dtype.
+
+    Args:
+        gradient: (T, B, S); members, if any, come first.
+        active: (T, B) which examples took the step; none if all did.
+    """
     exponent = torch.frexp(gradient.abs().amax(-1)).exponent
     scaled = torch.ldexp(gradient, -exponent.unsqueeze(-1))
-    log2 = (scaled.double().norm(dim=-1).log2() + exponent).masked_fill(~active.to(gradient.device), torch.nan)
-    lost = underflowed(gradient)
-    for observer in observers:
-        observer.norms(state, log2)
-        if observer.vectors:
-            observer.gradients(state, scaled, exponent)
-        if lost.any():
-            observer.underflowed(state, lost)
+    log2 = scaled.double().norm(dim=-1).log2() + exponent
+    if active is not None:
+        log2 = log2.masked_fill(~active.to(gradient.device), torch.nan)
+    return Measured(log2, scaled, exponent, underflowed(gradient))

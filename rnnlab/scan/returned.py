@@ -27,6 +27,7 @@ class Gradients:
         exponents: (T, B) int32, if asked for.
         x_shadow: like `x`, as a shadow, if asked for.
         start_shadows: like `starts`, as shadows, if asked for.
+        underflowed: (T, B) where norms are too small to be known; empty for a kernel that rescales as it goes.
     """
 
     x: Tensor | None
@@ -37,6 +38,7 @@ class Gradients:
     exponents: list[Tensor]
     x_shadow: Tensor | None
     start_shadows: list[Tensor]
+    underflowed: Sequence[Tensor] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def go_back(
         grads = back(upstream, both)
         measured = _chosen(whole.where, back(whole.exact, observed, shadowed=True), grads)
     lost = None if whole is None else [whole.lost(log2) for log2 in measured.log2_norms]
+    if any(where.any() for where in measured.underflowed):
+        before = lost or measured.underflowed
+        lost = [here | there for here, there in zip(measured.underflowed, before, strict=True)]
     for observer in observers:
         for s, name in enumerate(states):
             observer.norms(name, measured.log2_norms[s])

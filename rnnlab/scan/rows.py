@@ -18,9 +18,16 @@ def offer(library: ctypes.CDLL) -> None:
 def largest(t: Tensor) -> Tensor:
     """Largest absolute value over the last dimension, (...) from (..., H); not a number where one of them is none."""
     fits = t.dtype in (torch.float32, torch.float64) and type(t) is Tensor and t.is_cpu and t.is_contiguous()
-    if not (fits and _libraries and t.numel()) or torch_private.is_transforming() or torch_private.is_followed():
+    if not (fits and _libraries and t.numel()) or torch_private.missing_for_kernels() is not None:
         return t.abs().amax(-1)
-    if t.requires_grad or not torch_private.has_storage(t) or t.is_neg() or torch_private.is_unwritten_zero(t):
+    if (
+        torch_private.is_transforming()
+        or torch_private.is_followed()
+        or t.requires_grad
+        or not torch_private.has_storage(t)
+        or t.is_neg()
+        or torch_private.is_unwritten_zero(t)
+    ):
         return t.abs().amax(-1)
     found = t.new_empty(t.shape[:-1])
     wide = t.dtype == torch.float64

@@ -40,8 +40,14 @@ class Batch(NamedTuple):
     def answers_by_member(self, members: int) -> Tensor:
         """(P,) answers due of each of P batches that lie one after the other."""
         if self.targets.is_floating_point():
-            return torch.full((members,), self.answers // members)
+            return torch.full((members,), self.answers // members, device=self.targets.device)
         return (self.targets != IGNORED).unflatten(1, (members, -1)).sum((0, 2))
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same in another place; on its way to a GPU nobody waits for it."""
+        if device.type != "cuda":
+            return Batch(self.inputs.to(device), self.targets.to(device))
+        return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self))
 
     def chunks(self, size: int) -> Iterator["Batch"]:
         """Cut the batch into batches of at most `size` examples."""

@@ -71,7 +71,7 @@ def _through_windows(
     if task.answers == "last":
         windows = windows[-1:]  # no other loss exists
     answers = batch.answers_by_member(members)
-    total = torch.zeros(members, dtype=torch.float64)
+    total = torch.zeros(members, dtype=torch.float64, device=answers.device)
     reached = 0  # `states` are those before this step
     for window, following in zip(windows, [*windows[1:], None], strict=True):
         if window.start > reached:

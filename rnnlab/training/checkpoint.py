@@ -10,6 +10,12 @@ import torch
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import DamagedFileError, read_sealed, set_aside, write_sealed
+from rnnlab.config.config import Config
+
+
+def identity(config: Config) -> str:
+    """What a checkpoint belongs to: the experiment, on whatever device it has run so far."""
+    return config.model_copy(update={"device": "cpu"}).canonical_json()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -74,7 +74,8 @@ class Model(nn.Module):
         like = torch.zeros(count, 1, dtype=self.dtype)
         h, *rest = (like.new_zeros(count, batch_size, size) for size in self.recurrent.cell.state_sizes)
         h = noise * torch.randn(h.shape, generator=generator, dtype=self.dtype)
-        return (h, *rest) if rest else h
+        device = next(self.parameters()).device
+        return (h.to(device), *(s.to(device) for s in rest)) if rest else h.to(device)
 
 
 class SequenceModel(Model):
@@ -197,7 +198,7 @@ class EncoderDecoder(Model):
 
     def _write_freely(self, states: Any, start: int, batch_size: int) -> tuple[Tensor, Any]:
         """Read the best answer so far, one step at a time."""
-        outputs, before = [], self._first(batch_size)
+        outputs, before = [], self._first(batch_size).to(self.readout.weight.device)
         for k in range(self.answer_steps):
             hidden, states = self.decoder(self.encode_answer(before), states, start=start + k)
             outputs.append(self.readout(hidden))

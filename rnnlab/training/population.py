@@ -42,7 +42,8 @@ class Population:
 
     def join(self, run: Progress) -> None:
         """Take in a run, of the same shape as those that are there."""
-        prepare(run.config.cell)
+        if run.config.device == "cpu":
+            prepare(run.config.cell)
         if not self.members:
             self._program, self._joinable = Program(run.model, run.config.optimizer), is_joinable(run.config)
         assert self._program is not None

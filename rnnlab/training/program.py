@@ -55,7 +55,7 @@ class Program:
         self._parameters.append([network.get_parameter(name) for name in self.names])
         row = torch.cat([p.detach().flatten() for p in self._parameters[-1]])
         self.weights = torch.cat([self.weights, row[None]])
-        kept = moments or [torch.zeros_like(row) for _ in self.moments]
+        kept = [m.to(row.device) for m in moments] or [torch.zeros_like(row) for _ in self.moments]
         self.moments = tuple(torch.cat([m, new[None]]) for m, new in zip(self.moments, kept, strict=True))
         self.gradient = torch.cat([self.gradient, torch.zeros_like(row)[None]])
 
@@ -63,7 +63,7 @@ class Program:
         """Let all networks go but those of some rows."""
         self.networks = [self.networks[row] for row in rows]
         self._parameters = [self._parameters[row] for row in rows]
-        kept = torch.tensor(rows, dtype=torch.int64)
+        kept = torch.tensor(rows, dtype=torch.int64, device=self.weights.device)
         self.weights, self.gradient, *moments = (
             t.index_select(0, kept) for t in (self.weights, self.gradient, *self.moments)
         )
@@ -169,7 +169,7 @@ class Program:
                 optimizer.numbers(rate * factor, count)
                 for optimizer, rate, factor, count in zip(optimizers, rates, factors, counts, strict=True)
             ]
-            columns = torch.tensor(numbers, dtype=torch.float64).to(self.weights.dtype).split(1, dim=1)
+            columns = torch.tensor(numbers, dtype=torch.float64).to(self.weights).split(1, dim=1)
             weights, gradient, *moments = (t[:, block] for t in chosen)
             optimizers[0].update(weights, gradient, tuple(moments), columns)
         if not every:

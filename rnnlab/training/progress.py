@@ -13,6 +13,7 @@ from torch import Tensor
 from rnnlab.common.errors import UserError
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
+from rnnlab.config.device import usable
 from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
@@ -21,7 +22,7 @@ from rnnlab.probes.tape import trace
 from rnnlab.remedies import Changed, Penalty, cut_into_windows
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
-from rnnlab.training.checkpoint import load_checkpoint, save_checkpoint
+from rnnlab.training.checkpoint import identity, load_checkpoint, save_checkpoint
 from rnnlab.training.history import History
 from rnnlab.training.memory import check_memory
 from rnnlab.training.models import SequenceModel, build_model
@@ -62,13 +63,14 @@ class Progress:
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
         check_memory(config)
+        self.device = usable(config.device)
         with torch_settings(config.threads):
             self._build(config, checkpoint)
         self.on_evaluation, self.on_profile, self.should_stop = on_evaluation, on_profile, should_stop
 
     def _build(self, config: Config, checkpoint: Path | None) -> None:
         self.config, self.checkpoint = config, checkpoint
-        self.model = build_model(config)
+        self.model = build_model(config).to(self.device)
         self.weights = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         self.moments: Sequence[Tensor] = ()
         self.generator = make_generator(config.seed, "train")
@@ -112,7 +114,7 @@ class Progress:
         config = self.config
         if config.training.stream and self.stream is not None and not self.stream.is_over:
             return self.stream.piece()
-        batch = config.task.sample(self.generator, config.training.batch_size)
+        batch = config.task.sample(self.generator, config.training.batch_size).to(self.device)
         if not config.training.stream:
             return batch
         self.stream = Stream(batch, config.steps_an_update)
@@ -212,7 +214,7 @@ class Progress:
         config = self.config
 
         def penalise_fresh(penalty: Penalty) -> None:
-            batch = config.task.sample(self.chance, config.training.batch_size)
+            batch = config.task.sample(self.chance, config.training.batch_size).to(self.device)
             with trace(self.model) as tape:
                 backpropagate(self.model, config.task, batch)
             self.model.zero_grad()
@@ -236,7 +238,7 @@ class Progress:
         return float(torch.stack(losses).sum()) / batch.answers, float(torch.cat(scores).mean())
 
     def _examples(self, split: Any, count: int) -> Batch:
-        return self.config.task.evaluation(split, count, make_generator(self.config.seed, split))
+        return self.config.task.evaluation(split, count, make_generator(self.config.seed, split)).to(self.device)
 
     def _done(self) -> bool:
         options, task = self.config.training, self.config.task
@@ -263,7 +265,7 @@ class Progress:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "config": self.config.canonical_json(),
+            "config": identity(self.config),
             "model": self.model.state_dict(),
             "moments": list(self.moments),
             "generator": self.generator.get_state(),
@@ -279,7 +281,7 @@ class Progress:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["config"] != self.config.canonical_json():
+        if state["config"] != identity(self.config):
             raise UserError(
                 f"checkpoint {self.checkpoint} belongs to another configuration: delete it or name another file"
             )
@@ -292,9 +294,5 @@ class Progress:
         self.prober.load_state_dict(state["prober"])
         self.history.load_state_dict(state["history"])
         if state["stream"] is not None:
-            self.stream = Stream(**{**state["stream"], "batch": Batch(*state["stream"]["batch"])})
-        self.step, self.steps_to_solve, self.seconds = (
-            state["step"],
-            state["steps_to_solve"],
-            state["seconds"],
-        )
+            self.stream = Stream.restored(state["stream"], self.device)
+        self.step, self.steps_to_solve, self.seconds = (state[k] for k in ("step", "steps_to_solve", "seconds"))

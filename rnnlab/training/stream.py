@@ -1,7 +1,10 @@
 """Streams: a long sequence that is read piece by piece, an update each, with the state carried on."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+import torch
+from torch import Tensor
 
 from rnnlab.tasks import Batch
 
@@ -21,6 +24,14 @@ class Stream:
     size: int
     read: int = 0
     states: Any = None
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """From what a checkpoint has kept of one."""
+        states = state["states"]
+        moved = tuple(s.to(device) for s in states) if isinstance(states, tuple) else states
+        moved = moved.to(device) if isinstance(moved, Tensor) else moved
+        return cls(**{**state, "batch": Batch(*state["batch"]).to(device), "states": moved})
 
     @property
     def is_over(self) -> bool:

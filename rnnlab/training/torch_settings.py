@@ -5,10 +5,12 @@ from contextlib import contextmanager
 
 import torch
 
+from rnnlab.common.precision import whole_float32
+
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[None]:
-    """Use the given number of threads, and flush denormal numbers to zero.
+    """Use the given number of threads, flush denormal numbers to zero, and have no GPU round to TF32.
 
     Vanishing gradients become denormals, and arithmetic on denormals is many times slower on most CPUs; below
     1e-38 (float32) a gradient therefore counts as exactly zero.
@@ -20,7 +22,8 @@ def torch_settings(threads: int) -> Iterator[None]:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     try:
-        yield
+        with whole_float32():
+            yield
     finally:
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)

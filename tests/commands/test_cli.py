@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from plugged import CELL
 from typer.testing import CliRunner, Result
@@ -55,6 +56,18 @@ def experiment(workplace: Path) -> Path:
     path = workplace / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL))
     return path
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence(experiment, capsys, monkeypatch):
+    for more in ([], ["--seeds", "2"]):
+        monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment), "device=cuda", *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: device = 'cuda' asks for a GPU, and this machine has no GPU")
+    assert not Path("runs").exists() or not list(Path("runs").rglob("lock"))
 
 
 def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from rnnlab.commands import doctor
+from rnnlab.commands import doctor, gpus
 from rnnlab.commands.doctor import Diagnosis, examine, fit, print_findings
 from rnnlab.common import locks
 from rnnlab.scan.native import build
@@ -130,6 +130,21 @@ def test_a_gpu_that_torch_cannot_use_is_a_warning(bare: Path, monkeypatch: pytes
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name == "nvidia-smi" else None)
     assert finding("gpu").level == "warning" and torch.__version__ in finding("gpu").text
+
+
+def test_a_gpu_is_tried_and_one_that_fails_is_a_warning(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, recorded = gpus.speed(torch.device("cpu"))  # the code that runs on each GPU
+    assert 0 < plain < 10 and 0 < recorded < 10
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(gpus, "describe", lambda number: f"Some GPU {number}: fast")
+    assert finding("gpu").text == "Some GPU 0: fast; experiments use the CPU unless device says otherwise"
+
+    def fail(number: int) -> str:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(gpus, "describe", fail)
+    assert finding("gpu").level == "warning" and "CUDA out of memory" in finding("gpu").text
 
 
 def test_data_that_are_not_here_are_a_warning_and_corrupt_ones_a_problem(

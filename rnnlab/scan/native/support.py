@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +82,14 @@ def serves(cell: Cell) -> bool:
 
 @functools.cache
 def _is_served(cell: Cell) -> bool:
-    options, fields = SERVED.get(type(cell)), type(cell).model_fields
-    if options is None or (isinstance(cell, VanillaCell) and cell.activation not in kernels.ACTIVATIONS):
+    if type(cell) not in SERVED or (isinstance(cell, VanillaCell) and cell.activation not in kernels.ACTIVATIONS):
         return False
-    free = options | {"hidden_size", "norm_gain", "norm_noise"}
+    return differs_only_in(cell, SERVED[type(cell)])
+
+
+def differs_only_in(cell: Cell, options: Set[str]) -> bool:
+    """Whether all options of a cell but these, and what makes no difference without them, have their defaults."""
+    fields, free = type(cell).model_fields, {*options, "hidden_size", "norm_gain", "norm_noise"}
     return all(value == fields[name].default for name, value in cell if name not in free)
 
 
@@ -102,16 +106,16 @@ def can_tell() -> bool:
     return name is None
 
 
-def is_plain(tensors: tuple[Tensor, ...]) -> bool:
-    """Whether these are tensors that C code may read, in a context that it may be called from."""
+def is_plain(tensors: tuple[Tensor, ...], device: str = "cpu") -> bool:
+    """Whether these are tensors that code below autograd may read, in a context that it may be called from."""
     dtype = tensors[0].dtype
     return (
         dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
+        and not torch.is_autocast_enabled(device)
         and not torch_private.is_differentiating_forward()
         and all(t.dtype == dtype for t in tensors)
         and (beneath := torch_private.beneath_maps(tensors)) is not None
-        and is_readable(beneath)
+        and is_readable(beneath, device)
     )
 
 
@@ -124,7 +128,7 @@ _OWNERS = (Tensor, nn.Parameter)
 """A class derived from them may keep its values elsewhere, and wants to see every operation."""
 
 
-def is_readable(tensors: Iterable[Tensor]) -> bool:
+def is_readable(tensors: Iterable[Tensor], device: str = "cpu") -> bool:
     """Whether the values of all tensors lie in memory as they are, and nobody follows what is done to them.
 
     False for batches of gradients and other tensors without storage, lazy negatives and zeros, and inside of modes that
@@ -132,7 +136,7 @@ def is_readable(tensors: Iterable[Tensor]) -> bool:
     """
     return not torch_private.is_followed() and all(
         type(t) in _OWNERS
-        and t.is_cpu
+        and t.device.type == device
         and torch_private.has_storage(t)
         and not (t.is_neg() or torch_private.is_unwritten_zero(t))
         for t in tensors

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.locks import FileLock
+from rnnlab.common.machine import usable_gpus
 from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.slots import worker_name
 
@@ -128,6 +129,8 @@ class WorkerPool:
         # One thread each unless the configuration says otherwise: more only get into each other's way.
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1"}
         environment[STORAGE_VARIABLE] = self.storage or ""  # where everybody can see a command, nobody sees a password
+        if gpus := usable_gpus():  # workers share them evenly, and none sees those of others
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[index % len(gpus)]
         command = [sys.executable, "-m", "rnnlab.sweep.work.worker", str(self.folder), str(index), str(os.getpid())]
         with self._log(index).open("ab") as log:
             # A group of its own, so that Ctrl-C reaches the parent alone, which then tells its workers.
