@@ -31,6 +31,8 @@ from rnnlab.training.loop import run
 
 FOLDER = Path("runs/sweeps/tiny")
 TRAINING = {"base.training.steps": 1000, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+LONGER = TRAINING | {"base.training.steps": 6000}
+"""For storms: as long as they rage, some runs have to be left, many of which train together."""
 
 Slot = tuple[str, str, int]
 
@@ -150,7 +152,7 @@ def test_killed_in_the_middle(workplace: Path, write_sweep: Callable[..., Path],
 
 @pytest.mark.long
 def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], capsys) -> None:
-    path = write_sweep(TRAINING, trials=90, seeds=10)
+    path = write_sweep(LONGER, trials=90, seeds=10)
     weather(Storm(path, FOLDER, kills=50, seed=1), capsys)
 
 
@@ -158,7 +160,7 @@ def test_killed_at_random(workplace: Path, write_sweep: Callable[..., Path], cap
 def test_killed_at_random_with_a_server_that_is_killed_too(
     workplace: Path, write_sweep: Callable[..., Path], capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_sweep(TRAINING, trials=45, seeds=5)
+    path = write_sweep(LONGER, trials=45, seeds=5)
     server = Server(workplace)
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

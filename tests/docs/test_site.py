@@ -51,7 +51,8 @@ def test_the_api_holds_what_a_user_imports_under_that_name_and_nothing_internal(
         module, _, attribute = name.rpartition(".")
         getattr(importlib.import_module(module), attribute)
     assert "rnnlab.statistics.ablation.ablation_table" in every  # shown in docs/results.md
-    internal = r"\b(reader\.(?!early_decay)|(recorder|scan|courier|outbox|style)\b)"
+    # What the guide to adding a figure uses is meant to be found.
+    internal = r"\b(reader\.(?!early_decay)|style\.(?!axes|dress|legend_below|looks)|(recorder|scan|courier|outbox)\b)"
     assert not [name for name in every if re.search(internal, name)]
 
 
