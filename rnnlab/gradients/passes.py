@@ -80,8 +80,9 @@ class ScanGradients:
             stacked = like.new_zeros(self.steps, self.batch_size, like.shape[-1])
         for k, gradient in self.vectors_by_step.items():
             stacked[k, : len(gradient)] += gradient
-        if self.vectors is None:
-            self.underflowed = underflowed(stacked)
+        if self.vectors is None:  # told of examples, of which zeros alone are not known
+            told, found = self.underflowed, underflowed(stacked)
+            self.underflowed = found if told is None else found | told & (largest(stacked) == 0)
         return self.order.restore(self._unmeasured(stacked))
 
     def log10_norms(self) -> Tensor:

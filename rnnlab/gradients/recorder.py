@@ -66,6 +66,8 @@ class Recorder:
     """Name of the module that each layer belongs to."""
     _first_layer: dict[int, int] = field(default_factory=dict)
     _calls: dict[int, int] = field(default_factory=dict)  # by first layer
+    _latest: threading.local = field(default_factory=threading.local)  # of these, each thread's own
+    _counting: threading.Lock = field(default_factory=threading.Lock)
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
     every: int = 1
@@ -153,8 +155,10 @@ class Recorder:
         first = self._first_layer[id(call.module.observers)]
         self.silence.note(self.modules[first], NO_BACKWARD)
         if (call.layer, call.direction) == (0, "forward"):
-            self._calls[first] = self._calls.get(first, 0) + 1
-        layer, number = first + call.layer, self._calls[first]
+            with self._counting:  # layers may be called in several threads at once
+                self._calls[first] = self._calls.get(first, 0) + 1
+                vars(self._latest)[first] = self._calls[first]
+        layer, number = first + call.layer, vars(self._latest)[first]
 
         seen = call._replace(history=[])  # whose hooks hold on to what would hold them, until the collector comes
 
@@ -173,7 +177,7 @@ class Recorder:
     def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
         """Note, in every backward pass, where gradients come to what a stack returns."""
         first = self._first_layer[id(module.observers)]
-        at = first, self._calls[first]
+        at = first, vars(self._latest)[first]
 
         follow_losses(outputs, finals, lambda: self._current_pass().losses.setdefault(at, Losses()))
 

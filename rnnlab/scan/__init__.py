@@ -12,6 +12,7 @@ from rnnlab.common import torch_private
 from rnnlab.scan import compiled, fused, members, native, reference
 from rnnlab.scan.mapped import scan_mapped
 from rnnlab.scan.observer import ScanObserver
+from rnnlab.scan.passage import Passage
 from rnnlab.scan.shadow import Shadows
 
 ENGINES = (native, compiled, fused)
@@ -37,7 +38,10 @@ def scan(
                 if torch_private.is_transforming():
                     return _scan_mapped(engine, cell, w, x, history, start, observers)
                 return engine.run(cell, w, x, history, start, observers, shadows)
-    return reference.scan(cell, w, x, history, start, observers)
+    if shadows is None or len(history) > 1:
+        return reference.scan(cell, w, x, history, start, observers)
+    passage = Passage(shadows, cell, len(x), observers)
+    return passage.leave(*reference.scan(cell, w, *passage.enter(x, history), start, observers))
 
 
 def _scan_mapped(

@@ -66,17 +66,19 @@ class Arrived(NamedTuple):
         exact: shadows of all of them; none where the gradients themselves tell as much.
         floor: (B,) norms of an example that fall below two to this are not known.
         where: whether `exact` tells more; of stacked members, (P,) of which.
+        blind: (B,) examples of which something was lost before it came here, so that even a zero is not known.
     """
 
     exact: list[Tensor | None] | None
     floor: Tensor
     where: Tensor
+    blind: Tensor
 
     def lost(self, log2: Tensor) -> Tensor:
         """Where norms, (T, B), are not known."""
         zero = torch.isneginf(log2)
         small = (log2 < self.floor.unsqueeze(-2)) & ~zero
-        return small | reached_by_underflow(zero, small)
+        return small | reached_by_underflow(zero, small) | zero & self.blind.unsqueeze(-2)
 
 
 def arrived(gradients: Sequence[Tensor | None], shadows: Sequence[Tensor | None]) -> Arrived | None:
@@ -96,13 +98,14 @@ def arrived(gradients: Sequence[Tensor | None], shadows: Sequence[Tensor | None]
         return None
     floor = torch.stack(floors).amax(0)
     where = torch.stack([each.where for each in found if each is not None]).any(0)
+    blind = torch.stack([each.blind for each in found if each is not None]).any(0)
     if all(each is None or each.exact is None for each in found):
-        return Arrived(None, floor, where) if floor.isfinite().any() else None
+        return Arrived(None, floor, where, blind) if floor.isfinite().any() else None
     exact = [
         None if g is None else _scaled(g) if each is None or each.exact is None else each.exact[0]
         for g, each in zip(gradients, found, strict=True)
     ]
-    return Arrived(exact, floor, where)
+    return Arrived(exact, floor, where, blind)
 
 
 def underflowed(gradient: Tensor) -> Tensor:
@@ -161,9 +164,10 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
 
     if shadow is None:  # zero may be zero, or have been something: small ones beside it tell
         floor = _floor(over_steps(low & (size > 0)), least)
-        return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool))
+        return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool), torch.isnan(floor))
     true = largest(shadow)
     known = torch.isfinite(true)
+    blind = over_steps(low & ~known)
     # Somebody may have changed the one and not the other: a hook on a state that is handed on.
     apart = (shadow * 2.0**-EXPONENT - gradient).abs().amax(-1) > 1e-3 * size + 64 * kind.tiny
     differs = over_steps(apart & known)
@@ -172,8 +176,8 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     floor = torch.maximum(_floor(lost, least), _floor(faint, _LEAST) - torch.where(faint, EXPONENT, 0))
     where = over_steps(beyond & known & (true > 0)).any(-1)
     if not where.any():
-        return Arrived(None, floor, where)
-    return Arrived([torch.where((beyond & known).unsqueeze(-1), shadow, _scaled(gradient))], floor, where)
+        return Arrived(None, floor, where, blind)
+    return Arrived([torch.where((beyond & known).unsqueeze(-1), shadow, _scaled(gradient))], floor, where, blind)
 
 
 def _scaled(gradient: Tensor) -> Tensor:
