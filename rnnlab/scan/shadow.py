@@ -152,6 +152,8 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
     size = largest(gradient)  # (T, B)
     low = size < least
+    if shadow is None and not (low & (size > 0)).any():
+        return None
     beyond = low | ~torch.isfinite(size)
     if not beyond.any():
         return None
