@@ -67,6 +67,11 @@ class ScanGradients:
         self.starts: dict[int, Tensor] = {}
         """Gradients of the states before the first step, (B, S), by phase of the dilation."""
 
+    def held(self) -> int:
+        """Numbers that it holds: gradients where there are some, else norms."""
+        vectors = [*self.vectors_by_step.values(), *([] if self.vectors is None else [self.vectors])]
+        return self.steps * self.batch_size + sum(vector.numel() for vector in vectors)
+
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
 
