@@ -42,14 +42,14 @@ class _Sequence(NamedTuple):
     Attributes:
         scans: its calls.
         forward: the direction that they run in.
-        ends: (B,) the step after the last of every example, in absolute time.
+        ends: (B,) the step after the last of every example, in absolute time; none if that is T for all.
         length: T.
         is_last: whether nothing goes on from its final states.
     """
 
     scans: list[ScanGradients]
     forward: bool
-    ends: Tensor
+    ends: Tensor | None
     length: int
     is_last: bool
 
@@ -58,7 +58,7 @@ class _Sequence(NamedTuple):
         whole = over(values)
         if not self.forward:  # its last step is the first in time
             return whole, [each[self.scans[0].start :] for each in whole]
-        if (self.ends == self.length).all():
+        if self.ends is None:
             return whole, [each[::-1] for each in whole]
         return whole, over(by_lag(values, self.ends))
 
@@ -87,7 +87,9 @@ def make_step(
         after = [scan for other in found.values() if other[0].start == stop for scan in other]
         together = [*scans, *after] if manner.length is None else [s for other in found.values() for s in other]
         length = stop if manner.length is None else manner.length
-        _add(step, key, _Sequence(scans, key.direction == "forward", ends(together), length, not after), manner)
+        last = ends(together)
+        last = None if (last == length).all() else last
+        _add(step, key, _Sequence(scans, key.direction == "forward", last, length, not after), manner)
     return step
 
 

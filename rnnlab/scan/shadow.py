@@ -152,9 +152,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
     size = largest(gradient)  # (T, B)
     low = size < least
-    if shadow is None and not (low & (size > 0)).any():
-        return None
-    beyond = low | ~torch.isfinite(size)
+    beyond = low & (size > 0) if shadow is None else low | ~torch.isfinite(size)
     if not beyond.any():
         return None
 
@@ -162,7 +160,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
         return where.any(-2) if stepwise else where
 
     if shadow is None:  # zero may be zero, or have been something: small ones beside it tell
-        floor = _floor(over_steps(low & (size > 0)), least)
+        floor = _floor(over_steps(beyond), least)
         return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool))
     true = largest(shadow)
     known = torch.isfinite(true)
