@@ -155,8 +155,8 @@ class Recorder:
         """Follow one scan; see `rnnlab.scan.observer`."""
         if torch_private.graph_task() not in (None, -1):
             self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
-        elif self.folder is not None and len(self._steps) + len(self._waiting) >= STEPS:  # here, as nothing may fail in a backward pass
-            self.flush()
+        elif self.folder is not None and len(self._steps) + len(self._waiting) >= STEPS:
+            self.flush()  # here, as nothing may fail in a backward pass
         first = self._first_layer[id(call.module.observers)]
         self.silence.note(self.modules[first], NO_BACKWARD)
         if (call.layer, call.direction) == (0, "forward"):

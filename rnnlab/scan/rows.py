@@ -19,8 +19,10 @@ def offer(library: ctypes.CDLL) -> None:
 
 
 def largest(t: Tensor) -> Tensor:
-    """Largest absolute value over the last dimension, (...) from (..., H); not a number where one of them is none; not to be
-    changed."""
+    """Largest absolute value over the last dimension, (...) from (..., H); not a number where one of them is none.
+
+    What is returned is not to be changed.
+    """
     fits = t.dtype in (torch.float32, torch.float64) and type(t) is Tensor and t.is_cpu and t.is_contiguous()
     if not (fits and _libraries and t.numel()) or torch_private.missing_for_kernels() is not None:
         return t.abs().amax(-1)
