@@ -30,6 +30,7 @@ def largest(t: Tensor) -> Tensor:
         torch_private.is_transforming()
         or torch_private.is_followed()
         or t.requires_grad
+        or t.is_inference()  # which has no version
         or not torch_private.has_storage(t)
         or t.is_neg()
         or torch_private.is_unwritten_zero(t)

@@ -40,6 +40,14 @@ def test_steps_that_wait_are_those_summed_up_at_once(cell: str) -> None:
     xr.testing.assert_identical(found, recorded(net, at_once=True))
 
 
+def test_what_waits_is_summed_up_in_inference_mode() -> None:
+    net = Recurrent("vanilla", 2, H)  # so few steps are taken one by one
+    with rnnlab.record(net) as log:
+        net(torch.randn(T, B, 2))[0].sum().backward()
+    with torch.inference_mode():
+        assert log.dataset().sizes["step"] == 1
+
+
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "HELD", 2 * T * B)
     net = Recurrent("vanilla", 2, H)
