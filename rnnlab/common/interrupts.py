@@ -14,7 +14,9 @@ class Interrupted(Exception):
 
 @contextmanager
 def signals_caught(second_kills: bool = False) -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; outside the main thread nothing can be caught.
+    """Collect SIGINT, SIGTERM and a closed terminal's SIGHUP instead of dying of them, unless they are ignored.
+
+    Outside the main thread nothing can be caught.
 
     Args:
         second_kills: whether a second one ends the process at once.
@@ -29,7 +31,9 @@ def signals_caught(second_kills: bool = False) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in stops if signal.getsignal(number) != signal.SIG_IGN]  # by nohup, for one
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield received
     finally:

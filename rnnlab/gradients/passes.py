@@ -67,6 +67,11 @@ class ScanGradients:
         self.starts: dict[int, Tensor] = {}
         """Gradients of the states before the first step, (B, S), by phase of the dilation."""
 
+    def held(self) -> int:
+        """Numbers that it holds: gradients where there are some, else norms."""
+        vectors = [*self.vectors_by_step.values(), *([] if self.vectors is None else [self.vectors])]
+        return self.steps * self.batch_size + sum(vector.numel() for vector in vectors)
+
     def gradients(self) -> Tensor:
         """All steps in order of time, (T, B, S): zero where the loss does not reach, NaN beyond a sequence's end.
 
@@ -122,20 +127,22 @@ class ScanGradients:
         Args:
             last: whether nothing goes on from here, so that what comes to the final states is of a loss too.
         """
-        found = torch.zeros(self.steps, self.batch_size, dtype=torch.float64)
-        if self.losses.outputs is not None:
-            found += self.losses.outputs
-        if last and self.losses.finals is not None:
+        outputs, finals = self.losses.outputs, self.losses.finals
+        found = torch.zeros(self.steps, self.batch_size, dtype=torch.float64) if outputs is None else outputs.double()
+        if last and finals is not None:
             step = torch.zeros_like(self.lengths()) if self.order.reverse else self.lengths() - 1
-            found[step, torch.arange(self.batch_size)] += self.losses.finals
+            found[step, torch.arange(self.batch_size)] += finals
+            found.clamp_(max=1)
         for b, length in enumerate(self.lengths().tolist() if self.order.sizes else ()):
             found[length:, b] = torch.nan
-        return found.clamp(max=1)
+        return found
 
     def log10_start_norms(self) -> Tensor:
         """(B,) of the states before the first step, all phases together: -inf where zero, NaN where not known."""
         gradient = torch.cat([gradient for _, gradient in sorted(self.starts.items())], -1)
         kind, norms = torch.finfo(gradient.dtype), self.order.restore_state(log10_norm(gradient.cpu()))
+        if not (norms < math.log10(kind.tiny)).any():
+            return norms
         first = self.log10_norms()
         beside = first[-1 if self.order.reverse else 0]
         faint = ~(beside >= math.log10(kind.tiny / kind.eps)) & (beside != -torch.inf)
@@ -210,6 +217,8 @@ def added(pieces: list[tuple[int, Tensor]], length: int) -> Tensor:
 def ends(scans: list[ScanGradients]) -> Tensor:
     """(B,) the step after the last of every example in a sequence, of which later pieces may hold fewer examples."""
     each = [scan.ends() for scan in scans]
+    if len(each) == 1:
+        return each[0]
     width = max(len(one) for one in each)
     return torch.stack([F.pad(one, (0, width - len(one))) for one in each]).amax(0)
 
@@ -224,8 +233,6 @@ def by_lag(norms: Tensor, ends: Tensor) -> Tensor:
     Returns:
         (L, B) by lag, NaN where none is known.
     """
-    if (ends == len(norms)).all():
-        return norms.flip(0)
     lag = torch.arange(max([len(norms), *ends.tolist()])).unsqueeze(1)
     step = ends[: norms.shape[1]] - 1 - lag
     known = (step >= 0) & (step < len(norms))

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +28,11 @@ from rnnlab.scan.observer import ScanCall
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+HELD = 1 << 18
+"""Numbers of finished passes that wait to be summed up: many at once take a fraction of the time, as what one pass
+needs is in the processor's cache for the next, and is not when a network has run in between."""
 
 
 class _Pass:
@@ -59,7 +64,9 @@ class Recorder:
 
     per_example: bool = False
     loss_reduction_scale: float = 1.0
-    steps: list[Step] = field(default_factory=list)
+    _steps: list[Step] = field(default_factory=list)
+    _waiting: list[Callable[[], Step]] = field(default_factory=list)  # steps to be summed up
+    _held: int = 0  # numbers that these hold
     _passes: "WeakValueDictionary[tuple[int, int | None], _Pass]" = field(default_factory=WeakValueDictionary)
     _gathered: "_Pass | None" = None  # what one observed step gathers, from however many passes
     modules: list[str] = field(default_factory=list)
@@ -150,8 +157,8 @@ class Recorder:
         """Follow one scan; see `rnnlab.scan.observer`."""
         if torch_private.graph_task() not in (None, -1):
             self._current_pass()  # a checkpoint takes the call again, to go back through it in a pass within this one
-        elif self.folder is not None and len(self.steps) >= STEPS:  # here, as nothing may fail in a backward pass
-            self.flush()
+        elif self.folder is not None and len(self._steps) + len(self._waiting) >= STEPS:
+            self.flush()  # here, as nothing may fail in a backward pass
         first = self._first_layer[id(call.module.observers)]
         self.silence.note(self.modules[first], NO_BACKWARD)
         if (call.layer, call.direction) == (0, "forward"):
@@ -167,7 +174,7 @@ class Recorder:
 
         def take_start(state: str, phase: int, gradient: Tensor | None) -> None:
             if gradient is not None:
-                received(state).starts[phase] = gradient.detach()
+                received(state).starts[phase] = gradient.detach().clone()  # the tensor itself is the user's
 
         for phase, states in enumerate(call.history):
             for name, state in zip(call.cell.states, states, strict=True):
@@ -199,6 +206,8 @@ class Recorder:
         if self._gathered is not None:
             return self._gathered
         thread, task = threading.get_ident(), torch_private.graph_task()
+        if (own := self._passes.get((thread, task))) is not None:
+            return own
         known = list(self._passes.items())
         same = [one for (_, number), one in known if number == task and task is not None]
         around = [one for (where, _), one in known if where == thread]
@@ -211,21 +220,34 @@ class Recorder:
         return found
 
     def commit(self, finished: "_Pass") -> None:
-        """Turn what one backward pass, or one observed step, has received into norms."""
+        """Put aside what one backward pass, or one observed step, has received, to be turned into norms."""
         for place in [place for place, one in self._passes.items() if one is finished]:
             del self._passes[place]
         self.silence.end({self.modules[key.layer] for key in finished.received})
         train_step, length = self._window or (self.updates, None)
-        if self._window is None and finished.received:
+        if not finished.received:
+            return
+        if self._window is None:
             number = self._finished if self.updates is None else self.updates
             self._finished += 1
             if number % self.every:
                 return
         scale = self.loss_reduction_scale / (1.0 if self.scaler is None else self.scaler.get_scale())
         manner = Manner(self.modules, length, self.overlapping, self.per_example, scale)
-        step = make_step(finished.received, finished.losses, manner, train_step)
-        if step.norms:
-            self.steps.append(step)
+        self._waiting.append(partial(make_step, finished.received, finished.losses, manner, train_step))
+        self._held += sum(scan.held() for numbered in finished.received.values() for scan in numbered.values())
+        if self._held > HELD:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        waiting, self._waiting, self._held = self._waiting, [], 0
+        self._steps += [step() for step in waiting]
+
+    @property
+    def steps(self) -> list[Step]:
+        """Everything recorded so far that is in memory."""
+        self._sum_up()
+        return self._steps
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
@@ -239,9 +261,9 @@ class Recorder:
         """Move what was recorded from memory to the folder."""
         from rnnlab.gradients.profile import build
 
-        if self.folder is not None and self.steps:
-            self.folder.write(build(self.steps, self.modules, self.loss_reduction_scale, self.per_example))
-            self.steps.clear()
+        if self.folder is not None and (steps := self.steps):
+            self.folder.write(build(steps, self.modules, self.loss_reduction_scale, self.per_example))
+            steps.clear()
 
     def count_update(self, *_: object) -> None:
         """Called after every step of an optimiser."""
@@ -253,4 +275,4 @@ class Recorder:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` wrote."""
-        self.modules, self.steps = state["modules"], [Step.of(step) for step in state["steps"]]
+        self.modules, self._steps = state["modules"], [Step.of(step) for step in state["steps"]]

@@ -1,7 +1,7 @@
 """One recorded step: what one backward pass, or several, brought back, put together and turned into norms."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from rnnlab.gradients.profile import Key, Step
 
 Received = Mapping[Key, Mapping[int, ScanGradients]]
 """What came back of each state in each call."""
+Both = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
+"""Quantities by time and by lag."""
 
 
 class Manner(NamedTuple):
@@ -39,15 +41,32 @@ class _Sequence(NamedTuple):
 
     Attributes:
         scans: its calls.
-        ends: (B,) the step after the last of every example, in absolute time.
+        forward: the direction that they run in.
+        ends: (B,) the step after the last of every example, in absolute time; none if that is T for all.
         length: T.
         is_last: whether nothing goes on from its final states.
     """
 
     scans: list[ScanGradients]
-    ends: Tensor
+    forward: bool
+    ends: Tensor | None
     length: int
     is_last: bool
+
+    def aggregate(self, over: Callable[[Tensor], Sequence[np.ndarray]], values: Tensor) -> Both:
+        """Quantities over the examples, (T,) each, of (T, B): by time and by lag."""
+        whole = over(values)
+        if not self.forward:  # its last step is the first in time
+            return whole, [each[self.scans[0].start :] for each in whole]
+        if self.ends is None:
+            return whole, [each[::-1] for each in whole]
+        return whole, over(by_lag(values, self.ends))
+
+    def share(self, pieces: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Share of the examples, by time and by lag, from (T, B) of every scan."""
+        values = laid([(scan.start, piece) for scan, piece in zip(self.scans, pieces, strict=True)], self.length)
+        (whole,), (lagged,) = self.aggregate(lambda values: [values.nanmean(1).numpy()], values)
+        return whole, lagged
 
 
 def make_step(
@@ -68,7 +87,9 @@ def make_step(
         after = [scan for other in found.values() if other[0].start == stop for scan in other]
         together = [*scans, *after] if manner.length is None else [s for other in found.values() for s in other]
         length = stop if manner.length is None else manner.length
-        _add(step, key, _Sequence(scans, ends(together), length, not after), manner)
+        last = ends(together)
+        last = None if (last == length).all() else last
+        _add(step, key, _Sequence(scans, key.direction == "forward", last, length, not after), manner)
     return step
 
 
@@ -93,36 +114,24 @@ def _sequences(
 
 def _add(step: Step, key: Key, sequence: _Sequence, manner: Manner) -> None:
     """Add the norms of one state of one sequence to a step."""
-    scans, ends, length, is_last = sequence
-    forward = key.direction == "forward"
+    scans, length = sequence.scans, sequence.length
     if manner.overlapping:
         logs = log10_norm(added([(scan.start, scan.gradients().cpu()) for scan in scans], length))
     else:
         logs = laid([(scan.start, scan.log10_norms()) for scan in scans], length)
     if manner.scale != 1:
         logs = logs + math.log10(manner.scale)
-    norms = step.norms[key] = over_examples(logs)
-    if not forward:  # its last step is the first in time
-        step.by_lag[key] = Norms(*(values[scans[0].start :] for values in norms))
-    elif (ends == length).all():
-        step.by_lag[key] = Norms(*(values[::-1] for values in norms))
-    else:
-        step.by_lag[key] = over_examples(by_lag(logs, ends))
-
-    def share(of: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        """Of the examples, by time and by lag."""
-        whole = laid([(scan.start, piece) for scan, piece in zip(scans, of, strict=True)], length)
-        lagged = by_lag(whole, ends) if forward else whole[scans[0].start :]
-        return whole.nanmean(1).numpy(), lagged.nanmean(1).numpy()
-
-    of_losses = [scan.loss_enters(last=is_last and scan is scans[-1]) for scan in scans]
-    step.losses[key], step.losses_by_lag[key] = share(of_losses)
+    whole, lagged = sequence.aggregate(over_examples, logs)
+    step.norms[key], step.by_lag[key] = Norms(*whole), Norms(*lagged)
+    of_losses = [scan.loss_enters(last=sequence.is_last and scan is scans[-1]) for scan in scans]
+    step.losses[key], step.losses_by_lag[key] = sequence.share(of_losses)
     if any(scan.underflowed is not None and scan.underflowed.any() for scan in scans):
-        step.underflowed[key], step.underflowed_by_lag[key] = share([scan.underflow() for scan in scans])
+        lost = [scan.underflow() for scan in scans]
+        step.underflowed[key], step.underflowed_by_lag[key] = sequence.share(lost)
     step.starts[key] = np.full(length, np.nan)
     for scan in scans:
         if scan.starts:
-            at = scan.start if forward else scan.start + scan.steps - 1
+            at = scan.start if sequence.forward else scan.start + scan.steps - 1
             logs_of_start = scan.log10_start_norms().unsqueeze(0) + math.log10(manner.scale)
             step.starts[key][at] = over_examples(logs_of_start).mean[0]
     if manner.per_example:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -230,8 +231,9 @@ class Recurrent(nn.Module):
         """Whether a gradient can come back through a call with these inputs and states for somebody to see."""
         if not self.observers:
             return False
+        # One that is trained will do; those of a replica, or that are computed, are no parameters.
         weights = (t for layer, direction in self._each() for t in self.weights(layer, direction).tensors.values())
-        if is_observable((*given, *weights)):
+        if is_observable(chain(given, self.parameters(), weights)):
             return True
         for observer in self.observers:
             observer.miss(self)

@@ -155,7 +155,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
     size = largest(gradient)  # (T, B)
     low = size < least
-    beyond = low | ~torch.isfinite(size)
+    beyond = low & (size > 0) if shadow is None else low | ~torch.isfinite(size)
     if not beyond.any():
         return None
 
@@ -163,7 +163,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
         return where.any(-2) if stepwise else where
 
     if shadow is None:  # zero may be zero, or have been something: small ones beside it tell
-        floor = _floor(over_steps(low & (size > 0)), least)
+        floor = _floor(over_steps(beyond), least)
         return Arrived(None, floor, torch.zeros_like(floor[..., 0], dtype=torch.bool), torch.isnan(floor))
     true = largest(shadow)
     known = torch.isfinite(true)

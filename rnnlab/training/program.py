@@ -1,7 +1,7 @@
 """The networks of runs of one shape: their weights as rows of one matrix, updated together."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -111,39 +111,47 @@ class Program:
         template, networks = self._template, [self.networks[row] for row in rows]
         for layer, *members in zip(*(recurrent_layers(n)[0] for n in (template, *networks)), strict=True):
             layer.members = members
-        chosen = self.weights if len(rows) == len(self.weights) else self.weights[list(rows)]
-        leaves = dict[str, Tensor]()
-        for k, part in enumerate(chosen.split(self.sizes, 1)):
-            if CONSTRAINED in self.names[k]:  # a member computes of it what the pass reads
-                for row, own in zip(rows, part, strict=True):
-                    self._parameters[row][k].data.copy_(own.view(self.shapes[k]))
-                    self._parameters[row][k].grad = None
-            else:
-                leaves[self.names[k]] = part.reshape(len(rows), *self.shapes[k]).contiguous().requires_grad_()
+        leaves = self._leaves(rows)
         names = [name for name, _ in template.named_buffers() if CONSTRAINED not in name]
         buffers = {name: torch.stack([n.get_buffer(name) for n in networks]) for name in names}
-        tensors = {**leaves, **buffers}
 
         def network(*arguments: Any) -> Any:
-            return functional_call(template, tensors, arguments)
+            return functional_call(template, {**leaves, **buffers}, arguments)
 
         together = Batch(*(torch.cat(each, 1) for each in zip(*batches, strict=True)))
         losses = backpropagate(network, task, together, remedies, states, members=len(rows))
-        gradients = []
-        for k, name in enumerate(self.names):
-            if name in leaves:
-                gradients.append(_gradient(leaves[name]).flatten(1))
-            else:
-                gradients.append(torch.stack([_gradient(self._parameters[row][k]).flatten() for row in rows]))
-        gradient = torch.cat(gradients, 1)
+        gradient = self._gathered(rows, leaves)
         if len(rows) == len(self.weights):
             self.gradient = gradient
         else:
             self.gradient[list(rows)] = gradient
         for name, stacked in buffers.items():
-            for network_, kept in zip(networks, stacked, strict=True):
-                network_.get_buffer(name).copy_(kept)
+            for own, kept in zip(networks, stacked, strict=True):
+                own.get_buffer(name).copy_(kept)
         return losses
+
+    def _leaves(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """The weights that one pass reads, stacked; those that a member computes something of are handed out to it."""
+        chosen = self.weights if len(rows) == len(self.weights) else self.weights[list(rows)]
+        leaves = dict[str, Tensor]()
+        for k, part in enumerate(chosen.split(self.sizes, 1)):
+            if CONSTRAINED not in self.names[k]:
+                leaves[self.names[k]] = part.reshape(len(rows), *self.shapes[k]).contiguous().requires_grad_()
+                continue
+            for row, own in zip(rows, part, strict=True):
+                self._parameters[row][k].data.copy_(own.view(self.shapes[k]))
+                self._parameters[row][k].grad = None
+        return leaves
+
+    def _gathered(self, rows: Sequence[int], leaves: Mapping[str, Tensor]) -> Tensor:
+        """(P, N) gradients that one pass has left."""
+        parts = []
+        for k, name in enumerate(self.names):
+            if name in leaves:
+                parts.append(_gradient(leaves[name]).flatten(1))
+            else:
+                parts.append(torch.stack([_gradient(self._parameters[row][k]).flatten() for row in rows]))
+        return torch.cat(parts, 1)
 
     def update(
         self, rows: Sequence[int], optimizers: Sequence[Optimizer], rates: Sequence[float], counts: Sequence[int]
