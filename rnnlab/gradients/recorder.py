@@ -174,7 +174,7 @@ class Recorder:
 
         def take_start(state: str, phase: int, gradient: Tensor | None) -> None:
             if gradient is not None:
-                received(state).starts[phase] = gradient.detach().clone()  # the tensor itself is the user's
+                received(state).starts[phase] = gradient.detach()
 
         for phase, states in enumerate(call.history):
             for name, state in zip(call.cell.states, states, strict=True):

@@ -11,12 +11,12 @@ from rnnlab.layers.recurrent import Recurrent
 T, B, H = 7, 3, 4
 
 
-def recorded(net: Recurrent, at_once: bool) -> xr.Dataset:
+def recorded(net: Recurrent, steps: int, at_once: bool) -> xr.Dataset:
     """Three passes, after each of which all that the user may change is changed."""
     generator = torch.Generator().manual_seed(1)
     with rnnlab.record(net, per_example=True) as log:
         for size in (1.0, 1e-3, 0.0):
-            x = torch.randn(T, B, 2, generator=generator)
+            x = torch.randn(steps, B, 2, generator=generator)
             start = torch.randn(1, B, H, generator=generator).requires_grad_()
             hx = (start, torch.zeros_like(start)) if net.cell.states == ("h", "c") else start
             y, _ = net(x, hx)
@@ -32,12 +32,13 @@ def recorded(net: Recurrent, at_once: bool) -> xr.Dataset:
     return log.dataset()
 
 
+@pytest.mark.parametrize("steps", [T, 300])  # one by one, and by kernels
 @pytest.mark.parametrize("cell", ["vanilla", "lstm", "mgu"])
-def test_steps_that_wait_are_those_summed_up_at_once(cell: str) -> None:
+def test_steps_that_wait_are_those_summed_up_at_once(cell: str, steps: int) -> None:
     net = Recurrent(cell, 2, H, generator=torch.Generator().manual_seed(0))
-    found = recorded(net, at_once=False)
+    found = recorded(net, steps, at_once=False)
     assert found.sizes["step"] == 3 and bool(found["log10_start_norm"].notnull().any())
-    xr.testing.assert_identical(found, recorded(net, at_once=True))
+    xr.testing.assert_identical(found, recorded(net, steps, at_once=True))
 
 
 def test_what_waits_is_summed_up_in_inference_mode() -> None:
