@@ -73,7 +73,7 @@ class Recorder:
     """Name of the module that each layer belongs to."""
     _first_layer: dict[int, int] = field(default_factory=dict)
     _calls: dict[int, int] = field(default_factory=dict)  # by first layer
-    _latest: threading.local = field(default_factory=threading.local)  # of these, each thread's own
+    _latest: dict[tuple[int, int], int] = field(default_factory=dict)  # of these, by thread and first layer
     _counting: threading.Lock = field(default_factory=threading.Lock)
     _window: tuple[int | None, int] | None = None  # train step and length of the step being observed
     overlapping: bool = False
@@ -164,8 +164,8 @@ class Recorder:
         if (call.layer, call.direction) == (0, "forward"):
             with self._counting:  # layers may be called in several threads at once
                 self._calls[first] = self._calls.get(first, 0) + 1
-                vars(self._latest)[first] = self._calls[first]
-        layer, number = first + call.layer, vars(self._latest)[first]
+                self._latest[threading.get_ident(), first] = self._calls[first]
+        layer, number = first + call.layer, self._latest[threading.get_ident(), first]
 
         seen = call._replace(history=[])  # whose hooks hold on to what would hold them, until the collector comes
 
@@ -184,7 +184,7 @@ class Recorder:
     def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:
         """Note, in every backward pass, where gradients come to what a stack returns."""
         first = self._first_layer[id(module.observers)]
-        at = first, vars(self._latest)[first]
+        at = first, self._latest[threading.get_ident(), first]
 
         follow_losses(outputs, finals, lambda: self._current_pass().losses.setdefault(at, Losses()))
 

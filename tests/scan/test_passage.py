@@ -18,7 +18,7 @@ def norms(pieces: list[int], kind: str, layers: int, dtype: torch.dtype = torch.
     x = torch.randn(T, 1, 4, generator=generator)
     net, x = net.to(dtype), x.to(dtype)
     with rnnlab.record(net) as log:
-        states, t = None, 0
+        states, y, t = None, x, 0
         for steps in pieces:
             y, states = net(x[t : t + steps], states, start=t)
             t += steps
