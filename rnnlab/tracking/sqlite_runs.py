@@ -59,7 +59,7 @@ def tagged_runs(path: Path, key: str, value: str) -> list[StoredRun]:
         sqlite3.Error: if the file is locked for long, or holds other tables.
     """
     with _snapshot(path) as database:
-        runs = [StoredRun(*row, {}, {}) for row in database.execute(_CHOSEN, (key, value))]
+        runs = [StoredRun(run_id, status, {}, {}) for run_id, status in database.execute(_CHOSEN, (key, value))]
         _choose(database, [run.run_id for run in runs])
         known = {run.run_id: run for run in runs}
         for run_id, name, text in database.execute(_TAGS):

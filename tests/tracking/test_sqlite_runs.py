@@ -93,16 +93,6 @@ def test_a_curve_whose_index_is_gone_is_asked_from_mlflow(uri, start_run):
     assert reader._curves(uri, [one.run_id], "val/loss") == {one.run_id: [(5, 1.0)]}
 
 
-def test_a_store_that_cannot_be_written_to_is_read(uri, start_run):
-    run_id = start_run().run_id
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.chmod(0o444)
-    try:
-        assert [run.run_id for run in read(uri)] == [run_id]
-    finally:
-        path.chmod(0o644)
-
-
 def read_while_written(path: Path, counts: "multiprocessing.Queue[int]") -> None:
     for _ in range(20):
         counts.put(len(tagged_runs(path, "rnnlab.sweep", "demo")))
@@ -110,10 +100,10 @@ def read_while_written(path: Path, counts: "multiprocessing.Queue[int]") -> None
 
 @pytest.mark.slow
 def test_a_reader_beside_a_writer_sees_whole_transactions(uri, start_run):
-    """Rows of one transaction are seen together: of tags that are written in one batch, all or none."""
+    """Every look sees at least the runs of the look before; the study's own run is one of them."""
     path = store.sqlite_file(uri)
     assert path is not None
-    one = start_run()
+    start_run()
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
     reading = context.Process(target=read_while_written, args=(path, counts))
@@ -123,5 +113,4 @@ def test_a_reader_beside_a_writer_sees_whole_transactions(uri, start_run):
         start_run(trial=trial)
     seen += [counts.get(timeout=60) for _ in range(19)]
     reading.join()
-    assert reading.exitcode == 0 and seen == sorted(seen) and 1 <= seen[0] <= seen[-1] <= 6
-    assert one.run_id == read(uri)[0].run_id
+    assert reading.exitcode == 0 and seen == sorted(seen) and 2 <= seen[0] <= seen[-1] <= 7
