@@ -50,11 +50,11 @@ def study_id(study: optuna.Study) -> int:
     return _private(study, "_study_id")
 
 
-def remember(study: optuna.Study, number: int) -> None:
+def remember(study: optuna.Study, trial: Trial) -> None:
     """Have the cache know a trial that it has not read with all others: it refuses parameters of any other."""
     storage = storage_of(study)
     storage.get_study_directions(study_id(study))  # the cache knows the study itself from here on
-    _private(storage, "_add_trials_to_cache")(study_id(study), [storage.get_trial(number)])
+    _private(storage, "_add_trials_to_cache")(study_id(study), [_private(trial, "_cached_frozen_trial")])
 
 
 def running_trial(study: optuna.Study, trial: Trial | FrozenTrial) -> Trial:

@@ -24,11 +24,11 @@ from rnnlab.sweep.store.optuna_private import (
     backend_of,
     note,
     remember,
+    running_trial,
     set_failed,
     set_running,
     storage_of,
     study_id,
-    trial_id,
 )
 from rnnlab.sweep.store.retrying import Claims
 
@@ -118,9 +118,10 @@ def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.
     backend = backend_of(storage_of(studies[0]))
     if isinstance(backend, Claims):
         known = {study_id(study): study for study in studies}
-        claimed = [(known[study], trial) for study, trial in backend.claim(list(known), most, worker_name())]
-        for study, number in claimed:
-            remember(study, number)
+        numbers = backend.claim(list(known), most, worker_name())
+        claimed = [(known[study], Trial(known[study], number)) for study, number in numbers]
+        for study, trial in claimed:
+            remember(study, trial)
     else:
         together = backend.together() if isinstance(backend, Journal) else contextlib.nullcontext()
         with together:
@@ -128,8 +129,8 @@ def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.
             for study, trial in chosen:
                 set_running(study, trial)
                 note(study, trial, "worker", worker_name())
-        claimed = [(study, trial_id(trial)) for study, trial in chosen]
-    return [(study, Trial(study, number)) for study, number in claimed]
+        claimed = [(study, running_trial(study, trial)) for study, trial in chosen]
+    return claimed
 
 
 def _next_waiting(studies: Sequence[optuna.Study]) -> list[tuple[optuna.Study, FrozenTrial]]:
