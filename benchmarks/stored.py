@@ -90,7 +90,8 @@ def make_store(folder: Path, runs: int) -> str:
         tags = {"rnnlab.kind": "study", "rnnlab.sweep": NAME, "rnnlab.task": plan.task, "rnnlab.arm": plan.arm}
         parent = start_parent(uri, NAME, plan.name, tags, planned.question)
         log_file(uri, parent, source)
-        for phase, slots in (("search", planned.search_trials), ("final", SEEDS)):
+        planned_slots: dict[Phase, int] = {"search": planned.search_trials, "final": SEEDS}
+        for phase, slots in planned_slots.items():
             entry = trained(folder, planned, plan, parent, phase)
             run_id = Writer(uri).deliver(entry)
             assert run_id is not None
