@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import platform
@@ -14,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,15 +31,13 @@ from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.database_url import describe
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.journal import Journal
-from rnnlab.sweep.store.slots import claim, fill
+from rnnlab.sweep.store.slots import claim_many, count_waiting, fill
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import tracking_uri
 
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 NOTES = Path(__file__).parent / "scaling-notes.md"
 STORAGES = ("journal", "PostgreSQL")
-START_SECONDS = 20.0
-"""Until the last of sixteen processes has imported what it needs."""
 
 
 @dataclass(frozen=True)
@@ -90,28 +90,38 @@ def storage_lines(storage: str, server: Postgres, size: Size) -> Iterator[str]:
         home.folder.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(study_name="empty", storage=home.open())
         fill(study, [{}] * size.empty, [{"phase": "search"}] * size.empty)
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as processes:
-            begin = time.time() + START_SECONDS
-            done = list(processes.map(drain, [root] * workers, [url] * workers, [begin] * workers))
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, meet, (context.Barrier(workers),)) as processes:
+            done = list(processes.map(drain, [root] * workers, [url] * workers, [workers] * workers))
         assert sum(count for count, *_ in done) == size.empty
-        seconds = max(end for _, end, _ in done) - begin
+        seconds = max(end for *_, end, _ in done) - min(begin for _, begin, *_ in done)
         rate, each = size.empty / seconds, sum(operations for *_, operations in done) / size.empty
         yield f"| {storage} | {workers} | {rate:.1f} | {each:.0f} | {rate * each:.0f} |"
 
 
-def drain(root: str, url: str | None, begin: float) -> tuple[int, float, int]:
-    """Claim, suggest and tell until nothing is left, and count what that asks of the storage."""
+_barrier: Barrier | None = None
+
+
+def meet(barrier: Barrier) -> None:
+    """Have this process know where all of them wait for the last, which has to import what it needs."""
+    global _barrier
+    _barrier = barrier
+
+
+def drain(root: str, url: str | None, workers: int) -> tuple[int, float, float, int]:
+    """Claim a worker's share, suggest and tell until nothing is left, and count what that asks of the storage."""
     storage = open_home(root, url).open()
     study, operations = optuna.load_study(study_name="empty", storage=storage), Counter()
     study.sampler = optuna.samplers.RandomSampler(seed=0)
-    time.sleep(max(0.0, begin - time.time()))
-    operations.count = count = 0
-    while (claimed := claim([study])) is not None:
-        trial = claimed[1]
-        trial.set_user_attr("score", trial.suggest_float("lr", 1e-4, 1e-1, log=True))
-        study.tell(trial, 0.0)
-        count += 1
-    return count, time.time(), operations.count
+    assert _barrier is not None
+    _barrier.wait()
+    began, count = time.time(), 0
+    while claimed := claim_many([study], math.ceil(count_waiting([study]) / workers)):
+        for _, trial in claimed:
+            trial.set_user_attr("score", trial.suggest_float("lr", 1e-4, 1e-1, log=True))
+            study.tell(trial, 0.0)
+        count += len(claimed)
+    return count, began, time.time(), operations.count
 
 
 class Counter:

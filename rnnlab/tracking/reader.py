@@ -1,7 +1,9 @@
 """Reads runs back: gradient profiles and probes as labelled arrays, sweeps as tables."""
 
+import contextlib
 import json
 import math
+import sqlite3
 import tempfile
 from typing import Any
 
@@ -18,6 +20,7 @@ from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
 from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
+from rnnlab.tracking.sqlite_runs import Points, StoredRun, curves, tagged_runs
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard', 'full' or names of probes"}
@@ -121,28 +124,37 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     check_type("name", name, str)
     check_type("tracking_uri", tracking_uri, str | None)
     uri = tracking_uri or store.tracking_uri()
-    client = store.connect(uri)
+    store.connect(uri)
     with store.explained(uri):
-        studies = _search(client, {"rnnlab.kind": "study"})
-        known = {run.data.tags["rnnlab.sweep"] for run in studies}
+        studies = _tagged_runs(uri, "rnnlab.kind", "study")
+        known = {run.tags["rnnlab.sweep"] for run in studies}
         if name not in known:
             advice = nearest(name, known) if known else "start one with `rnnlab sweep`"
             raise UserError(f"the tracking store {store.shown(uri)} holds no sweep '{name}': {advice}")
-        current = {_study(run): run.info.run_id for run in studies if run.data.tags["rnnlab.sweep"] == name}
-        found = _search(client, {"rnnlab.sweep": name})
-    runs = [run for run in found if run.data.tags.get("mlflow.parentRunId") in set(current.values())]
-    rows = [_row(run) for run in runs]
+        current = {_study(run): run.run_id for run in studies if run.tags["rnnlab.sweep"] == name}
+        found = _tagged_runs(uri, "rnnlab.sweep", name)
+    newest = set(current.values())
+    rows = [_row(run) for run in found if run.tags.get("mlflow.parentRunId") in newest]
     params = sorted({name for row in rows for name in row if name.startswith("param.")})
     return pd.DataFrame(rows, columns=[*COLUMNS, *params])
 
 
-def _study(run: Run) -> tuple[str | None, str | None]:
+def _study(run: StoredRun) -> tuple[str | None, str | None]:
     """Task and arm of a study's parent run."""
-    return run.data.tags.get("rnnlab.task"), run.data.tags.get("rnnlab.arm")
+    return run.tags.get("rnnlab.task"), run.tags.get("rnnlab.arm")
 
 
-def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
-    """All runs of the store with these tags, oldest first."""
+def _tagged_runs(uri: str, key: str, value: str) -> list[StoredRun]:
+    """All runs of the store with a tag, oldest first."""
+    path = store.sqlite_file(uri)
+    if path is not None:
+        with contextlib.suppress(sqlite3.Error):
+            return tagged_runs(path, key, value)
+    return _search(store.connect(uri), {key: value})
+
+
+def _search(client: MlflowClient, tags: dict[str, str]) -> list[StoredRun]:
+    """The same, asked from MLflow."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs: list[Run] = []
     token = None
@@ -153,18 +165,18 @@ def _search(client: MlflowClient, tags: dict[str, str]) -> list[Run]:
         runs += page
         token = page.token
         if not token:
-            return runs
+            return [StoredRun(run.info.run_id, run.info.status, run.data.tags, run.data.metrics) for run in runs]
 
 
-def _row(run: Run) -> dict[str, Any]:
-    tags, metrics = run.data.tags, run.data.metrics
+def _row(run: StoredRun) -> dict[str, Any]:
+    tags, metrics = run.tags, run.metrics
     fields = dict(flatten(json.loads(tags[CONFIG])))
     if fields.get("remedies") == {}:
         del fields["remedies"]  # none is in force: a section, not a field
     return {
-        "run_id": run.info.run_id,
+        "run_id": run.run_id,
         "parent_id": tags["mlflow.parentRunId"],
-        "status": run.info.status,
+        "status": run.status,
         **{name: tags[f"rnnlab.{name}"] for name in TEXTS},
         **{name: int(tags[f"rnnlab.{name}"]) for name in ("length", "seed", "trial")},
         "objective": float(tags.get(OBJECTIVE, math.nan)),
@@ -185,14 +197,22 @@ def early_decay(runs: pd.DataFrame, uri: str) -> pd.Series:
         Decades a step of lag, at the last recorded training step within the first 5% of the planned updates, with
         the index of `runs`; NaN where a run recorded none after its first update.
     """
-    client = store.connect(uri)
     early = pd.Series(math.nan, index=runs.index)
     measured = runs.loc[runs["decay_rate_init"].notna()]
     with store.explained(uri):
-        for index, run_id, budget in zip(
-            measured.index, measured["run_id"], measured["param.training.steps"], strict=True
-        ):
-            curve = client.get_metric_history(run_id, "grad/decay_rate")
-            points = [(point.step, point.value) for point in curve if 0 < point.step <= EARLY * budget]
-            early[index] = max(points, default=(0, math.nan))[1]
+        known = _curves(uri, measured["run_id"].tolist(), "grad/decay_rate")
+    for index, run_id, budget in zip(measured.index, measured["run_id"], measured["param.training.steps"], strict=True):
+        points = [(step, value) for step, value in known[run_id] if 0 < step <= EARLY * budget]
+        early[index] = max(points, default=(0, math.nan))[1]
     return early
+
+
+def _curves(uri: str, run_ids: list[str], key: str) -> dict[str, Points]:
+    """One curve of many runs."""
+    path, client = store.sqlite_file(uri), store.connect(uri)
+    if path is not None:
+        with contextlib.suppress(sqlite3.Error):
+            return curves(path, run_ids, key)
+    return {
+        run_id: [(point.step, point.value) for point in client.get_metric_history(run_id, key)] for run_id in run_ids
+    }

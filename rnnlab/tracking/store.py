@@ -188,6 +188,11 @@ def check(uri: str) -> None:
         _check_server(uri)
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite store; None for a server."""
+    return _file(uri) if uri.startswith(SQLITE) else None
+
+
 def _file(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE))
 

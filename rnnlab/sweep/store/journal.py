@@ -1,7 +1,9 @@
 """The journal in which Optuna keeps a sweep's trials, made safe against kills in the middle of a line."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,35 @@ class Journal(JournalFileBackend):
         super().__init__(str(path))
         self.path = path
         self.lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._gathered: list[dict[str, Any]] | None = None
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction: nobody else appends meanwhile, and what is appended inside is written, and read, at the end.
+
+        A kill loses all of it, or, in the middle of writing, cuts it after a whole line.
+        """
+        with self.lock:
+            self._gathered = []
+            try:
+                yield
+                gathered = self._gathered
+            finally:
+                self._gathered = None
+            if gathered:
+                self._write(gathered)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        if self._gathered is not None:
+            self._gathered += logs
+            return
+        with self.lock:
+            self._write(logs)
+
+    def _write(self, logs: list[dict[str, Any]]) -> None:
+        """Append, for whoever holds the lock."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-        with self.lock, self.path.open("r+b", buffering=0) as file:
+        with self.path.open("r+b", buffering=0) as file:
             _cut_torn_line(self.path)
             end = file.seek(0, os.SEEK_END)
             try:

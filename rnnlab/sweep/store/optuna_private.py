@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from rnnlab.common.errors import UserError
@@ -38,6 +38,23 @@ def with_cache(backend: Any) -> BaseStorage:
     except ImportError:
         raise _missing("optuna.storages._cached_storage") from None
     return _private(module, "_CachedStorage")(backend)
+
+
+def backend_of(storage: BaseStorage) -> Any:
+    """What a journal or a cache stands in front of; None for a storage in memory."""
+    return None if isinstance(storage, InMemoryStorage) else _private(storage, "_backend")
+
+
+def study_id(study: optuna.Study) -> int:
+    """The number of a study in its storage."""
+    return _private(study, "_study_id")
+
+
+def remember(study: optuna.Study, trial: Trial) -> None:
+    """Have the cache know a trial that it has not read with all others: it refuses parameters of any other."""
+    storage = storage_of(study)
+    storage.get_study_directions(study_id(study))  # the cache knows the study itself from here on
+    _private(storage, "_add_trials_to_cache")(study_id(study), [_private(trial, "_cached_frozen_trial")])
 
 
 def running_trial(study: optuna.Study, trial: Trial | FrozenTrial) -> Trial:

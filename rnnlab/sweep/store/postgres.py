@@ -6,8 +6,10 @@ Optuna's tables and one index of ours, by which the database itself refuses a tr
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import optuna
@@ -40,6 +42,21 @@ SELECT t.trial_id, w.value_json::json #>> '{}' AS worker, h.heartbeat,
 FROM trials t LEFT JOIN trial_heartbeats h USING (trial_id)
 LEFT JOIN trial_user_attributes w ON w.trial_id = t.trial_id AND w.key = 'worker'
 WHERE t.state = 'RUNNING'
+"""
+_CLAIM = """
+WITH picked AS (
+    SELECT t.trial_id, (p.value_json <> '"final"', s.value_json::int, array_position(:studies, t.study_id)) AS place
+    FROM trials t
+    JOIN trial_user_attributes p ON p.trial_id = t.trial_id AND p.key = 'phase'
+    JOIN trial_user_attributes s ON s.trial_id = t.trial_id AND s.key = 'slot'
+    WHERE t.state = 'WAITING' AND t.study_id = ANY(:studies) ORDER BY place LIMIT :most
+), taken AS (
+    UPDATE trials t SET state = 'RUNNING', datetime_start = :now FROM picked WHERE t.trial_id = picked.trial_id
+    RETURNING t.study_id, t.trial_id, place
+), named AS (
+    INSERT INTO trial_user_attributes (trial_id, key, value_json) SELECT trial_id, 'worker', :worker FROM taken
+)
+SELECT study_id, trial_id FROM taken ORDER BY place
 """
 _ONE_TICKET_A_TRY = """
 CREATE UNIQUE INDEX IF NOT EXISTS rnnlab_ticket ON trial_user_attributes (value_json) WHERE key = 'ticket'
@@ -108,9 +125,9 @@ class Database:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self._explained():
             # One connection a process; Optuna takes a second one for a moment while it looks at its version.
-            options = self._options(pool_size=1, max_overflow=1, pool_pre_ping=True)
+            options = self._options(pool_size=1, max_overflow=1)
             backend = optuna.storages.RDBStorage(self._text, options, skip_table_creation=True)
-            return with_cache(RetryingBackend(backend, told_to_stop))
+            return with_cache(RetryingBackend(backend, told_to_stop, self))
 
     def known(self) -> list[str]:
         """Names of the sweeps in the database.
@@ -148,6 +165,20 @@ class Database:
             with contextlib.suppress(exc.DBAPIError):
                 if connection is not None:
                     connection.close()
+
+    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
+        """See `rnnlab.sweep.store.retrying.Claims`."""
+        values = {"studies": list(studies), "most": most, "worker": json.dumps(worker), "now": datetime.now()}
+        with self.engine.begin() as connection:
+            # One at a time: of two at once, the second would wait for the rows of the first and find them taken.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key ^ 2})
+            return [(row.study_id, row.trial_id) for row in connection.execute(sa.text(_CLAIM), values)]
+
+    def count_waiting(self, studies: Sequence[int]) -> int:
+        """See `rnnlab.sweep.store.retrying.Claims`."""
+        query = "SELECT count(*) FROM trials WHERE state = 'WAITING' AND study_id = ANY(:studies)"
+        with self.engine.connect() as connection:
+            return connection.execute(sa.text(query), {"studies": list(studies)}).scalar_one()
 
     def beat(self, trial_id: int) -> bool:
         """Give a sign of life.

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
@@ -20,6 +20,19 @@ REMIND_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class Claims(Protocol):
+    """A database that claims by itself: to read every waiting trial first would take longer the more are planned."""
+
+    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
+        """Set the next waiting trials running and put a worker's name to them; their studies and numbers, in order."""
+        ...
+
+    def count_waiting(self, studies: Sequence[int]) -> int:
+        """How many trials of these studies wait."""
+        ...
+
+
 class RetryingBackend:
     """Optuna's storage over a database, each of whose methods is repeated until the database is back.
 
@@ -30,10 +43,19 @@ class RetryingBackend:
     Args:
         backend: the storage without a cache.
         told_to_stop: asked while waiting; once true, waiting ends.
+        claims: what the database does by itself.
     """
 
-    def __init__(self, backend: RDBStorage, told_to_stop: Callable[[], bool]) -> None:
-        self._backend, self._told_to_stop = backend, told_to_stop
+    def __init__(self, backend: RDBStorage, told_to_stop: Callable[[], bool], claims: Claims) -> None:
+        self._backend, self._told_to_stop, self._claims = backend, told_to_stop, claims
+
+    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
+        """See `Claims`."""
+        return self._retry(self._claims.claim, studies, most, worker)
+
+    def count_waiting(self, studies: Sequence[int]) -> int:
+        """See `Claims`."""
+        return self._retry(self._claims.count_waiting, studies)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._backend, name)

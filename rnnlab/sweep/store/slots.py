@@ -19,7 +19,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import exc
 
 from rnnlab.sweep.plan.outline import StudyKey
-from rnnlab.sweep.store.optuna_private import note, running_trial, set_failed, set_running
+from rnnlab.sweep.store.journal import Journal
+from rnnlab.sweep.store.optuna_private import (
+    backend_of,
+    note,
+    remember,
+    running_trial,
+    set_failed,
+    set_running,
+    storage_of,
+    study_id,
+)
+from rnnlab.sweep.store.retrying import Claims
 
 WAITING = TrialState.WAITING
 INTERRUPTED = "interrupted"
@@ -84,31 +95,60 @@ def refill(study: optuna.Study) -> None:
 
 
 def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
-    """Take the next waiting trial for this process.
+    """Take the next waiting trial for this process; see `claim_many`."""
+    return next(iter(claim_many(studies, 1)), None)
+
+
+def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.Study, Trial]]:
+    """Take the next waiting trials for this process, in one transaction.
 
     Final slots come first, since they complete an arm; then slot by slot through all arms, so that all advance
     together. `study.ask` would invent a new trial where none is waiting.
 
+    Args:
+        studies: all of one storage.
+        most: how many at most.
+
     Returns:
-        The study and the running trial; None where nothing is waiting.
+        The running trials, each with its study; none where nothing is waiting.
     """
+    studies = list(studies)
+    if not studies or most < 1:
+        return []
+    backend = backend_of(storage_of(studies[0]))
+    if isinstance(backend, Claims):
+        known = {study_id(study): study for study in studies}
+        numbers = backend.claim(list(known), most, worker_name())
+        claimed = [(known[study], Trial(known[study], number)) for study, number in numbers]
+        for study, trial in claimed:
+            remember(study, trial)
+    else:
+        together = backend.together() if isinstance(backend, Journal) else contextlib.nullcontext()
+        with together:
+            chosen = _next_waiting(studies)[:most]
+            for study, trial in chosen:
+                set_running(study, trial)
+                note(study, trial, "worker", worker_name())
+        claimed = [(study, running_trial(study, trial)) for study, trial in chosen]
+    return claimed
+
+
+def _next_waiting(studies: Sequence[optuna.Study]) -> list[tuple[optuna.Study, FrozenTrial]]:
+    """Waiting trials in the order in which they are to be run."""
     waiting = [
         (trial.user_attrs["phase"] != "final", trial.user_attrs["slot"], position, study, trial)
         for position, study in enumerate(studies)
         for trial in study.get_trials(deepcopy=False, states=(WAITING,))
     ]
-    for *_, study, trial in sorted(waiting, key=lambda item: item[:3]):
-        try:
-            if set_running(study, trial):
-                note(study, trial, "worker", worker_name())
-                return study, running_trial(study, trial)
-        except UpdateFinishedTrialError:
-            continue
-    return None
+    return [(study, trial) for *_, study, trial in sorted(waiting, key=lambda item: item[:3])]
 
 
 def count_waiting(studies: Iterable[optuna.Study]) -> int:
-    """How many slots nobody has taken up."""
+    """How many slots of one storage nobody has taken up."""
+    studies = list(studies)
+    backend = backend_of(storage_of(studies[0])) if studies else None
+    if isinstance(backend, Claims):
+        return backend.count_waiting([study_id(study) for study in studies])
     return sum(len(study.get_trials(deepcopy=False, states=(WAITING,))) for study in studies)
 
 

@@ -27,7 +27,7 @@ from rnnlab.sweep.search.make import make_pruner, make_sampler
 from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.optuna_private import running_trial, storage_of, trial_id
-from rnnlab.sweep.store.slots import INTERRUPTED, claim, count_waiting, recover, refill, slot_name
+from rnnlab.sweep.store.slots import INTERRUPTED, claim_many, count_waiting, recover, refill, slot_name
 from rnnlab.sweep.work.company import Company, Slot
 from rnnlab.sweep.work.pool import NO_ROOM
 from rnnlab.sweep.work.trial import Job, execute, outbox
@@ -118,27 +118,27 @@ class Worker:
 
     def _fill_up(self, company: Company) -> None:
         """Claim slots for as many runs as it pays to train together; every worker gets its share of those waiting."""
-        while not self.should_stop() and (studies := self._companions(company)):
-            claimed = claim(studies)
-            if claimed is None:
-                break
-            company.take(self._work_on(*claimed))
-            self._shape = self.plans[claimed[0].study_name].shape
+        while not self.should_stop() and (claimed := self._claim_companions(company)):
+            for study, trial in claimed:
+                company.take(self._work_on(study, trial))
+                self._shape = self.plans[study.study_name].shape
         self._in_hand, self._looked = company.size, time.monotonic()
 
-    def _companions(self, company: Company) -> list[optuna.Study]:
-        """Studies of which a slot may be taken up beside those in hand; none where there are enough."""
+    def _claim_companions(self, company: Company) -> list[tuple[optuna.Study, Trial]]:
+        """Claim the next slot, or beside those in hand as many of their shape as are still to be taken up."""
         if not company.size:
-            return self.studies
+            return claim_many(self.studies, 1)
         if self._shape is None:
             return []
         alike = [study for study in self.studies if self.plans[study.study_name].shape == self._shape]
         plan = self.plans[alike[0].study_name]
         most = self.definition.population or most_members(plan.config({}, self.definition.seed))
-        if learns(self.definition.sampler) and company.size >= MOST_LEARNING:
-            alike = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
         share = math.ceil((count_waiting(self.studies) + company.size) / self.definition.workers)
-        return alike if company.size < min(most, share) else []
+        room = min(most, share) - company.size
+        if not learns(self.definition.sampler):
+            return claim_many(alike, room)
+        final = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
+        return claim_many(final, room) or claim_many(alike, min(room, MOST_LEARNING - company.size))
 
     def known_studies(self) -> list[optuna.Study]:
         """Those of the sweep's studies that its supervisor has made."""

@@ -13,8 +13,18 @@ from benchmarks.servers import PASSWORD, QUOTED, Postgres
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.sweep.store.database_url import describe
+from rnnlab.sweep.store.optuna_private import storage_of
 from rnnlab.sweep.store.postgres import Database
-from rnnlab.sweep.store.slots import claim, fill, latest, recover, settled
+from rnnlab.sweep.store.slots import (
+    claim,
+    claim_many,
+    count_waiting,
+    fill,
+    latest,
+    recover,
+    settled,
+    worker_name,
+)
 
 SLOTS, PROCESSES = 24, 4
 
@@ -39,8 +49,8 @@ def enqueue_and_claim(url: str, begin: float) -> list[int]:
     time.sleep(max(0.0, begin - time.time()))
     plan(study)
     claimed = []
-    while (found := claim([study])) is not None:
-        claimed.append(found[1].number)
+    while found := claim_many([study], 3):
+        claimed += [trial.number for _, trial in found]
     return claimed
 
 
@@ -63,6 +73,26 @@ def test_processes_at_once_double_nothing(study: optuna.Study, database: Databas
         list(processes.map(take_back, [url] * PROCESSES, [time.time() + 1.0] * PROCESSES))
     assert Counter(trial.state for trial in study.trials) == {TrialState.FAIL: SLOTS, TrialState.WAITING: SLOTS}
     assert all(trial.state == TrialState.WAITING for trial in latest(study).values())
+
+
+def test_several_are_claimed_at_once_in_the_order_of_slots(study: optuna.Study, database: Database) -> None:
+    final = optuna.create_study(study_name="a/final", storage=storage_of(study))
+    fill(study, [{}] * 12, [{"phase": "search"}] * 12)
+    fill(final, [{}] * 2, [{"phase": "final"}] * 2)
+    assert count_waiting([study, final]) == 14 and claim_many([study, final], 0) == []
+    claims = [claim_many([study, final], most) for most in (3, 1, 20, 20)]
+    assert [[(s.study_name, t.user_attrs["slot"]) for s, t in claimed] for claimed in claims] == [
+        [("a/final", 0), ("a/final", 1), ("a", 0)],
+        [("a", 1)],
+        [("a", slot) for slot in range(2, 12)],  # as numbers: 10 after 9
+        [],
+    ]
+    assert count_waiting([study, final]) == 0
+    study_, trial = claims[0][2]
+    assert trial.suggest_float("x", 0, 1) == study_.trials[0].params["x"]
+    assert {pulse.worker for pulse in database.pulses().values()} == {worker_name()}
+    study_.tell(trial, 1.0)
+    assert study_.trials[0].state == TrialState.COMPLETE and study_.trials[0].datetime_start is not None
 
 
 def test_sweeps_of_one_database_do_not_see_each_other(database: Database) -> None:

@@ -1,6 +1,7 @@
 """Slots: each is run exactly once, whoever dies."""
 
 import multiprocessing
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.store import slots
 from rnnlab.sweep.store.journal import open_storage
-from rnnlab.sweep.store.slots import best_trial, claim, fill, latest, recover, settled
+from rnnlab.sweep.store.slots import best_trial, claim, claim_many, count_waiting, fill, latest, recover, settled
 
 PLANNED = 12
 
@@ -24,6 +25,11 @@ def make_study(folder: Path, name: str) -> optuna.Study:
     return optuna.create_study(storage=open_storage(folder), study_name=name, load_if_exists=True)
 
 
+def make_studies(folder: Path, *names: str) -> list[optuna.Study]:
+    storage = open_storage(folder)
+    return [optuna.create_study(storage=storage, study_name=name) for name in names]
+
+
 def fill_all(study: optuna.Study, phase: str = "search", count: int = PLANNED) -> None:
     fill(study, [{"x": float(slot)} for slot in range(count)], [{"phase": phase, "seed": 0}] * count)
 
@@ -35,10 +41,10 @@ def states(study: optuna.Study) -> list[TrialState]:
 def claim_until_empty(folder: Path, results: Any, barrier: Any) -> None:
     study = make_study(folder, "s")
     barrier.wait()
-    while (claimed := claim([study])) is not None:
-        _, trial = claimed
-        results.put(trial.user_attrs["slot"])
-        study.tell(trial, trial.suggest_float("x", 0, PLANNED))
+    while claimed := claim_many([study], 2):
+        for _, trial in claimed:
+            results.put(trial.user_attrs["slot"])
+            study.tell(trial, trial.suggest_float("x", 0, PLANNED))
 
 
 @pytest.mark.slow
@@ -63,7 +69,7 @@ def test_claim_invents_no_trial(study: optuna.Study) -> None:
 
 
 def test_claim_takes_finals_first_and_then_slot_by_slot(tmp_path: Path) -> None:
-    a, b, final = (make_study(tmp_path, name) for name in ("a", "b", "a/final"))
+    a, b, final = make_studies(tmp_path, "a", "b", "a/final")
     for each in (a, b):
         fill_all(each, count=2)
     fill_all(final, "final", count=1)
@@ -71,6 +77,37 @@ def test_claim_takes_finals_first_and_then_slot_by_slot(tmp_path: Path) -> None:
     while (claimed := claim([a, b, final])) is not None:
         order.append((claimed[0].study_name, claimed[1].user_attrs["slot"]))
     assert order == [("a/final", 0), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+
+
+def test_several_are_claimed_at_once_in_the_same_order(tmp_path: Path) -> None:
+    a, b, final = make_studies(tmp_path, "a", "b", "a/final")
+    for each in (a, b):
+        fill_all(each, count=2)
+    fill_all(final, "final", count=1)
+    assert claim_many([a, b, final], 0) == [] and count_waiting([a, b, final]) == 5
+    claims = [claim_many([a, b, final], most) for most in (3, 9, 9)]
+    order = [[(study.study_name, trial.user_attrs["slot"]) for study, trial in claimed] for claimed in claims]
+    assert order == [[("a/final", 0), ("a", 0), ("b", 0)], [("a", 1), ("b", 1)], []]
+    assert all(trial.state == TrialState.RUNNING and "worker" in trial.user_attrs for trial in a.trials + b.trials)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.99])
+def test_a_claim_that_is_cut_short_leaves_every_slot_waiting_or_running(
+    study: optuna.Study, tmp_path: Path, share: float
+) -> None:
+    """Killed anywhere while it writes, a claim has put its name to all that it has taken, but for one at most."""
+    fill_all(study)
+    journal = tmp_path / "journal.log"
+    before = journal.stat().st_size
+    claim_many([study], 5)
+    written = journal.stat().st_size - before
+    os.truncate(journal, before + int(share * written))
+    again = make_study(tmp_path, "s")
+    again.set_user_attr("mended", True)  # whoever appends next cuts the torn line
+    running = [trial for trial in again.trials if trial.state == TrialState.RUNNING]
+    assert [trial.user_attrs["slot"] for trial in running] == list(range(len(running)))
+    assert sum("worker" not in trial.user_attrs for trial in running) <= 1
+    assert [trial.user_attrs["slot"] for _, trial in claim_many([again], PLANNED)] == [*range(len(running), PLANNED)]
 
 
 def test_fill_twice_is_fill_once(study: optuna.Study) -> None:
