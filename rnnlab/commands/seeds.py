@@ -22,7 +22,7 @@ from rnnlab.common.text import count, interval, median, number
 from rnnlab.config.config import Config
 from rnnlab.config.device import usable
 from rnnlab.scan import prepare as prepare_kernels
-from rnnlab.training.loop import train
+from rnnlab.training.loop import train_each
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve, Result
 
@@ -103,7 +103,7 @@ class _Seeds:
         try:
             with signals_caught(second_kills=True) as self.stopped:
                 configs = [self.config.model_copy(update={"seed": seed}) for seed in left]
-                train(configs, self._begin, self._finish)
+                train_each(configs, self._begin, self._finish)
         except Interrupted as interruption:
             self.console.print(f"{interruption}; the same command continues from there")
             raise SystemExit(130) from None
@@ -131,7 +131,8 @@ class _Seeds:
         path = self.folder / f"seed-{config.seed}.pt"
         return Progress(config, path, follow, should_stop=lambda: bool(self.stopped))
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, place: int, result: Result) -> None:
+        del place
         self.entries[result.config.seed].finish(result)
         solved = f" after {result.steps_to_solve} updates" if result.outcome == "solved" else ""
         line = f"seed {result.config.seed}: {result.outcome}{solved}"

@@ -17,10 +17,15 @@ def shape(config: Config) -> str:
         The same text for experiments of one shape.
     """
     data, cell = config.model_dump(mode="json"), config.cell
-    remedies = {kind: _without_rates(options) for kind, options in data["remedies"].items()}
+    remedies = {
+        remedy.kind: data["remedies"][remedy.kind] if remedy.cuts else _without_rates(data["remedies"][remedy.kind])
+        for remedy in config.remedies
+    }
     training = {name: data["training"][name] for name in ("batch_size", "stream")}
     alike = {name: data[name] for name in ("task", "model", "dtype", "device", "threads")}
-    alike |= {"cell": [cell.hidden_size, cell.state_sizes, structure(cell)], "optimizer": data["optimizer"]["kind"]}
+    noisy = cell.starting_noise > 0
+    alike |= {"cell": [cell.hidden_size, cell.state_sizes, structure(cell), noisy]}
+    alike |= {"optimizer": data["optimizer"]["kind"]}
     return json.dumps({**alike, "remedies": remedies, "training": training})
 
 

@@ -54,7 +54,8 @@ def backpropagate(
 def _mean_losses(task: Task, outputs: Tensor, targets: Tensor, answers: Tensor) -> Tensor:
     """(P,), the sum of each member's losses over its number of answers, (P,)."""
     losses = task.losses(outputs, targets).unflatten(1, (len(answers), -1))  # (S, P, B)
-    return losses.transpose(0, 1).flatten(1).sum(1) / answers
+    # One sum each, over memory that begins and ends with the member: of many rows torch takes it in another order.
+    return torch.stack([own.clone(memory_format=torch.contiguous_format).sum() for own in losses.unbind(1)]) / answers
 
 
 def _through_windows(

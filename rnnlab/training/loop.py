@@ -78,16 +78,38 @@ def train(
         >>> [result.steps for result in train([config.model_copy(update={"seed": seed}) for seed in range(3)])]
         [4, 4, 4]
     """
+    check_type("configs", configs, list | tuple)
+    for k, config in enumerate(configs):
+        check_type(f"configs[{k}]", config, Config)
     results: dict[int, Result] = {}
-    places: dict[int, int] = {}
+
+    def keep(place: int, result: Result) -> None:
+        results[place] = result
+        on_result(result)
+
+    train_each(configs, begin, keep)
+    return [results[place] for place in range(len(configs))]
+
+
+def train_each(
+    configs: Sequence[Config], begin: Callable[[Config], Progress], on_result: Callable[[int, Result], object]
+) -> None:
+    """As `train`, and keep nothing of a run that has ended.
+
+    Args:
+        configs: the experiments.
+        begin: starts one of them, or takes it up.
+        on_result: told of each run as it ends, and its place among `configs`.
+    """
+    places: dict[Progress, int] = {}
     failures: list[Exception] = []
 
     def end(member: Progress, error: Exception | None) -> None:
+        place = places.pop(member)
         try:
             if error is not None:
                 raise error
-            results[places[id(member)]] = member.finish()
-            on_result(results[places[id(member)]])
+            on_result(place, member.finish())
         except Exception as failed:
             failures.append(failed)
 
@@ -96,13 +118,15 @@ def train(
         by_shape.setdefault(shape(config), []).append(place)
     for waiting in by_shape.values():
         population, most = Population(end), most_members(configs[waiting[0]])
-        members = []  # kept, as their identity says where they belong
         while population.members or (waiting and not failures):
             while waiting and not failures and len(population.members) < most:
-                members.append(begin(configs[waiting[0]]))
-                places[id(members[-1])] = waiting.pop(0)
-                population.join(members[-1])
-            population.advance()
+                try:
+                    member = begin(configs[waiting[0]])
+                    places[member] = waiting.pop(0)
+                    population.join(member)
+                except Exception as failed:
+                    failures.append(failed)
+            if population.members:
+                population.advance()
     if failures:
         raise failures[0]
-    return [results[place] for place in range(len(configs))]

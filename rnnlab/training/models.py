@@ -88,9 +88,7 @@ class SequenceModel(Model):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.every = config.task.answers == "every"
-        self.readout = Readout(
-            self.recurrent.output_size, config.task.output_size, make_generator(config.seed, "init", "readout")
-        )
+        self.readout = _readout(config, self.recurrent.output_size)
         self.to(self.dtype)
 
     def forward(self, inputs: Tensor, states: Any = None, start: int = 0) -> tuple[Tensor, Any]:
@@ -143,9 +141,7 @@ class EncoderDecoder(Model):
         self.output_size, self.answer_steps, self.symbols = task.output_size, task.answer_steps, task.symbols
         self.encode_answer = Encoding(config, task.output_size + task.symbols, "answer")  # the start symbol is the last
         self.decoder = _stack(config, self.encode_answer.output_size, task.total_steps, "decoder")
-        self.readout = Readout(
-            self.decoder.output_size, config.task.output_size, make_generator(config.seed, "init", "readout")
-        )
+        self.readout = _readout(config, self.decoder.output_size)
         self.to(self.dtype)
 
     def forward(self, inputs: Tensor, targets: Tensor | None = None, states: Any = None) -> tuple[Tensor, Any]:

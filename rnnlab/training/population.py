@@ -68,16 +68,16 @@ class Population:
     def _update(self) -> None:
         """One optimiser step of every run; a gradient that is not finite ends a run and leaves its weights alone."""
         program, losses = self._running, dict[int, float]()
-        batches = self._batches()
-        together = [row for row, member in enumerate(self.members) if not member.is_watched]
+        batches, failed = self._batches()
+        together = [row for row, member in enumerate(self.members) if row in batches and not member.is_watched]
         if len(together) > 1 and self._joinable:
             losses = self._go_back_together(together, batches)
 
         def go_back(row: int, member: Progress) -> None:
-            if row not in losses:
+            if row not in losses and row in batches:
                 losses[row] = float(program.go_back_alone(row, lambda: member.backpropagate(batches[row])))
 
-        failed = self._of_each(go_back)
+        failed |= self._of_each(go_back)
         norms = torch.linalg.vector_norm(program.gradient, dim=1, dtype=torch.float64).tolist()
 
         def change_gradient(row: int, member: Progress) -> None:
@@ -90,7 +90,7 @@ class Population:
         program.update(sound, [m.config.optimizer for m in alive], [m.rate for m in alive], [m.step for m in alive])
         self._let_go(failed)
 
-    def _go_back_together(self, rows: list[int], batches: list[Batch]) -> dict[int, float]:
+    def _go_back_together(self, rows: list[int], batches: Mapping[int, Batch]) -> dict[int, float]:
         """Compute gradients in one pass; nothing where that fails, so that each run is tried alone."""
         chosen = [self.members[row] for row in rows]
         config, before = chosen[0].config, [member.noise.get_state() for member in chosen]
@@ -104,20 +104,21 @@ class Population:
             return {}
         return dict(zip(rows, found.tolist(), strict=True))
 
-    def _batches(self) -> list[Batch]:
-        """What each run learns from; those with the same data and at the same update share it."""
+    def _batches(self) -> tuple[dict[int, Batch], dict[int, Exception]]:
+        """What each run learns from, or has raised; those with the same data and at the same update share it."""
         known: dict[tuple[int, int], tuple[Batch, torch.Tensor]] = {}
-        batches = []
-        for member in self.members:
+        batches: dict[int, Batch] = {}
+
+        def draw(row: int, member: Progress) -> None:
             key = member.config.seed, member.step
             if key in known and not member.config.training.stream:
-                batch, state = known[key]
+                batches[row], state = known[key]
                 member.generator.set_state(state)
             else:
-                batch = member.next_batch()
-                known[key] = batch, member.generator.get_state()
-            batches.append(batch)
-        return batches
+                batches[row] = member.next_batch()
+                known[key] = batches[row], member.generator.get_state()
+
+        return batches, self._of_each(draw)
 
     def _changed(self, row: int, member: Progress, norm: float) -> Changed:
         """Let a run's remedies act on its gradient."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -14,8 +14,10 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.optimizers import OPTIMIZERS
 from rnnlab.config.shape import is_joinable, shape
+from rnnlab.remedies import Remedy, Window, register
 from rnnlab.tasks import TASKS
 from rnnlab.training.loop import run
+from rnnlab.training.loop import train as train_together
 from rnnlab.training.population import Population
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
@@ -168,6 +170,66 @@ def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
 def test_numbers_of_a_cell_may_differ(kind: str, name: str, values: list[Any], passes: list[int]) -> None:
     chosen = [Config.parse({**BASE, "cell": {"kind": kind, "hidden_size": 6, name: value}}) for value in values]
     assert_company_changes_nothing(chosen, passes)
+
+
+@pytest.mark.parametrize("kind", ["copying", "parity"])
+def test_a_single_example_answered_at_every_step(kind: str, passes: list[int]) -> None:
+    task = {"kind": kind, **TASK_OPTIONS[kind], **({"every_step": True} if kind == "parity" else {})}
+    training = {**BASE["training"], "batch_size": 1}
+    assert_company_changes_nothing(configs(3, task=task, training=training, recording={"points": 0}), passes)
+
+
+def test_a_number_that_changes_what_is_done_is_part_of_the_shape() -> None:
+    cells = [{"kind": "lstm", "hidden_size": 6, "norm": "batch", "norm_noise": noise} for noise in (0.0, 0.1, 0.3)]
+    one, two, three = (shape(Config.parse({**BASE, "cell": cell})) for cell in cells)
+    assert one != two == three
+
+
+def test_a_remedy_that_cuts_by_a_fraction_is_alike_in_it(plugged: None) -> None:
+    @register
+    class Fraction(Remedy):
+        kind: Literal["fraction"] = "fraction"
+        share: float = 0.5
+
+        def cut(self, windows: Sequence[Window]) -> Sequence[Window]:
+            start = int(self.share * windows[-1].stop)
+            return [Window(start, windows[0].loss_start, windows[-1].stop)]
+
+    shapes = {shape(Config.parse({**BASE, "remedies": {"fraction": {"share": share}}})) for share in (0.2, 0.7)}
+    assert len(shapes) == 2
+
+
+def test_what_one_draws_badly_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = Progress.next_batch
+
+    def sometimes(self: Progress) -> Any:
+        if self.config.seed == 1 and self.step == 2:
+            raise ZeroDivisionError
+        return draw(self)
+
+    monkeypatch.setattr(Progress, "next_batch", sometimes)
+    chosen, errors = configs(3), list[Exception | None]()
+    population = Population(lambda _, error: errors.append(error))
+    for config in chosen:
+        population.join(Progress(config))
+    while population.members:
+        population.advance()
+    assert sorted(type(error).__name__ for error in errors) == ["NoneType", "NoneType", "ZeroDivisionError"]
+
+
+def test_what_cannot_begin_keeps_no_other_from_its_end() -> None:
+    told: list[Result] = []
+
+    def begin(config: Config) -> Progress:
+        if config.seed == 1:
+            raise ZeroDivisionError
+        return Progress(config)
+
+    with pytest.raises(ZeroDivisionError):
+        train_together(configs(4), begin, told.append)
+    assert len(told) == 2 and all(result.steps == 6 for result in told)
+    with pytest.raises(UserError, match=r"configs\[1\]"):
+        train_together([configs(1)[0], "no config"])  # type: ignore[list-item]
 
 
 def test_those_who_come_late_and_go_early() -> None:

@@ -63,7 +63,7 @@ class SweepDefinition(Options):
     workers: int = Field(default=2, ge=1)
     """Worker processes; says how fast, never what, and so is no part of the hash."""
     population: int | None = Field(default=None, ge=1)
-    """Runs that a worker trains together at most; chosen by their size if none. Says how fast, never what, likewise."""
+    """Runs that a worker trains together at most; chosen by their size if none. It is no part of the hash either."""
     budgets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """By name, other values of these fields, `base.` in front of those of the base; see `rnnlab.sweep.plan.budgets`."""
     imports: dict[str, str] = Field(default_factory=dict)

@@ -3,7 +3,7 @@
 import warnings
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from rnnlab.common.seeding import derive_seed
@@ -12,6 +12,7 @@ from rnnlab.sweep.plan.pruners import REDUCTION, WILCOXON_P
 from rnnlab.sweep.plan.samplers import startup_trials
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.search.hyperband import Hyperband
+from rnnlab.sweep.search.median import Median
 from rnnlab.sweep.search.samplers import CmaEs, Distinct, Genetic
 
 
@@ -23,7 +24,7 @@ def make_pruner(definition: SweepDefinition, plan: StudyPlan) -> BasePruner:
     """
     training = plan.config({}, definition.seed).training
     if definition.pruner == "median":
-        return MedianPruner(startup_trials(definition.search_trials), n_warmup_steps=training.steps // 4)
+        return Median(startup_trials(definition.search_trials), training.steps // 4)
     if definition.pruner == "hyperband":
         return Hyperband(training.eval_every, training.steps, REDUCTION)
     if definition.pruner == "wilcoxon":

@@ -44,7 +44,7 @@ class Status:
     @property
     def running(self) -> int:
         """Slots that somebody is really working on."""
-        return min(self.state.all_slots.running, len(self.workers))
+        return self.state.all_slots.running if self.workers else 0
 
     @property
     def word(self) -> str:

@@ -16,7 +16,7 @@ class Company:
 
     def __init__(self) -> None:
         self._populations: dict[str, Population] = {}
-        self._slots: dict[int, Slot] = {}
+        self._slots: dict[Progress, Slot] = {}
 
     @property
     def size(self) -> int:
@@ -35,7 +35,7 @@ class Company:
 
     def _end(self, run: Progress, error: Exception | None) -> None:
         """Tell a slot what came of its run, and go on with the next one."""
-        slot = self._slots.pop(id(run))
+        slot = self._slots.pop(run)
         try:
             if error is not None:
                 raise error
@@ -53,11 +53,11 @@ class Company:
             run = resume()
         except StopIteration:
             return
-        self._slots[id(run)] = slot
+        self._slots[run] = slot
         try:
             self._populations.setdefault(shape(run.config), Population(self._end)).join(run)
         except Exception as error:
-            del self._slots[id(run)]
+            del self._slots[run]
             self._fail(slot, error)
 
 

@@ -47,7 +47,11 @@ def test_slots_in_company_end_as_they_do_alone(make_bench: MakeBench, fields: di
     work_through(together, 4)
     if fields.get("pruner") is None:
         assert told(together) == told(alone)
-    assert [run.info.status for run in together.runs()] == [run.info.status for run in alone.runs()]
+        assert [run.info.status for run in together.runs()] == [run.info.status for run in alone.runs()]
+        return
+    done = {TrialState.COMPLETE, TrialState.PRUNED}  # whom the pruner cuts short depends on who has reported by then
+    for one, other in zip(told(together), told(alone), strict=True):
+        assert {one[0], other[0]} <= done and (one == other or one[0] != other[0])
 
 
 def test_peers_are_judged_when_all_of_them_have_reported(
