@@ -10,6 +10,8 @@ GIB = 2**30
 MOST_MEMBERS = 32
 CACHE = 64 * 2**20
 """Bytes that runs which train together may take between their way forward and back."""
+OUTPUTS_OF_THEIR_OWN = 8
+"""Outputs that are no state are computed and copied member by member: as if so many times as much were kept."""
 KEPT_BY_OPTIMIZERS = 4
 """Numbers a weight: itself, its gradient, and two of earlier gradients."""
 
@@ -53,6 +55,7 @@ def most_members(config: Config) -> int:
     model, cell = config.model, config.cell
     step = cell.blocks * cell.hidden_size + sum(cell.state_sizes)  # numbers that are kept of one example
     layers = model.num_layers * (1 + model.bidirectional)
+    step *= 1 if cell.emits_state else OUTPUTS_OF_THEIR_OWN
     kept = step * layers * config.steps_an_update * config.training.batch_size
     values = kept + KEPT_BY_OPTIMIZERS * count_parameters(config)
     return max(1, min(MOST_MEMBERS, CACHE // (values * _size(config))))
