@@ -14,7 +14,7 @@ import torch
 
 import rnnlab
 from benchmarks.layers import processor
-from benchmarks.timing import take_turns
+from benchmarks.timing import take_turns, write_measured
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import compiled, native
 
@@ -94,9 +94,7 @@ def main() -> None:
     print(head)
     table = "\n".join([head, "", *rows(arguments.seconds)])
     if arguments.write:
-        before, _, rest = DOCUMENT.read_text().partition("<!-- measured -->\n")
-        _, _, after = rest.partition("<!-- end -->\n")
-        DOCUMENT.write_text(f"{before}<!-- measured -->\n{table}\n<!-- end -->\n{after}")
+        write_measured(DOCUMENT, table)
 
 
 if __name__ == "__main__":

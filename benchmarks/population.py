@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.layers import processor
-from benchmarks.timing import take_turns
+from benchmarks.timing import take_turns, write_measured
 from rnnlab.config.config import Config
 from rnnlab.training.population import Population
 from rnnlab.training.progress import Progress
@@ -78,9 +78,7 @@ def main() -> None:
     print(head)
     table = "\n".join([head, "", *rows(arguments.seconds)])
     if arguments.write:
-        before, _, rest = DOCUMENT.read_text().partition("<!-- measured -->\n")
-        _, _, after = rest.partition("<!-- end -->\n")
-        DOCUMENT.write_text(f"{before}<!-- measured -->\n{table}\n<!-- end -->\n{after}")
+        write_measured(DOCUMENT, table)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -73,3 +74,10 @@ def gemm_rate(size: int = 1536) -> float:
         torch.mm(a, b, out=out)
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
+
+
+def write_measured(document: Path, table: str) -> None:
+    """Put a table between the marks of a page."""
+    before, _, rest = document.read_text().partition("<!-- measured -->\n")
+    _, _, after = rest.partition("<!-- end -->\n")
+    document.write_text(f"{before}<!-- measured -->\n{table}\n<!-- end -->\n{after}")

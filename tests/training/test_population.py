@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +14,6 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.optimizers import OPTIMIZERS
 from rnnlab.config.shape import is_joinable, shape
-from rnnlab.remedies import Remedy, Window, register
 from rnnlab.tasks import TASKS
 from rnnlab.training.loop import run
 from rnnlab.training.loop import train as train_together
@@ -179,26 +178,6 @@ def test_a_single_example_answered_at_every_step(kind: str, passes: list[int]) -
     assert_company_changes_nothing(configs(3, task=task, training=training, recording={"points": 0}), passes)
 
 
-def test_a_number_that_changes_what_is_done_is_part_of_the_shape() -> None:
-    cells = [{"kind": "lstm", "hidden_size": 6, "norm": "batch", "norm_noise": noise} for noise in (0.0, 0.1, 0.3)]
-    one, two, three = (shape(Config.parse({**BASE, "cell": cell})) for cell in cells)
-    assert one != two == three
-
-
-def test_a_remedy_that_cuts_by_a_fraction_is_alike_in_it(plugged: None) -> None:
-    @register
-    class Fraction(Remedy):
-        kind: Literal["fraction"] = "fraction"
-        share: float = 0.5
-
-        def cut(self, windows: Sequence[Window]) -> Sequence[Window]:
-            start = int(self.share * windows[-1].stop)
-            return [Window(start, windows[0].loss_start, windows[-1].stop)]
-
-    shapes = {shape(Config.parse({**BASE, "remedies": {"fraction": {"share": share}}})) for share in (0.2, 0.7)}
-    assert len(shapes) == 2
-
-
 def test_what_one_draws_badly_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = Progress.next_batch
 
@@ -297,20 +276,6 @@ def test_an_error_of_one_is_its_own() -> None:
     while population.members:
         population.advance()
     assert errors[0] is errors[2] is None and isinstance(errors[1], ZeroDivisionError)
-
-
-def test_shapes_tell_what_differs() -> None:
-    plain = Config.parse(BASE)
-    alike = [{"seed": 3}, {"optimizer": {"lr": 0.5, "schedule": "linear"}}, {"init": {"recurrent": "orthogonal"}}]
-    unlike = [
-        {"cell": {"kind": "vanilla", "hidden_size": 8}},
-        {"optimizer": {"kind": "sgd"}},
-        {"remedies": {"clipping": {}}},
-        {"task": {"kind": "adding", "length": 8}},
-        {"dtype": "float64"},
-    ]
-    assert all(shape(Config.parse({**BASE, **change})) == shape(plain) for change in alike)
-    assert len({shape(Config.parse({**BASE, **change})) for change in unlike} | {shape(plain)}) == 6
 
 
 def test_the_answer_at_the_last_step_goes_by_the_final_state() -> None:
