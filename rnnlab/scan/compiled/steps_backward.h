@@ -21,6 +21,7 @@ template <class T> class StepsBackward : public Places<T> {
     std::vector<int> sizes;
     std::vector<const T*> come;                     // by example: gradients of its outputs, none where zero
     std::vector<double> norms, exponents;
+    std::vector<int> powers;  // exponents of the step at hand: `report` fixes those of the next
     T* sums;
     int taken = 0;  // rows of operands that wait for their product
 
@@ -102,7 +103,7 @@ template <class T> class StepsBackward : public Places<T> {
             bring(p, r, shrink[p][r] * admit(p, r, call.coupled ? largest : sizes[r]));
         for (int r = 0; r < active; r++) {
             const int exponent = scale[p][r].exponent;
-            scales[r] = power_of_two<T>(exponent);
+            scales[r] = power_of_two<T>(exponent), powers[r] = exponent;
             if (!come[r]) continue;
             int size, shift = 0;
             const T* from = call.shadowed ? arriving_output(t, r, size, shift) : come[r];
@@ -193,14 +194,13 @@ template <class T> class StepsBackward : public Places<T> {
         if (input_gradient < 0 || !Base::wants_inputs()) return;
         const int s = input_gradient, count = values(s), w = Base::width_of(s), wide = padded[Base::unit_of(s)];
         const External &to = call.input_gradient, &shadow = call.input_shadow;
-        const int p = phase(t);
         for (int r = 0; r < part.rows(); r++) {
             const bool here = r < frame.rows;
             const T* from = (const T*)at[s] + r * ld[s];
             const auto place = [&](const External& e) {
                 return part.member * e.member + t * e.step + (part.from + r) * e.row;
             };
-            const double power = here && shadow.base ? shadow_power(scale[p][r].exponent) : 0;
+            const double power = here && shadow.base ? shadow_power(powers[r]) : 0;
             for (int k = 0; k < count; k++) {
                 const T value = here ? from[k / w * wide + k % w] : T(0);
                 if (to.base) ((T*)to.base)[place(to) + k] = here ? value * scales[r] : T(0);
@@ -253,7 +253,7 @@ template <class T> class StepsBackward : public Places<T> {
             for (int p = 0; p < c.dilation; p++) carry[i].push_back(arena.take(rows * ld[tangent[i]]));
         }
         scale.assign(c.dilation, std::vector<Scale>(rows)), shrink.assign(c.dilation, std::vector<T>(rows, 1));
-        scales.assign(rows, 1), exponents.assign(rows + LANES<double>, 0);
+        scales.assign(rows, 1), powers.assign(rows, 0), exponents.assign(rows + LANES<double>, 0);
     }
 
     void run() {
