@@ -218,11 +218,6 @@ def _look_at_a_run(browser: Browser, keep: Callable[[str], None]) -> None:
     _slide_to_the_end(browser)
     browser.picture()
     keep("slider")
-    browser.click_at(_tab("Artifacts"))
-    browser.click("figures")
-    browser.click("heatmap.png")
-    browser.picture()
-    keep("heatmap")
 
 
 def _look_at_a_study(browser: Browser, keep: Callable[[str], None]) -> None:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from rnnlab.common.errors import UserError, check_type, nearest
 from rnnlab.config.overrides import flatten
+from rnnlab.gradients.netcdf import load_arrays
 from rnnlab.statistics.gradient_health import EARLY
 from rnnlab.tracking import store
 from rnnlab.tracking.artifacts import PROBES, PROFILE
@@ -100,7 +101,7 @@ def _load(run_id: str, file: str, tracking_uri: str | None) -> xr.Dataset:
             f"choose a finished run with {RECORDED[file]}"
         )
     with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder, store.explained(uri):
-        return xr.load_dataset(client.download_artifacts(run_id, file, folder), engine="h5netcdf")
+        return load_arrays(client.download_artifacts(run_id, file, folder))
 
 
 def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:

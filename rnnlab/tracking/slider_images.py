@@ -4,6 +4,7 @@ Drawn from the array itself: a picture takes milliseconds, where a figure of mat
 """
 
 import re
+from functools import cache
 
 import numpy as np
 import xarray as xr
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rnnlab.training.result import summarised
 
 KEY = "grad/profile"
-FRAMES = 6
+FRAMES = 4
 """Pictures a run, from the first recorded training step to the last: each is two files and a tag to MLflow."""
 LOW, HIGH = -10, 2
 """Decades shown, the same in every picture, so that runs can be held against each other."""
@@ -92,10 +93,15 @@ def _map(decades: np.ndarray) -> Image.Image:
     return Image.fromarray(_colors(decades[::-1])).resize((RIGHT - LEFT, MAP[1] - MAP[0]), Image.Resampling.NEAREST)
 
 
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
 def _letter(image: Image.Image, step: int, time: np.ndarray) -> None:
     """Say what is seen, and write the axes."""
     pen = ImageDraw.Draw(image)
-    font, small = ImageFont.load_default(FONT), ImageFont.load_default(FONT - 4)
+    font, small = _font(FONT), _font(FONT - 4)
     pen.text((10, 6), f"Gradient at training step {step:,}", INK, font)
     pen.text((10, 32), "decades against the last time step", INK, small)
     for decade in range(LOW, HIGH + 1, 2):

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import xarray as xr
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from rnnlab.common.files import DamagedFileError, digest
+from rnnlab.gradients.netcdf import load_arrays
 from rnnlab.tasks import TASKS
 from rnnlab.tracking.artifacts import PROFILE, draw_figures
 from rnnlab.tracking.inputs import log_task
@@ -81,7 +81,7 @@ class Writer:
             if state.files:
                 client.log_artifacts(run_id, str(entry.files))
             if PROFILE in state.files:
-                _log_pictures(client, run_id, entry.files, whole=state.identity.get("rnnlab.phase") != "search")
+                _log_pictures(client, run_id, entry.files, state.identity.get("rnnlab.phase"))
             tags = {**state.tags, "rnnlab.outcome": state.outcome}
             client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
             client.set_terminated(run_id, state.status, state.ended)
@@ -173,10 +173,16 @@ def log_file(uri: str, run_id: str, path: Path) -> None:
         connect(uri).log_artifact(run_id, str(path))
 
 
-def _log_pictures(client: MlflowClient, run_id: str, files: Path, whole: bool) -> None:
-    """Show the gradient: on the dashboard's slider, and where `whole`, in figures, which take half a second."""
-    profile = xr.load_dataset(files / PROFILE, engine="h5netcdf")
-    if whole:
+def _log_pictures(client: MlflowClient, run_id: str, files: Path, phase: str | None) -> None:
+    """Show the gradient: in figures, and on the dashboard's slider.
+
+    Thousands of runs of a sweep take more time to draw than to train: its fresh seeds have the slider alone, which
+    takes a tenth of a second, and trials of its search nothing. Figures of whole arms are in its report.
+    """
+    if phase == "search":
+        return
+    profile = load_arrays(files / PROFILE)
+    if phase is None:
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
             draw_figures(profile, Path(folder))
             client.log_artifacts(run_id, folder)

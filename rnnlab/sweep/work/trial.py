@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from rnnlab.tracking.courier import Courier  # brings MLflow, which a worker of this machine does without
 
 ROLES: dict[Phase, str] = {
-    "search": "a search trial, which helps to choose the hyperparameters and is not a result",
-    "final": "a result, with the tuned hyperparameters on a fresh seed",
+    "search": "a search trial, which helps to choose the hyperparameters and is not a result.\n\n"
+    "Where its gradient goes: `profile.nc` among the artifacts",
+    "final": "a result, with the tuned hyperparameters on a fresh seed.\n\n"
+    "Where its gradient goes: the pictures under *Model metrics*, `grad`",
 }
 REFUSED = "refused"
 """In the place of the hash of a configuration that there cannot be."""
@@ -263,8 +265,7 @@ def _tags(job: Job, seed: int) -> dict[str, str]:
         "rnnlab.sweep": job.definition.name,
         "rnnlab.arm": plan.arm,
         "rnnlab.command": command,
-        "mlflow.note.content": f"**{plan.arm}** on **{plan.task}**: {ROLES[job.phase]}.\n\n"
-        f"Where its gradient goes: the pictures under *Model metrics*, `grad`. The same run again:\n\n    {command}\n",
+        "mlflow.note.content": f"**{plan.arm}** on **{plan.task}**: {ROLES[job.phase]}. Again:\n\n    {command}\n",
     }
 
 
