@@ -39,8 +39,7 @@ def test_a_finished_run_holds_curves_summary_and_artifacts(uri, tmp_path, start_
         np.testing.assert_equal(points(uri, writer.run_id, name), list(zip(*curve, strict=True)))
     final = {name: value for name, value in run.data.metrics.items() if "/" not in name}
     np.testing.assert_equal(final, result.summary())
-    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "figures", "images"}
-    assert artifacts(uri, writer.run_id, "figures") == {"figures/heatmap.png", "figures/lag.png"}
+    assert artifacts(uri, writer.run_id) == {"config.json", "profile.nc", "images"}
     written = Path(connect(uri).download_artifacts(writer.run_id, "config.json", str(tmp_path)))
     assert Config.parse(json.loads(written.read_text())) == result.config
 
@@ -217,3 +216,16 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     run = connect(uri).get_run(parent)
     assert run.info.status == "RUNNING" and run.data.tags["mlflow.note.content"] == "Which arm?"
     assert artifacts(uri, parent) == {"sweep.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "drawn"), [(None, {"figures", "images"}), ("final", {"images"}), ("search", set[str]())]
+)
+def test_a_run_alone_has_figures_one_of_a_sweep_the_slider_and_its_search_nothing(
+    uri, state, result, tmp_path, phase, drawn
+):
+    entry = Outbox(tmp_path / "outbox").entry("it")
+    entry.open(replace(state, identity={**state.identity} | ({} if phase is None else {"rnnlab.phase": phase})))
+    entry.finish(result)
+    run_id = Writer(uri).deliver(entry)
+    assert run_id is not None and artifacts(uri, run_id) == {"config.json", "profile.nc", *drawn}

@@ -45,11 +45,12 @@ WHERE t.state = 'RUNNING'
 """
 _CLAIM = """
 WITH picked AS (
-    SELECT t.trial_id, (p.value_json <> '"final"', s.value_json::int, array_position(:studies, t.study_id)) AS place
+    SELECT t.trial_id, (p.value_json <> '"final"', o.task, s.value_json::int, o.position) AS place
     FROM trials t
+    JOIN unnest(:studies, :tasks) WITH ORDINALITY AS o (study_id, task, position) USING (study_id)
     JOIN trial_user_attributes p ON p.trial_id = t.trial_id AND p.key = 'phase'
     JOIN trial_user_attributes s ON s.trial_id = t.trial_id AND s.key = 'slot'
-    WHERE t.state = 'WAITING' AND t.study_id = ANY(:studies) ORDER BY place LIMIT :most
+    WHERE t.state = 'WAITING' ORDER BY place LIMIT :most
 ), taken AS (
     UPDATE trials t SET state = 'RUNNING', datetime_start = :now FROM picked WHERE t.trial_id = picked.trial_id
     RETURNING t.study_id, t.trial_id, place
@@ -166,9 +167,10 @@ class Database:
                 if connection is not None:
                     connection.close()
 
-    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
+    def claim(self, tasks: Mapping[int, int], most: int, worker: str) -> list[tuple[int, int]]:
         """See `rnnlab.sweep.store.retrying.Claims`."""
-        values = {"studies": list(studies), "most": most, "worker": json.dumps(worker), "now": datetime.now()}
+        values = {"studies": list(tasks), "tasks": list(tasks.values()), "most": most, "worker": json.dumps(worker)}
+        values["now"] = datetime.now()
         with self.engine.begin() as connection:
             # One at a time: of two at once, the second would wait for the rows of the first and find them taken.
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._key ^ 2})

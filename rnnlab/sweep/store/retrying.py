@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,8 +24,14 @@ log = logging.getLogger(__name__)
 class Claims(Protocol):
     """A database that claims by itself: to read every waiting trial first would take longer the more are planned."""
 
-    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
-        """Set the next waiting trials running and put a worker's name to them; their studies and numbers, in order."""
+    def claim(self, tasks: Mapping[int, int], most: int, worker: str) -> list[tuple[int, int]]:
+        """Set the next waiting trials running and put a worker's name to them; their studies and numbers, in order.
+
+        Args:
+            tasks: the place of its task, by study.
+            most: how many at most.
+            worker: the name.
+        """
         ...
 
     def count_waiting(self, studies: Sequence[int]) -> int:
@@ -49,9 +55,9 @@ class RetryingBackend:
     def __init__(self, backend: RDBStorage, told_to_stop: Callable[[], bool], claims: Claims) -> None:
         self._backend, self._told_to_stop, self._claims = backend, told_to_stop, claims
 
-    def claim(self, studies: Sequence[int], most: int, worker: str) -> list[tuple[int, int]]:
+    def claim(self, tasks: Mapping[int, int], most: int, worker: str) -> list[tuple[int, int]]:
         """See `Claims`."""
-        return self._retry(self._claims.claim, studies, most, worker)
+        return self._retry(self._claims.claim, tasks, most, worker)
 
     def count_waiting(self, studies: Sequence[int]) -> int:
         """See `Claims`."""

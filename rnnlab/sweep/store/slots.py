@@ -102,8 +102,9 @@ def claim(studies: Iterable[optuna.Study]) -> tuple[optuna.Study, Trial] | None:
 def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.Study, Trial]]:
     """Take the next waiting trials for this process, in one transaction.
 
-    Final slots come first, since they complete an arm; then slot by slot through all arms, so that all advance
-    together. `study.ask` would invent a new trial where none is waiting.
+    Final slots come first, since they complete an arm; then task by task, so that what is stopped early has compared
+    something, and slot by slot through its arms, which so advance together. `study.ask` would invent a new trial where
+    none is waiting.
 
     Args:
         studies: all of one storage.
@@ -118,7 +119,8 @@ def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.
     backend = backend_of(storage_of(studies[0]))
     if isinstance(backend, Claims):
         known = {study_id(study): study for study in studies}
-        numbers = backend.claim(list(known), most, worker_name())
+        places = dict(zip(known, _places(studies), strict=True))
+        numbers = backend.claim(places, most, worker_name())
         claimed = [(known[study], Trial(known[study], number)) for study, number in numbers]
         for study, trial in claimed:
             remember(study, trial)
@@ -136,11 +138,17 @@ def claim_many(studies: Iterable[optuna.Study], most: int) -> list[tuple[optuna.
 def _next_waiting(studies: Sequence[optuna.Study]) -> list[tuple[optuna.Study, FrozenTrial]]:
     """Waiting trials in the order in which they are to be run."""
     waiting = [
-        (trial.user_attrs["phase"] != "final", trial.user_attrs["slot"], position, study, trial)
-        for position, study in enumerate(studies)
+        (trial.user_attrs["phase"] != "final", place, trial.user_attrs["slot"], position, study, trial)
+        for position, (place, study) in enumerate(zip(_places(studies), studies, strict=True))
         for trial in study.get_trials(deepcopy=False, states=(WAITING,))
     ]
-    return [(study, trial) for *_, study, trial in sorted(waiting, key=lambda item: item[:3])]
+    return [(study, trial) for *_, study, trial in sorted(waiting, key=lambda item: item[:4])]
+
+
+def _places(studies: Sequence[optuna.Study]) -> list[int]:
+    """The place of each study's task among all tasks."""
+    places: dict[str, int] = {}
+    return [places.setdefault(study.study_name.split("/")[0], len(places)) for study in studies]
 
 
 def count_waiting(studies: Iterable[optuna.Study]) -> int:

@@ -36,6 +36,8 @@ from rnnlab.tracking.writer import log_file, start_parent
 from rnnlab.training.result import Curve
 
 POLL_SECONDS = 0.5
+LOOKING_SHARE = 0.05
+"""Of the time of one processor, which looking after thousands of slots may take."""
 STUDY = "study"
 """Entry of a study's own run in the outbox, beside those of its slots."""
 
@@ -95,6 +97,7 @@ class Supervisor:
             try:
                 while True:
                     still_owned()
+                    began = time.monotonic()
                     state = self._look_after(pool, display)
                     if courier.problem != problem:
                         problem = courier.problem
@@ -105,7 +108,7 @@ class Supervisor:
                         break
                     if not state.complete:
                         pool.start()
-                    time.sleep(POLL_SECONDS)
+                    _pause((time.monotonic() - began) / LOOKING_SHARE, caught)
             finally:
                 self._stop(pool, display, caught)
         state = self._read_state()
@@ -262,6 +265,14 @@ class Supervisor:
         self._recover(lambda trial: INTERRUPTED if trial.user_attrs.get("worker") in ended else None, crashed=False)
         self._recover_orphans(alone=True)
         self._plan_slots()
+
+
+def _pause(seconds: float, caught: list[int]) -> None:
+    """Wait so long, or until a signal comes; a poll at least."""
+    until = time.monotonic() + seconds
+    time.sleep(POLL_SECONDS)
+    while not caught and time.monotonic() < until:
+        time.sleep(POLL_SECONDS)
 
 
 def _note(study: optuna.Study, attributes: Mapping[str, Any]) -> None:

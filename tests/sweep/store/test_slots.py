@@ -68,26 +68,26 @@ def test_claim_invents_no_trial(study: optuna.Study) -> None:
     assert study.trials == []
 
 
-def test_claim_takes_finals_first_and_then_slot_by_slot(tmp_path: Path) -> None:
-    a, b, final = make_studies(tmp_path, "a", "b", "a/final")
-    for each in (a, b):
+def test_claim_takes_finals_first_and_then_task_by_task_and_slot_by_slot(tmp_path: Path) -> None:
+    studies = [a, b, c, final] = make_studies(tmp_path, "t/a", "t/b", "u/a", "u/a/final")
+    for each in (a, b, c):
         fill_all(each, count=2)
     fill_all(final, "final", count=1)
     order = []
-    while (claimed := claim([a, b, final])) is not None:
+    while (claimed := claim(studies)) is not None:
         order.append((claimed[0].study_name, claimed[1].user_attrs["slot"]))
-    assert order == [("a/final", 0), ("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+    assert order == [("u/a/final", 0), *((name, k) for k in (0, 1) for name in ("t/a", "t/b")), ("u/a", 0), ("u/a", 1)]
 
 
 def test_several_are_claimed_at_once_in_the_same_order(tmp_path: Path) -> None:
-    a, b, final = make_studies(tmp_path, "a", "b", "a/final")
+    a, b, final = make_studies(tmp_path, "t/a", "t/b", "t/a/final")
     for each in (a, b):
         fill_all(each, count=2)
     fill_all(final, "final", count=1)
     assert claim_many([a, b, final], 0) == [] and count_waiting([a, b, final]) == 5
     claims = [claim_many([a, b, final], most) for most in (3, 9, 9)]
     order = [[(study.study_name, trial.user_attrs["slot"]) for study, trial in claimed] for claimed in claims]
-    assert order == [[("a/final", 0), ("a", 0), ("b", 0)], [("a", 1), ("b", 1)], []]
+    assert order == [[("t/a/final", 0), ("t/a", 0), ("t/b", 0)], [("t/a", 1), ("t/b", 1)], []]
     assert all(trial.state == TrialState.RUNNING and "worker" in trial.user_attrs for trial in a.trials + b.trials)
 
 
