@@ -20,7 +20,7 @@ def encode_arrays(arrays: "xr.Dataset") -> bytes:
     times as long to read.
     """
     floats = [name for name, array in arrays.data_vars.items() if array.dtype.kind == "f"]
-    single = dict.fromkeys(floats, {"dtype": "float32"})
+    single = {name: {"dtype": "float32"} for name in floats}
     # Into memory first: on a full disk the netCDF library would not say what is wrong.
     return bytes(arrays.to_netcdf(engine="scipy", format="NETCDF3_64BIT", encoding=single))
 
