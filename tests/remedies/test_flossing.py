@@ -14,7 +14,7 @@ from rnnlab.remedies.flossing import GradientFlossing, lyapunov_exponents
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.loop import run
 from rnnlab.training.models import SequenceModel
-from rnnlab.training.penalties import UnrolledLayer
+from rnnlab.training.penalties import follow
 
 T, H = 20, 6
 SETTINGS: dict[str, Any] = {
@@ -30,11 +30,11 @@ SETTINGS: dict[str, Any] = {
 def unrolled(model: SequenceModel, config: Config):
     """The layer of a model on a fresh batch, and the exponents that the probe measures of its first example."""
     batch = config.task.sample(make_generator(0, "flossing"), 4)
-    with rnnlab.trace(model) as tape:
+    with rnnlab.trace(model) as tape, follow(model) as followed:
         backpropagate(model, config.task, batch)
     model.zero_grad()
     probed = rnnlab.measure(tape.traces, ["lyapunov"])["lyapunov_exponent"].sel(example=0).values.squeeze()
-    return UnrolledLayer(model.recurrent, 0, tape.traces[0]), probed * math.log(10)
+    return followed.layers()[0], probed * math.log(10)
 
 
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
