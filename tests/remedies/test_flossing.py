@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import rnnlab
 from rnnlab.common.errors import UserError
@@ -45,6 +46,39 @@ def test_its_exponents_are_those_of_the_probe(kind):
     np.testing.assert_allclose(whole.sort(descending=True).values, probed, rtol=1e-9)
     few = lyapunov_exponents(layer, 3, T).detach()  # no column of Q asks for those after it
     np.testing.assert_allclose(few, whole[:3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
+def test_exponents_and_their_gradient_are_those_of_a_loop_over_single_steps(kind):
+    """A second way: the Jacobian of one step after the other, and all that follows, differentiated as it stands."""
+    config = Config.parse({**SETTINGS, "cell": {"kind": kind, "hidden_size": H}})
+    model, batch = SequenceModel(config), config.task.sample(make_generator(0, "flossing"), 4)
+    with follow(model) as followed:
+        backpropagate(model, config.task, batch)
+    (layer,), n, steps = followed.layers(), 3, T - 5
+    sizes = [state.shape[-1] for state in layer.states]
+    s, Q = torch.cat([state[0, 0] for state in layer.states]), torch.eye(sum(sizes), n, dtype=torch.float64)
+    expected = torch.zeros(n, dtype=torch.float64)
+    for t in range(steps):
+
+        def step(s: torch.Tensor, u: torch.Tensor = layer.projected[t, :1]) -> torch.Tensor:
+            return torch.cat(layer.step(u, s[None].split(sizes, -1)), -1)[0]
+
+        J = torch.autograd.functional.jacobian(step, s, create_graph=True)
+        assert isinstance(J, torch.Tensor)
+        Q, R = torch.linalg.qr(J @ Q)
+        s, expected = step(s), expected + R.diagonal().abs().log() / steps
+    found = lyapunov_exponents(layer, n, steps)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    weights, gradients = [*model.recurrent.parameters()], []
+    for exponents in (found, expected):
+        signed = (exponents * torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)).sum()
+        gradients.append(torch.autograd.grad(signed, weights, allow_unused=True, retain_graph=True))
+    assert any(gradient is not None for gradient in gradients[1])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_of_a_scaled_orthogonal_recurrence_the_gradient_is_known():
