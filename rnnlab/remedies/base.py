@@ -50,8 +50,10 @@ class Unrolled(Protocol):
     """
 
     projected: Tensor
-    states: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
+
+    @property
+    def states(self) -> tuple[Tensor, ...]: ...
 
     def step(self, projected: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Take N steps from (N, G*H) inputs and (N, S) states; differentiable in these and in the weights."""

@@ -1,6 +1,7 @@
 """Gradient flossing: Lyapunov exponents are pushed towards zero before training."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -68,18 +69,44 @@ def lyapunov_exponents(layer: Unrolled, count: int, steps: int) -> Tensor:
 
     Reference: Engelken et al. 2023, "Lyapunov Spectra of Chaotic Recurrent Neural Networks", section 2.
     """
+    u = layer.projected[:steps, 0]  # (T, G*H)
+    states = [torch.cat([state[0, :1] for state in layer.states], -1)]
+    for now in u[:-1].split(1):
+        states.append(_step(layer, now, states[-1]))
+    s = torch.cat(states)  # (T, S)
+    eye = torch.eye(s.shape[-1], dtype=s.dtype, device=s.device)
+    with torch.no_grad():
+        J = _push(layer, u, s, eye.expand(len(s), -1, -1))
+        Q, _ = _orthogonalize(J, eye[:, :count])
+    # J takes gradients from step to step. What it has of weights and states is followed along the few directions alone.
+    pushed = _push(layer, u, s, Q)
+    _, R = _orthogonalize(J, eye[:, :count], pushed - pushed.detach())
+    return R.diagonal(dim1=-2, dim2=-1).abs().log().mean(0)
+
+
+def _step(layer: Unrolled, u: Tensor, s: Tensor) -> Tensor:
+    """Take steps from (N, S), all states side by side."""
     sizes = [state.shape[-1] for state in layer.states]
-    s = torch.cat([state[0, 0] for state in layer.states])  # (S,)
-    Q = torch.eye(sum(sizes), count, dtype=s.dtype, device=s.device)
-    sums = s.new_zeros(count)
-    T = min(steps, len(layer.projected))
-    for u in layer.projected[:T, :1]:  # (1, G*H)
+    return torch.cat(layer.step(u, s.split(sizes, -1)), -1)
 
-        def step(s: Tensor, u: Tensor = u) -> Tensor:
-            return torch.cat(layer.step(u, s[None].split(sizes, -1)), -1)[0]
 
-        pushed = torch.vmap(lambda q, s=s, step=step: torch.func.jvp(step, (s,), (q,))[1])(Q.T)
-        s = step(s)
-        Q, R = torch.linalg.qr(pushed.T)
-        sums = sums + R.diagonal().abs().log()
-    return sums / T
+def _push(layer: Unrolled, u: Tensor, s: Tensor, directions: Tensor) -> Tensor:
+    """Products of the Jacobian of every step and its directions, (T, S, n)."""
+    push = torch.vmap(lambda q: torch.func.jvp(partial(_step, layer, u), (s,), (q,))[1], -1, -1)
+    return push(directions)
+
+
+def _orthogonalize(J: Tensor, Q: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Q_{t-1} and R_t of every step with Q_t R_t = J_t Q_{t-1}, (T, S, n) and (T, n, n).
+
+    Args:
+        J: (T, S, S).
+        Q: (S, n), before the first step.
+        beside: (T, S, n), added to the products.
+    """
+    before, found = [], []
+    for t, now in enumerate(J):
+        before.append(Q)
+        Q, R = torch.linalg.qr(now @ Q if beside is None else now @ Q + beside[t])
+        found.append(R)
+    return torch.stack(before), torch.stack(found)

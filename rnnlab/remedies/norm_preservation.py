@@ -39,11 +39,22 @@ class NormPreservation(Remedy):
             )
 
     def penalty(self, layer: Unrolled, generator: torch.Generator | None) -> Tensor:
-        u, h, g = (x.flatten(0, 1) for x in (layer.projected.detach(), layer.states[0], layer.gradients[0]))
-        v = layer.recur((h,))  # (T*B, H): taken out and put back as a constant, so that z does not move with W_hh
-        h = h.clone().requires_grad_()
-        (pulled,) = torch.autograd.grad(layer.step(u - v + v.detach(), (h,))[0], h, g, create_graph=True)
-        norm = g.square().sum(-1)
+        u, h, g = (x.detach().flatten(0, 1) for x in (layer.projected, layer.states[0], layer.gradients[0]))
+        u, h = u.requires_grad_(), h.requires_grad_()
+        delta, pulled = torch.autograd.grad(layer.step(u, (h,))[0], (u, h), g)  # at the pre-activations, and Jᵀ g
+        norm, size = g.square().sum(-1), pulled.square().sum(-1).requires_grad_()
         seen = norm >= LEAST
-        ratio = pulled.square().sum(-1) / norm.where(seen, 1.0)
-        return self.weight * (ratio - 1).square().where(seen, 0.0).sum() / seen.sum().clamp(min=1)
+        ratio = size / norm.where(seen, 1.0)
+        omega = self.weight * (ratio - 1).square().where(seen, 0.0).sum() / seen.sum().clamp(min=1)
+        # The derivative in W_hh by hand, since all else is given: that of ‖Jᵀ g‖² is 2 δ (Jᵀ g)ᵀ.
+        (slope,) = torch.autograd.grad(omega, size)
+        derivative = 2 * (slope.unsqueeze(-1) * delta).T @ pulled
+        W = recurrent_matrix(layer, derivative)
+        return omega.detach() + ((W - W.detach()) * derivative).sum()
+
+
+def recurrent_matrix(layer: Unrolled, like: Tensor) -> Tensor:
+    """W_hh as part of the graph of the weights, (G*H, H) like another matrix: the gradients of `recur`, row by row."""
+    h = torch.zeros_like(like).requires_grad_()
+    rows = torch.eye(len(like), dtype=like.dtype, device=like.device)
+    return torch.autograd.grad(layer.recur((h,)), h, rows, create_graph=True)[0]

@@ -37,7 +37,10 @@ def scan(
             if engine.supports(cell, w, x, history) and engine.pays(w, x):
                 if torch_private.is_transforming():
                     return _scan_mapped(engine, cell, w, x, history, start, observers)
-                return engine.run(cell, w, x, history, start, observers, shadows)
+                y, after = engine.run(cell, w, x, history, start, observers, shadows)
+                for observer in observers:
+                    observer.end(y, after)
+                return y, after
     if shadows is None or len(history) > 1:
         return reference.scan(cell, w, x, history, start, observers)
     passage = Passage(shadows, cell, len(x), observers)

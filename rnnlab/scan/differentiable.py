@@ -40,7 +40,7 @@ class ScanTensors(NamedTuple):
         return {name: getattr(self, name) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
 
 
-class _Keep:
+class KeepStates:
     """Keeps the states of every step."""
 
     every_step, vectors = True, False
@@ -109,7 +109,7 @@ def gradients(
             "which one profile cannot show: send them one at a time, or leave the record block out"
         )
     differentiate = torch.is_grad_enabled()
-    keep = _Keep()
+    keep = KeepStates()
     with torch.enable_grad():
         y, finals = again(tensors, [keep])  # type: ignore[arg-type]
     pairs = [(out, g) for out, g in zip((y, *finals), upstream, strict=True) if g is not None]

@@ -50,7 +50,7 @@ class ScanObserver(Protocol):
         """Called after every step, in order of processing, with the new states of the active examples."""
 
     def end(self, outputs: Tensor, history: list[States]) -> None:
-        """Called when a reference scan is over, with (T, B, O) outputs and the states it leaves, in its own order."""
+        """Called when a scan is over, with (T, B, O) outputs and the states it leaves, in its own order."""
 
     def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
         """Called from a kernel's backward pass with (K, B) log2 ‖dL/ds_t‖ of K steps from the first on, in the order

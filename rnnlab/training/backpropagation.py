@@ -8,11 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnnlab.probes.tape import trace
 from rnnlab.remedies import Remedy, cut_into_windows
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.models import EncoderDecoder, SequenceModel
-from rnnlab.training.penalties import penalise
+from rnnlab.training.penalties import follow, penalise
 
 
 def backpropagate(
@@ -133,9 +132,9 @@ def _penalised(
         yield
         return
     assert isinstance(model, SequenceModel | EncoderDecoder)
-    with trace(model) as tape:
+    with follow(model) as followed:
         yield
-    penalise(tape, penalties)
+    penalise(followed, penalties)
 
 
 def _detach(states: Any) -> Any:

@@ -18,7 +18,6 @@ from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.stacks import recurrent_layers
-from rnnlab.probes.tape import trace
 from rnnlab.remedies import Changed, Penalty, cut_into_windows
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
@@ -26,7 +25,7 @@ from rnnlab.training.checkpoint import identity, load_checkpoint, save_checkpoin
 from rnnlab.training.history import History
 from rnnlab.training.memory import check_memory
 from rnnlab.training.models import SequenceModel, build_model
-from rnnlab.training.penalties import penalise
+from rnnlab.training.penalties import follow, penalise
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.stream import Stream
@@ -215,10 +214,10 @@ class Progress:
 
         def penalise_fresh(penalty: Penalty) -> None:
             batch = config.task.sample(self.chance, config.training.batch_size).to(self.device)
-            with trace(self.model) as tape:
+            with follow(self.model) as followed:
                 backpropagate(self.model, config.task, batch)
             self.model.zero_grad()
-            penalise(tape, [penalty])
+            penalise(followed, [penalty])
 
         for remedy in config.remedies:
             remedy.prepare(self.model, penalise_fresh, self.chance)
