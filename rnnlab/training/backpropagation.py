@@ -60,9 +60,9 @@ def _mean_losses(task: Task, outputs: Tensor, targets: Tensor, answers: Tensor) 
         targets: (S, P*B, O) floats or (S, P*B) classes.
         answers: (P,).
     """
-    if outputs.dim() == 4:
-        targets = targets.unflatten(1, (len(answers), -1)).transpose(0, 1)
-    losses = task.losses(outputs, targets).reshape(len(answers), -1)
+    if outputs.dim() == 3:
+        return task.losses(outputs, targets).sum()[None] / answers
+    losses = task.losses(outputs, targets.unflatten(1, (len(answers), -1)).transpose(0, 1))
     # One sum each, over memory that begins and ends with the member: of many rows torch takes it in another order.
     return torch.stack([own.sum() for own in losses.contiguous().unbind()]) / answers
 

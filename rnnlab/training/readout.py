@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from rnnlab.scan.native.buffers import pool
 
@@ -32,59 +33,70 @@ class Readout(nn.Linear):
         """Map (..., H) to (..., O); where the weights are stacked, (S, P*B, H) to (P, S, B, O)."""
         if self.weight.dim() == 3:
             return _Products.apply(input, self.weight, self.bias)
-        outputs = _Products.apply(input.reshape(1, -1, input.shape[-1]), self.weight[None], self.bias[None])
-        return outputs.view(*input.shape[:-1], -1)
+        return _Product.apply(input.reshape(-1, self.in_features), self.weight, self.bias).view(*input.shape[:-1], -1)
 
 
-class _Products(torch.autograd.Function):
-    """A product for each member: never a batched one, which takes another path for a single member."""
+class _Product(torch.autograd.Function):
+    """W h + b of one network: (N, O) from (N, H)."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        (S, _, H), (P, O, _) = h.shape, weight.shape
-        rows = _rows(h, P)
-        ctx.save_for_backward(h if P == 1 else rows, weight)  # of one they are found again, and can be differentiated
-        outputs = _room(P, rows.shape[1], O, like=h)
-        for y, x, w, b in zip(outputs, rows, _apart(weight), bias, strict=True):
-            torch.addmm(b, x, w.t(), out=y)
-        return outputs.view(P, S, -1, O)
+        ctx.save_for_backward(h, weight)
+        return torch.addmm(bias, _aligned(h), _aligned(weight).t())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
-        kept, weight = ctx.saved_tensors
-        rows = _rows(kept, 1) if len(weight) == 1 else kept
-        gradients, weights = _apart(gradient.flatten(1, 2)), _apart(weight)
-        dweight = [g.t() @ x for g, x in zip(gradients, rows, strict=True)]
-        dbias = [g.sum(0) for g in gradients]
-        return _back(gradients, weights, gradient.shape[1]), _stacked(dweight), _stacked(dbias)
+        h, weight = ctx.saved_tensors
+        g = _aligned(gradient)
+        return g @ _aligned(weight), g.t() @ _aligned(h), g.sum(0)
 
 
-def _back(gradients: Tensor, weights: Tensor, S: int) -> Tensor:
-    """Gradients (P, S*B, O) of the outputs as those of the states, (S, P*B, H)."""
-    if len(weights) == 1:
-        return (gradients[0] @ weights[0]).unflatten(0, (S, -1))
-    products = _room(*gradients.shape[:2], weights.shape[-1], like=weights)
-    for dx, g, w in zip(products, gradients, weights, strict=True):
-        torch.mm(g, w, out=dx)
-    joined = products.unflatten(1, (S, -1)).transpose(0, 1)
+class _Products(torch.autograd.Function):
+    """The same products for each of P networks: never a batched one, which takes another path for a single member."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        S, P = len(h), len(weight)
+        rows = _apart(h.unflatten(1, (P, -1)).transpose(0, 1)).flatten(1, 2)
+        ctx.save_for_backward(rows, weight)
+        ctx.steps = S
+        outputs = _room(P, rows.shape[1], weight.shape[1], like=h)
+        for y, x, w, b in zip(outputs.unbind(), rows.unbind(), weight.unbind(), bias.unbind(), strict=True):
+            torch.addmm(b, x, _aligned(w).t(), out=y)
+        return outputs.unflatten(1, (S, -1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        rows, weight = ctx.saved_tensors
+        dh = _room(*rows.shape, like=rows)
+        dweight, dbias = torch.empty_like(weight), weight.new_empty(weight.shape[:2])
+        gradients = _apart(gradient.flatten(1, 2)).unbind()
+        for p, (g, x, w, dx) in enumerate(zip(gradients, rows.unbind(), weight.unbind(), dh.unbind(), strict=True)):
+            torch.mm(g, _aligned(w), out=dx)
+            dweight[p] = g.t() @ x
+            dbias[p] = g.sum(0)
+        return _side_by_side(dh.unflatten(1, (ctx.steps, -1))), dweight, dbias
+
+
+def _side_by_side(members: Tensor) -> Tensor:
+    """(P, S, B, H) as (S, P*B, H)."""
+    joined = members.transpose(0, 1)
     if not joined.is_contiguous():
         joined = _empty(*joined.shape, like=joined).copy_(joined)
     return joined.flatten(1, 2)
 
 
-def _rows(h: Tensor, members: int) -> Tensor:
-    """(S, P*B, H) as (P, S*B, H)."""
-    by_member = h.unflatten(1, (members, -1)).transpose(0, 1)
-    return _apart(by_member).flatten(1, 2)
+def _aligned(t: Tensor) -> Tensor:
+    """The same, contiguous and where fast instructions like it."""
+    t = t.contiguous()
+    return t if t.data_ptr() % ALIGNED == 0 else t.clone()
 
 
-def _apart(stacked: Tensor) -> Tensor:
-    """(P, ...), each member contiguous and where fast instructions like it; copied where it is not."""
-    begins = stacked.data_ptr() % ALIGNED == 0
-    follow = len(stacked) == 1 or stacked.stride(0) * stacked.element_size() % ALIGNED == 0
-    if begins and follow and stacked[0].is_contiguous():
-        return stacked
-    return _room(*stacked.shape, like=stacked).copy_(stacked)
+def _apart(members: Tensor) -> Tensor:
+    """(P, ...) with each member contiguous and aligned; copied where it is not."""
+    aligned = all(n % ALIGNED == 0 for n in (members.data_ptr(), members.stride(0) * members.element_size()))
+    return members if aligned and members[0].is_contiguous() else _room(*members.shape, like=members).copy_(members)
 
 
 def _room(members: int, *shape: int, like: Tensor) -> Tensor:
@@ -94,9 +106,5 @@ def _room(members: int, *shape: int, like: Tensor) -> Tensor:
 
 
 def _empty(*shape: int, like: Tensor) -> Tensor:
-    """Memory that is used again from update to update: as large as a layer's outputs, it is dear when it is new."""
+    """Memory that is used again in the next update: as large as a layer's outputs, it is dear when it is new."""
     return pool.empty(*shape, dtype=like.dtype) if like.device.type == "cpu" else like.new_empty(shape)
-
-
-def _stacked(each: list[Tensor]) -> Tensor:
-    return torch.stack(each) if len(each) > 1 else each[0][None]
