@@ -56,27 +56,24 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        S, P = len(h), len(weight)
-        rows = _apart(h.unflatten(1, (P, -1)).transpose(0, 1)).flatten(1, 2)
+        (S, N, H), (P, O, _) = h.shape, weight.shape
+        rows = _apart(h.view(S, P, N // P, H).transpose(0, 1)).view(P, -1, H)
         ctx.save_for_backward(rows, weight)
-        ctx.steps = S
-        outputs = _room(P, rows.shape[1], weight.shape[1], like=h)
+        outputs = _room(P, S * N // P, O, like=h)
         for y, x, w, b in zip(outputs.unbind(), rows.unbind(), weight.unbind(), bias.unbind(), strict=True):
             torch.addmm(b, x, _aligned(w).t(), out=y)
-        return outputs.unflatten(1, (S, -1))
+        return outputs.view(P, S, N // P, O)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
         rows, weight = ctx.saved_tensors
-        dh = _room(*rows.shape, like=rows)
-        dweight, dbias = torch.empty_like(weight), weight.new_empty(weight.shape[:2])
-        gradients = _apart(gradient.flatten(1, 2)).unbind()
-        for p, (g, x, w, dx) in enumerate(zip(gradients, rows.unbind(), weight.unbind(), dh.unbind(), strict=True)):
+        P, S, B, _ = gradient.shape
+        gradients, xs, dh = _apart(gradient.flatten(1, 2)).unbind(), rows.unbind(), _room(*rows.shape, like=rows)
+        for dx, g, w in zip(dh.unbind(), gradients, weight.unbind(), strict=True):
             torch.mm(g, _aligned(w), out=dx)
-            dweight[p] = g.t() @ x
-            dbias[p] = g.sum(0)
-        return _side_by_side(dh.unflatten(1, (ctx.steps, -1))), dweight, dbias
+        dweight = torch.stack([g.t() @ x for g, x in zip(gradients, xs, strict=True)])
+        return _side_by_side(dh.view(P, S, B, -1)), dweight, torch.stack([g.sum(0) for g in gradients])
 
 
 def _side_by_side(members: Tensor) -> Tensor:
@@ -102,7 +99,7 @@ def _apart(members: Tensor) -> Tensor:
 def _room(members: int, *shape: int, like: Tensor) -> Tensor:
     """Memory for (P, ...), each member contiguous and aligned."""
     size, step = math.prod(shape), ALIGNED // like.element_size()
-    return _empty(members, -(-size // step) * step, like=like)[:, :size].unflatten(1, shape)
+    return _empty(members, -(-size // step) * step, like=like)[:, :size].view(members, *shape)
 
 
 def _empty(*shape: int, like: Tensor) -> Tensor:
