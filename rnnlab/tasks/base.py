@@ -15,6 +15,8 @@ Answers = Literal["last", "every", "decoder"]
 
 IGNORED = -100
 """Stands in integer targets where no answer is due: beyond the end of a short answer."""
+VECTOR = 64
+"""Bytes that fast instructions take at once. Of fewer classes torch computes a softmax one class at a time."""
 
 
 class Batch(NamedTuple):
@@ -160,15 +162,21 @@ class Task(Options, ABC):
         """Loss of every answer: squared error for floats, cross-entropy for classes.
 
         Args:
-            outputs: (S, B, O) from the readout.
-            targets: (S, B, O) floats or (S, B) classes.
+            outputs: (..., S, B, O) from the readout, of one network or of several.
+            targets: (..., S, B, O) floats or (..., S, B) classes.
 
         Returns:
-            (S, B), zero where no answer is due; the training loss is its sum over the number of answers.
+            (..., S, B), zero where no answer is due; the training loss is its sum over the number of answers.
         """
         if targets.is_floating_point():
             return (outputs - targets).square().mean(-1)
-        losses = F.cross_entropy(outputs.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+        S, B, O = outputs.shape[-3:]
+        if S > 1 and O * outputs.element_size() < VECTOR:
+            # Few classes do not fill a vector, examples do. Those of one network lie between its own first and last.
+            columns, classes = outputs.reshape(-1, S * B, O).transpose(1, 2), targets.reshape(-1, S * B)
+        else:
+            columns, classes = outputs.reshape(-1, O), targets.flatten()
+        losses = F.cross_entropy(columns, classes, ignore_index=IGNORED, reduction="none")
         return losses.view(targets.shape)
 
     def scores(self, outputs: Tensor, targets: Tensor) -> Tensor:

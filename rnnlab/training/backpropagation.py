@@ -51,10 +51,19 @@ def backpropagate(
 
 
 def _mean_losses(task: Task, outputs: Tensor, targets: Tensor, answers: Tensor) -> Tensor:
-    """(P,), the sum of each member's losses over its number of answers, (P,)."""
-    losses = task.losses(outputs, targets).unflatten(1, (len(answers), -1))  # (S, P, B)
+    """(P,), the sum of each member's losses over its number of answers.
+
+    Args:
+        task: gives the losses.
+        outputs: (S, B, O), or (P, S, B, O) of networks side by side.
+        targets: (S, P*B, O) floats or (S, P*B) classes.
+        answers: (P,).
+    """
+    if outputs.dim() == 3:
+        return task.losses(outputs, targets).sum()[None] / answers
+    losses = task.losses(outputs, targets.unflatten(1, (len(answers), -1)).transpose(0, 1))
     # One sum each, over memory that begins and ends with the member: of many rows torch takes it in another order.
-    return torch.stack([own.clone(memory_format=torch.contiguous_format).sum() for own in losses.unbind(1)]) / answers
+    return torch.stack([own.sum() for own in losses.contiguous().unbind()]) / answers
 
 
 def _through_windows(
@@ -82,7 +91,7 @@ def _through_windows(
             outputs, after = model(batch.inputs[window.start : window.stop], states, window.start)
             targets = batch.targets
             if task.answers == "every":
-                outputs = outputs[window.loss_start - window.start :]
+                outputs = outputs[..., window.loss_start - window.start :, :, :]
                 targets = targets[window.loss_start : window.stop]
             losses = _mean_losses(task, outputs, targets, answers)
             losses.sum().backward()

@@ -56,7 +56,8 @@ def most_members(config: Config) -> int:
     step = cell.blocks * cell.hidden_size + sum(cell.state_sizes)  # numbers that are kept of one example
     layers = model.num_layers * (1 + model.bidirectional)
     step *= 1 if cell.emits_state else OUTPUTS_OF_THEIR_OWN
-    kept = step * layers * config.steps_an_update * config.training.batch_size
+    read = (1 + model.bidirectional) * cell.output_size if config.task.answers == "every" else 0  # by the readout
+    kept = (step * layers + read) * config.steps_an_update * config.training.batch_size
     values = kept + KEPT_BY_OPTIMIZERS * count_parameters(config)
     return max(1, min(MOST_MEMBERS, CACHE // (values * _size(config))))
 

@@ -39,7 +39,7 @@ class Encoding(nn.Module):
         if self.embedding is not None:
             return self.embedding(inputs)
         if self.symbols:
-            return F.one_hot(inputs, self.symbols).to(self.dtype)
+            return F.embedding(inputs, torch.eye(self.symbols, dtype=self.dtype, device=inputs.device))
         return inputs.to(self.dtype)
 
 

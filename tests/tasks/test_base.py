@@ -135,6 +135,30 @@ def test_what_is_not_due_costs_nothing_and_scores_nothing():
     assert Autoencoding(length=3, features=4).sample(generator(), 5).answers == 3 * 5
 
 
+@pytest.mark.parametrize("classes", [2, 9, 15, 16, 17, 65])
+@pytest.mark.parametrize(("steps", "examples"), [(1, 5), (7, 1), (7, 31), (70, 32)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_losses_of_several_networks_are_those_of_each_to_the_bit(
+    classes: int, steps: int, examples: int, dtype: torch.dtype
+):
+    task, g = Copying(length=3), generator()
+    outputs = (3 * torch.randn(3, steps, examples, classes, generator=g, dtype=dtype)).requires_grad_()
+    targets = torch.randint(classes, (3, steps, examples), generator=g)
+    targets[:, -1, 0] = IGNORED
+    together = task.losses(outputs, targets)
+    (gradient,) = torch.autograd.grad(together.sum() / 7, outputs)
+    for p in range(3):
+        own = outputs[p].detach().requires_grad_()
+        alone = task.losses(own, targets[p])
+        assert torch.equal(alone, together[p])
+        assert torch.equal(torch.autograd.grad(alone.sum() / 7, own)[0], gradient[p])
+    chosen = outputs.double().log_softmax(-1).gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    expected = torch.where(targets == IGNORED, 0.0, -chosen)
+    torch.testing.assert_close(together.double(), expected, rtol=1e-5, atol=1e-5)
+    (exact,) = torch.autograd.grad(expected.sum() / 7, outputs)
+    torch.testing.assert_close(gradient, exact, rtol=1e-4, atol=1e-6)
+
+
 def test_every_variant_can_be_named_in_a_sweep(characters_files: None):
     tasks = [{k: v for k, v in task.model_dump().items() if v is not None} for task in VARIANTS]
     definition = SweepDefinition.parse(
