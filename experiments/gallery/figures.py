@@ -104,6 +104,11 @@ def success_by_length(runs: pd.DataFrame) -> Drawn:
     return plots.success_by_length(runs)
 
 
+def arms_matrix(runs: pd.DataFrame) -> Drawn:
+    """Every arm on every task: the share of fresh seeds that solve it, their updates, or how gradients decay."""
+    return plots.arms_matrix(runs)
+
+
 def ablation_forest(runs: pd.DataFrame) -> Drawn:
     """Score of every arm over fresh seeds with its 95% interval, the best on top, between baseline and criterion."""
     return plots.ablation_forest(runs.query("task == @TASK"))
@@ -137,6 +142,6 @@ def health_scatter(runs: pd.DataFrame) -> Drawn:
 
 FIGURES = (
     heatmap, heatmaps, ridges, gradient_flow, lag_plot, lag_over_seeds, compare_lags, gate_map, saturation_map,
-    spectrum, trajectories_pca, trajectories_tsne, embeddings, bias_by_window, success_by_length, ablation_forest,
-    lr_sensitivity, solve_curves, win_matrix, decay_by_arm, health_scatter,
+    spectrum, trajectories_pca, trajectories_tsne, embeddings, bias_by_window, success_by_length, arms_matrix,
+    ablation_forest, lr_sensitivity, solve_curves, win_matrix, decay_by_arm, health_scatter,
 )  # fmt: skip

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnnlab.plots.heat import heatmap, heatmaps
     from rnnlab.plots.lag import compare_lags, lag_plot
     from rnnlab.plots.lengths import success_by_length
+    from rnnlab.plots.matrix import arms_matrix
     from rnnlab.plots.ridge import ridges
     from rnnlab.plots.seeds import lag_over_seeds
     from rnnlab.plots.states import embeddings, trajectories
@@ -42,6 +43,7 @@ _HOME = {
     "compare_lags": "rnnlab.plots.lag",
     "lag_plot": "rnnlab.plots.lag",
     "success_by_length": "rnnlab.plots.lengths",
+    "arms_matrix": "rnnlab.plots.matrix",
     "ridges": "rnnlab.plots.ridge",
     "lag_over_seeds": "rnnlab.plots.seeds",
     "embeddings": "rnnlab.plots.states",
@@ -51,6 +53,7 @@ _HOME = {
 
 __all__ = [
     "ablation_forest",
+    "arms_matrix",
     "bias_by_window",
     "compare_lags",
     "decay_by_arm",

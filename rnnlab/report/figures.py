@@ -17,6 +17,16 @@ from rnnlab.statistics.gradient_health import EARLY, MEASURES
 from rnnlab.tasks import Task
 from rnnlab.tracking.reader import load_profile
 
+GLANCES = {
+    "solved": "Share of the fresh seeds that solve each task, with Wilson's 95% bounds, by its length. The arm that "
+    "solves most is on top, in the figures below as well.",
+    "steps_to_solve": "Updates by which half of the fresh seeds have solved the task (Kaplan-Meier), with 95% bounds; "
+    "grey where half of them never do.",
+    "decay_rate_init": "Slope of log10 of the gradient norm against lag before training, mean over the fresh seeds: "
+    "blue grows with distance, red vanishes. Grey: no single signal whose decay could be told.",
+    "decay_rate": "The same at the last recorded training step.",
+}
+"""What is shown of every arm on every task, and what its caption says."""
 PANELS = 9
 """Heat maps shown at most, three a row."""
 
@@ -75,6 +85,19 @@ def task_figures(
             "differ in that too.",
             plots.lr_sensitivity(runs),
         )
+
+
+def glance_figures(runs: pd.DataFrame) -> Iterator[Figure]:
+    """Draw every arm on every task of a sweep of several.
+
+    Args:
+        runs: all of its runs.
+
+    Yields:
+        Figures, the most telling first.
+    """
+    for quantity, caption in GLANCES.items():
+        yield Figure(f"matrix-{quantity}", caption, caption, plots.arms_matrix(runs, quantity))
 
 
 def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = None) -> dict[str, xr.Dataset]:

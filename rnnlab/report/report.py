@@ -15,7 +15,7 @@ from rnnlab.common.text import count, duration, listing, number
 from rnnlab.plots import save
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
-from rnnlab.report.figures import Figure, task_figures
+from rnnlab.report.figures import Figure, glance_figures, task_figures
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
@@ -28,9 +28,11 @@ from rnnlab.report.tables import (
     importance_cells,
     overall_cells,
     pareto_cells,
+    reach_cells,
     spending_cells,
 )
 from rnnlab.statistics.ablation import has_result, task_of
+from rnnlab.statistics.arms_by_task import reach_table
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
@@ -134,12 +136,18 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
         _section(str(label), sweep, analysis, folder, uri) for label in dict.fromkeys(analysis.ablation["task"])
     ]
     overall = overall_cells(analysis.overall) if len(analysis.overall) else []
-    _write_tables(analysis, {**{task["label"]: task["table"] for task in sections}, "overall": overall}, folder)
+    several = len(sections) > 1
+    reach = reach_cells(reach_table(sweep.runs)) if several else []
+    _write_tables(
+        analysis, {**{task["label"]: task["table"] for task in sections}, "overall": overall, "reach": reach}, folder
+    )
     return environment.get_template("report.md.j2").render(
         sweep=sweep,
         reference=analysis.reference,
         tasks=sections,
         overall=overall,
+        reach=reach,
+        glance=[_saved(figure, folder) for figure in glance_figures(sweep.runs)] if several else [],
         cautions=cautions(sweep.runs, analysis.ablation, sweep.definition),
         factors=factor_cells(sweep.definition),
         spending=spending_cells(analysis.spending),

@@ -66,6 +66,15 @@ def ablation_cells(
     return cells
 
 
+def reach_cells(reach: pd.DataFrame) -> Cells:
+    """How far each arm gets on each kind of task."""
+    kinds = [name for name in reach.columns if name not in ("arm", "solved", "runs")]
+    cells = [["Arm", *(kind.replace("_", " ") for kind in kinds), "Solved"]]
+    for row in reach.to_dict("records"):
+        cells.append([row["arm"], *(str(row[kind] or "–") for kind in kinds), f"{row['solved']} of {row['runs']}"])
+    return cells
+
+
 def overall_cells(overall: pd.DataFrame) -> Cells:
     """Every arm over all tasks."""
     cells = [["Arm", "Mean progress [95%]", "Middle half [95%]", "Solved"]]

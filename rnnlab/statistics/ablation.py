@@ -111,7 +111,7 @@ def ablation_table(runs: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         first, arms without a score last.
     """
     groups = {str(label): group for label, group in runs.groupby("task")}
-    return pd.concat([_rows(groups[label], seed) for label in sorted(groups, key=_natural)], ignore_index=True)
+    return pd.concat([_rows(groups[label], seed) for label in sorted(groups, key=natural)], ignore_index=True)
 
 
 def comparison_table(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def comparison_table(runs: pd.DataFrame, reference: str | None) -> pd.DataFrame:
     """
     groups = {str(label): final_runs(group) for label, group in runs.groupby("task")}
     tables = []
-    for label in sorted(groups, key=_natural):
+    for label in sorted(groups, key=natural):
         task = task_of(runs.loc[runs["task"] == label].iloc[0])
         tables.append(comparisons(groups[label], goodness(groups[label], task), reference))
     return pd.concat(tables, ignore_index=True)
@@ -223,6 +223,6 @@ def _estimates(counted: pd.DataFrame, scores: np.ndarray, seed: int) -> dict[str
     return estimates
 
 
-def _natural(label: str) -> list[tuple[int, str]]:
+def natural(label: str) -> list[tuple[int, str]]:
     """Sort key that puts adding-30 before adding-100."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", label)]

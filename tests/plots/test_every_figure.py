@@ -61,6 +61,7 @@ BIAS = xr.Dataset(
 )
 EVERY: dict[Callable[..., Axes], tuple] = {
     plots.ablation_forest: (RUNS,),
+    plots.arms_matrix: (RUNS,),
     plots.bias_by_window: (BIAS,),
     plots.compare_lags: ({"a": profile(), LONG: profile()},),
     plots.decay_by_arm: (RUNS,),
