@@ -81,7 +81,7 @@ class Writer:
             if state.files:
                 client.log_artifacts(run_id, str(entry.files))
             if PROFILE in state.files:
-                _log_pictures(client, run_id, entry.files, state.identity.get("rnnlab.phase"))
+                _log_pictures(client, run_id, entry.files, state.identity)
             tags = {**state.tags, "rnnlab.outcome": state.outcome}
             client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
             client.set_terminated(run_id, state.status, state.ended)
@@ -173,13 +173,14 @@ def log_file(uri: str, run_id: str, path: Path) -> None:
         connect(uri).log_artifact(run_id, str(path))
 
 
-def _log_pictures(client: MlflowClient, run_id: str, files: Path, phase: str | None) -> None:
+def _log_pictures(client: MlflowClient, run_id: str, files: Path, identity: Mapping[str, str]) -> None:
     """Show the gradient: in figures, and on the dashboard's slider.
 
-    Thousands of runs of a sweep take more time to draw than to train: its fresh seeds have the slider alone, which
-    takes a tenth of a second, and trials of its search nothing. Figures of whole arms are in its report.
+    Thousands of runs of a sweep would take more time to draw than to deliver: the first fresh seed of each arm has the
+    slider. Figures of whole arms are in its report.
     """
-    if phase == "search":
+    phase = identity.get("rnnlab.phase")
+    if phase == "search" or (phase == "final" and identity["rnnlab.trial"] != "0"):
         return
     profile = load_arrays(files / PROFILE)
     if phase is None:

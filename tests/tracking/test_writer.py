@@ -219,13 +219,20 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("phase", "drawn"), [(None, {"figures", "images"}), ("final", {"images"}), ("search", set[str]())]
+    ("phase", "trial", "drawn"),
+    [
+        (None, "0", {"figures", "images"}),
+        ("final", "0", {"images"}),
+        ("final", "1", set[str]()),
+        ("search", "0", set[str]()),
+    ],
 )
-def test_a_run_alone_has_figures_one_of_a_sweep_the_slider_and_its_search_nothing(
-    uri, state, result, tmp_path, phase, drawn
+def test_a_run_alone_has_figures_and_of_a_sweep_the_first_fresh_seed_the_slider(
+    uri, state, result, tmp_path, phase, trial, drawn
 ):
     entry = Outbox(tmp_path / "outbox").entry("it")
-    entry.open(replace(state, identity={**state.identity} | ({} if phase is None else {"rnnlab.phase": phase})))
+    place = {} if phase is None else {"rnnlab.phase": phase, "rnnlab.trial": trial}
+    entry.open(replace(state, identity={**state.identity, **place}))
     entry.finish(result)
     run_id = Writer(uri).deliver(entry)
     assert run_id is not None and artifacts(uri, run_id) == {"config.json", "profile.nc", *drawn}
