@@ -44,7 +44,7 @@ ROLES: dict[Phase, str] = {
     "search": "a search trial, which helps to choose the hyperparameters and is not a result.\n\n"
     "Where its gradient goes: `profile.nc` among the artifacts",
     "final": "a result, with the tuned hyperparameters on a fresh seed.\n\n"
-    "Where its gradient goes: `profile.nc` among the artifacts; the first seed has pictures, under *Model metrics*, `grad`",
+    "Where its gradient goes: `profile.nc` among the artifacts; the first seed has pictures, under *Model metrics*",
 }
 REFUSED = "refused"
 """In the place of the hash of a configuration that there cannot be."""
