@@ -24,8 +24,8 @@ from rnnlab.tracking.run_state import REASON_LENGTH, RunState, Status, now
 from rnnlab.tracking.undelivered import DAMAGED, run_folders, undelivered
 from rnnlab.training.result import Curve, Result
 
-FOLLOW_SECONDS = 5.0
-"""Wall time between two writes of a run that is still going."""
+FOLLOW_SECONDS = 20.0
+"""Wall time between two writes of a run that is still going: the dashboard looks again every thirty seconds."""
 OUTCOMES: dict[Status, str] = {"FAILED": "failed", "KILLED": "pruned"}
 
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from rnnlab.cells import MemberWeights, States, Weights
 from rnnlab.scan.compiled.operands import Kept, Setting
-from rnnlab.scan.compiled.program import Program
+from rnnlab.scan.compiled.program import StepProgram
 
 
-def draw_noise(program: Program, w: Weights, x: Tensor, history: Sequence[States]) -> list[Tensor]:
+def draw_noise(program: StepProgram, w: Weights, x: Tensor, history: Sequence[States]) -> list[Tensor]:
     """Noise of every step, drawn in the order in which the reference scan draws it."""
     (*members, T, B, _), states = x.shape, program.noise
     noise = [x.new_zeros(*members, T, B, history[0][i].shape[-1]) for i in states]
@@ -32,7 +32,7 @@ def _draw(noise: Sequence[Tensor], sizes: Sequence[int] | None, generator: torch
             torch.rand(active.shape, generator=generator, out=active)
 
 
-def read_statistics(program: Program, w: Weights, start: int, steps: int) -> list[Tensor]:
+def read_statistics(program: StepProgram, w: Weights, start: int, steps: int) -> list[Tensor]:
     """(T, F) each: the running statistics that each step reads; steps beyond the last row share it."""
     found = []
     for name in program.statistics:
@@ -42,7 +42,7 @@ def read_statistics(program: Program, w: Weights, start: int, steps: int) -> lis
 
 
 @torch.no_grad()
-def update_statistics(program: Program, w: Weights, setting: Setting, kept: Kept, batch: int) -> None:
+def update_statistics(program: StepProgram, w: Weights, setting: Setting, kept: Kept, batch: int) -> None:
     """Bring the running statistics up to date with those of the batch, step by step."""
     sizes, start = setting.sizes, setting.start
     for mean, var, own_mean, own_var, weight in program.running:

@@ -12,13 +12,13 @@ from rnnlab.scan.compiled.emit import UNIT, emit
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Expressions, Node, Outer, Product, Term, Value
 from rnnlab.scan.compiled.lower import Lowering
-from rnnlab.scan.compiled.program import Operation, Program, Sweep, noisy_states
+from rnnlab.scan.compiled.program import Operation, StepProgram, Sweep, noisy_states
 from rnnlab.scan.compiled.sizes import TRACED, Sizes
 from rnnlab.scan.compiled.stages import Direction, Slot, is_dear
 from rnnlab.scan.compiled.trace import Traced, trace
 
 
-def compile_step(cell: Cell, names: Sequence[str], training: bool) -> Program:
+def compile_step(cell: Cell, names: Sequence[str], training: bool) -> StepProgram:
     """Compile one step of a cell.
 
     Args:
@@ -47,7 +47,7 @@ class _Compiler:
         self._resolved: dict[int, Node] = {}
         self._products: dict[int, Product] = {}
 
-    def program(self) -> Program:
+    def program(self) -> StepProgram:
         new: list[Value] = [self.low.values[f"n{i}"] for i in range(self.states)]  # type: ignore[misc]
         self._new = {id(b): (f"n{i}", j) for i, v in enumerate(new) for j, b in enumerate(v.blocks)}
         backward = self._backward()
@@ -65,7 +65,7 @@ class _Compiler:
         text = [emit(forward, "forward"), emit(backward, "backward")]
         sweeps = [self._sweep(forward), self._sweep(backward)]
         operations, hoisted = _operations(self.traced.prologue, self.traced.sizes)
-        return Program(
+        return StepProgram(
             source='#include "step.h"\n\n' + "\n\n".join(text) + "\n",
             prologue=operations,
             hoisted=hoisted,

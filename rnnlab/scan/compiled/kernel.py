@@ -12,7 +12,7 @@ from rnnlab.cells import Cell
 from rnnlab.scan.compiled.calls import CompiledCall, External, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
 from rnnlab.scan.compiled.operands import Kept, Operands, Setting
-from rnnlab.scan.compiled.program import Program, SlotRow, numbers_of
+from rnnlab.scan.compiled.program import SlotRow, StepProgram, numbers_of
 from rnnlab.scan.compiled.prologue import Prologue
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.returned import Gradients, Maybe, Wanted
@@ -28,7 +28,7 @@ class _Shape:
         lanes: values in one vector.
     """
 
-    def __init__(self, program: Program, given: Operands, lanes: int) -> None:
+    def __init__(self, program: StepProgram, given: Operands, lanes: int) -> None:
         self.members, (self.T, self.B, _) = given.x.shape[:-3], given.x.shape[-3:]
         self.count = self.members[0] if self.members else 1
         self.width = [0, 0, 0]
@@ -73,7 +73,7 @@ class Kernel:
         OSError: if its code cannot be compiled.
     """
 
-    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+    def __init__(self, program: StepProgram, dtype: torch.dtype) -> None:
         self.program, self.dtype = program, dtype
         self._scan, self._step, self._lanes = scan_library(), step_library(program.source, dtype), lanes(dtype)
         self._forward, self._backward = Tables(program.forward), Tables(program.backward)

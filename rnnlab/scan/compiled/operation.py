@@ -94,12 +94,16 @@ def run_kernel(
         y, *finals = _Scan.apply(scan, keep, len(tensors), len(hoisted), *tensors, *hoisted, *own)
         shadows.y = finals[count] if type(cell).emit is Cell.emit else None
         finals, shadows.finals = finals[:count], finals[count + 1 :]
-    outputs = y
-    if type(cell).emit is not Cell.emit:
-        outputs = _by_layer(stacked, cell, w, cell.emit, y, x)
-        outputs = outputs if sizes is None else reference.without_padding(outputs, list(sizes))
     width = len(cell.states)
-    return outputs, [tuple(finals[i : i + width]) for i in range(0, count, width)]
+    return _emitted(stacked, cell, w, y, x), [tuple(finals[i : i + width]) for i in range(0, count, width)]
+
+
+def _emitted(stacked: bool, cell: Cell, w: Weights, y: Tensor, x: Tensor) -> Tensor:
+    """What the layer hands on: the first state, unless the cell computes something of it."""
+    if type(cell).emit is Cell.emit:
+        return y
+    outputs = _by_layer(stacked, cell, w, cell.emit, y, x)
+    return outputs if w.sizes is None else reference.without_padding(outputs, list(w.sizes))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -39,7 +39,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Program:
+class StepProgram:
     """All that is needed to run a cell without tracing it again.
 
     Attributes:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.scan.apart import apart, together
-from rnnlab.scan.compiled.program import Program
+from rnnlab.scan.compiled.program import StepProgram
 
 aten = torch.ops.aten
 
@@ -37,7 +37,7 @@ class Prologue:
     """
 
     def __init__(
-        self, program: Program, weights: int, sizes: Mapping[str, Any], numbers: Sequence[Sequence[float]]
+        self, program: StepProgram, weights: int, sizes: Mapping[str, Any], numbers: Sequence[Sequence[float]]
     ) -> None:
         self._hoisted, self._weights = program.hoisted, weights
         steps = [(_target(o.target), _bound(o.args, sizes), _bound(o.kwargs, sizes)) for o in program.prologue]

@@ -21,7 +21,7 @@ from rnnlab.common import torch_private
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operation import run_kernel
-from rnnlab.scan.compiled.program import Program, numbers_of
+from rnnlab.scan.compiled.program import StepProgram, numbers_of
 from rnnlab.scan.compiled.trial import agrees
 from rnnlab.scan.native.build import cache_folder, has_compiler
 from rnnlab.scan.native.support import can_tell, is_plain, is_reached
@@ -211,7 +211,7 @@ def _made(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype
     return None
 
 
-def _program(cell: Cell, names: tuple[str, ...], training: bool) -> Program:
+def _program(cell: Cell, names: tuple[str, ...], training: bool) -> StepProgram:
     """The program of a cell, from the user's cache if it is one of the package's own cells."""
     path = _path(cell, names, training)
     if path is not None:
@@ -219,7 +219,7 @@ def _program(cell: Cell, names: tuple[str, ...], training: bool) -> Program:
             kept = json.loads(path.read_text())
             if "inexpressible" in kept:
                 raise Inexpressible(kept["inexpressible"])
-            return Program.load(kept["program"])
+            return StepProgram.load(kept["program"])
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not there, or damaged
     from rnnlab.scan.compiled.compiler import compile_step  # imports torch's tracer, which takes a second

@@ -29,7 +29,7 @@ NO_LEARNING = 1e-12
 """Learning rate at which weights stay where they are."""
 START_SECONDS = 8.0
 """From the command to the first run: imports, and the plan in the journal."""
-STORE_SECONDS = 1.0
+STORE_SECONDS = 0.4
 """To store one run in MLflow and the journal and to pick up the next."""
 
 

@@ -126,6 +126,8 @@ def _count_line(state: SweepState, elapsed: float, workers: int) -> str:
     parts = [f"{slots.done}/{slots.planned} done"]
     if slots.failed:
         parts.append(f"{slots.failed} failed")
+    if slots.running:
+        parts.append(f"{' + '.join(map(str, state.populations)) or slots.running} training")
     parts.append(f"{clock(elapsed)} elapsed")
     left = state.seconds_left(workers)
     if slots.open:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from rich.console import Console
 
-from rnnlab.common.text import clock, count
+from rnnlab.common.text import clock, count, listing
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.outline import Outline
 from rnnlab.sweep.show.arms_table import arms_table, score, study_word
@@ -120,7 +120,9 @@ def _workers(status: Status) -> str:
     """How many are alive, and the first few by name."""
     names, kind = status.workers, "" if status.shared else "pid "
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more})"
+    sizes = status.state.populations
+    training = f", training {listing(list(map(str, sizes)))} runs side by side" if max(sizes, default=0) > 1 else ""
+    return f"workers alive: {len(names)} ({kind}{', '.join(names[:MOST_NAMES])}{more}){training}"
 
 
 def _command(outline: Outline, home: Home, storage: optuna.storages.BaseStorage) -> str:

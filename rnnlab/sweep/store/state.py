@@ -1,5 +1,6 @@
 """How far a sweep is, read from its journal."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
@@ -62,6 +63,7 @@ class StudyState:
         retries: slot and reason of every attempt that was lost, and whose slot was tried again.
         closed: whether its MLflow run has been ended, the last thing to happen to it.
         search_seeds: runs of each search trial; a final slot has one.
+        hands: the worker of every slot that is running.
     """
 
     plan: StudyKey
@@ -73,6 +75,7 @@ class StudyState:
     retries: tuple[str, ...]
     closed: bool
     search_seeds: int = 1
+    hands: tuple[str, ...] = ()
 
     @property
     def all_slots(self) -> Counts:
@@ -133,6 +136,11 @@ class SweepState:
         return self.complete and all(study.closed for study in self.studies)
 
     @property
+    def populations(self) -> list[int]:
+        """How many slots each worker has in hand, which train together; the largest number first."""
+        return sorted(Counter(worker for study in self.studies for worker in study.hands).values(), reverse=True)
+
+    @property
     def failures(self) -> list[str]:
         return [failure for study in self.studies for failure in study.failures]
 
@@ -165,6 +173,7 @@ class SweepState:
             "state": "complete" if self.complete else "stopped",
             "runs": self.all_slots.as_dict(),
             "undelivered": self.undelivered,
+            "populations": self.populations,
             "studies": studies,
             "failures": self.failures,
             "retries": self.retries,
@@ -228,6 +237,9 @@ def _study_state(
         ),
         closed=searching is not None and searching.user_attrs.get("closed", False),
         search_seeds=outline.search_seeds,
+        hands=tuple(
+            t.user_attrs["worker"] for t in every if t.state == TrialState.RUNNING and "worker" in t.user_attrs
+        ),
     )
 
 

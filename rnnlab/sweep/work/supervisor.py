@@ -36,8 +36,8 @@ from rnnlab.tracking.writer import log_file, start_parent
 from rnnlab.training.result import Curve
 
 POLL_SECONDS = 0.5
-LOOKING_SHARE = 0.05
-"""Of the time of one processor, which looking after thousands of slots may take."""
+LOOKING_SHARE, LONGEST_PAUSE = 0.05, 10.0
+"""Of the time of one processor, what looking after thousands of slots may take; and seconds between two looks."""
 STUDY = "study"
 """Entry of a study's own run in the outbox, beside those of its slots."""
 
@@ -97,8 +97,9 @@ class Supervisor:
             try:
                 while True:
                     still_owned()
-                    began = time.monotonic()
+                    began = time.thread_time()
                     state = self._look_after(pool, display)
+                    looked = time.thread_time() - began
                     if courier.problem != problem:
                         problem = courier.problem
                         display.say(f"MLflow: {problem or 'answers again'}")
@@ -108,7 +109,7 @@ class Supervisor:
                         break
                     if not state.complete:
                         pool.start()
-                    _pause((time.monotonic() - began) / LOOKING_SHARE, caught)
+                    _pause(min(LONGEST_PAUSE, looked / LOOKING_SHARE), caught)
             finally:
                 self._stop(pool, display, caught)
         state = self._read_state()

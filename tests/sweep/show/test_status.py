@@ -118,6 +118,17 @@ def test_done_failed_and_running_are_counted_study_by_study(by_hand: ByHand, hol
     assert failed == "failed: adding-5/lstm search 1: it broke: badly"
 
 
+def test_slots_that_a_worker_has_in_hand_are_told(by_hand: ByHand, holder: Any) -> None:
+    for _ in range(2):
+        by_hand.claim()
+    (FOLDER / "workers").mkdir()
+    worker = holder(FOLDER / "lock", FOLDER / "workers" / "0.lock")
+    (FOLDER / "workers" / "0.lock").write_text(str(worker.pid))
+    status = read_status("tiny")
+    assert status.as_dict()["populations"] == [2]
+    assert shown(status)[1] == f"workers alive: 1 (pid {worker.pid}), training 2 runs side by side"
+
+
 def test_attempts_that_were_lost_are_told_with_their_reason(by_hand: ByHand) -> None:
     study, trial = by_hand.claim()
     fail(study, trial, "its worker was killed", retry=True, cost="crashes")
