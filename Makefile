@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast chaos lint ui mnist claims reproductions figures bench bench-gpu scaling notebooks screenshots docs clean
+.PHONY: help sweep test test-fast chaos lint ui ablation mnist claims reproductions figures bench bench-gpu scaling notebooks screenshots docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -47,6 +47,11 @@ lint: .venv/.dev  ## check style, types and which package imports which
 
 ui: .venv/.core  ## open the MLflow dashboard on 127.0.0.1:5000
 	@$(BIN)/rnnlab ui
+
+ablation: .venv/.core  ## run the ablation of record (three hours; Ctrl-C and go on) and write docs/results/ablation
+	@$(BIN)/rnnlab sweep sweeps/ablation.yaml
+	@$(BIN)/rnnlab report ablation --out docs/results/ablation
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.ablation --out docs/results/ablation
 
 mnist: .venv/.core  ## run the sequential MNIST sweep (about 40 minutes) and write docs/results/mnist
 	@$(BIN)/rnnlab sweep sweeps/mnist.yaml
