@@ -25,6 +25,9 @@ class _Look(NamedTuple):
 
 LOOKS = {
     "solved": _Look("Share of fresh seeds that solve the task, with 95% bounds", "viridis", "{:.2f}", "{:.2f}"),
+    "progress": _Look(
+        "Mean progress of fresh seeds: 0 is the trivial baseline, 1 the criterion", "viridis", "{:.2f}", "{:.2f}"
+    ),
     "steps_to_solve": _Look(
         "Updates by which half of the seeds have solved the task", "viridis_r", "{:,.0f}", "{:,.0f}"
     ),
@@ -40,7 +43,7 @@ def arms_matrix(runs: pd.DataFrame, quantity: str = "solved", ax: Axes | None = 
 
     Args:
         runs: runs of any tasks, from `rnnlab.load_sweep`.
-        quantity: solved, steps_to_solve, decay_rate_init or decay_rate.
+        quantity: solved, progress, steps_to_solve, decay_rate_init or decay_rate.
         ax: where to draw.
 
     Returns:
@@ -95,7 +98,7 @@ def _name_tasks(ax: Axes, table: pd.DataFrame, tasks: list[str]) -> None:
 def _scale(quantity: str, values: np.ndarray) -> Normalize:
     """Colours: shares from 0 to 1, updates by their logarithm, decay around zero."""
     finite = values[np.isfinite(values)]
-    if quantity == "solved" or not finite.size:
+    if quantity in ("solved", "progress") or not finite.size:
         return Normalize(0, 1)
     if quantity == "steps_to_solve":
         return LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01))

@@ -20,6 +20,8 @@ from rnnlab.tracking.reader import load_profile
 GLANCES = {
     "solved": "Share of the fresh seeds that solve each task, with Wilson's 95% bounds, by its length. The arm that "
     "solves most is on top, in the figures below as well.",
+    "progress": "How far the fresh seeds get where they do not: mean progress from the trivial baseline (0) to the "
+    "criterion (1), with 95% bootstrap bounds.",
     "steps_to_solve": "Updates by which half of the fresh seeds have solved the task (Kaplan-Meier), with 95% bounds; "
     "grey where half of them never do.",
     "decay_rate_init": "Slope of log10 of the gradient norm against lag before training, mean over the fresh seeds: "

@@ -71,7 +71,9 @@ def reach_cells(reach: pd.DataFrame) -> Cells:
     kinds = [name for name in reach.columns if name not in ("arm", "solved", "runs")]
     cells = [["Arm", *(kind.replace("_", " ") for kind in kinds), "Solved"]]
     for row in reach.to_dict("records"):
-        cells.append([row["arm"], *(str(row[kind] or "–") for kind in kinds), f"{row['solved']} of {row['runs']}"])
+        lengths = [row[kind] for kind in kinds]  # NaN where the arm has not been run
+        shown = ["" if math.isnan(length) else f"{length:.0f}" if length else "–" for length in lengths]
+        cells.append([row["arm"], *shown, f"{row['solved']} of {row['runs']}"])
     return cells
 
 

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from rnnlab.statistics.ablation import arm_solve_curve, final_runs, has_failed, has_result, natural
-from rnnlab.statistics.intervals import wilson
+from rnnlab.statistics.intervals import bootstrap_mean, wilson
+from rnnlab.statistics.over_tasks import progress
 from rnnlab.statistics.time_to_solve import median_steps
 
 Values = tuple[float, float, float]
@@ -22,6 +24,10 @@ def _steps(runs: pd.DataFrame) -> Values:
     return median_steps(arm_solve_curve(runs))
 
 
+def _progress(runs: pd.DataFrame) -> Values:
+    return bootstrap_mean(runs["progress"].dropna().to_numpy(float), np.random.default_rng(0))
+
+
 def _mean(column: str) -> Callable[[pd.DataFrame], Values]:
     def mean(runs: pd.DataFrame) -> Values:
         measured = runs[column].dropna().to_numpy(float)
@@ -32,12 +38,14 @@ def _mean(column: str) -> Callable[[pd.DataFrame], Values]:
 
 QUANTITIES: dict[str, Callable[[pd.DataFrame], Values]] = {
     "solved": _solved,
+    "progress": _progress,
     "steps_to_solve": _steps,
     "decay_rate_init": _mean("decay_rate_init"),
     "decay_rate": _mean("decay_rate"),
 }
-"""What can be asked for: share of runs that solve the task (Wilson), updates by which half of them have (Kaplan-Meier),
-and mean decay rates at the first and the last recorded training step."""
+"""What can be asked for: share of runs that solve the task (Wilson), mean progress from the trivial baseline to the
+criterion (bootstrap), updates by which half of the runs have solved it (Kaplan-Meier), mean decay rates at the first and
+the last recorded training step."""
 
 
 def arms_by_task(runs: pd.DataFrame, quantity: str = "solved") -> pd.DataFrame:
@@ -53,6 +61,8 @@ def arms_by_task(runs: pd.DataFrame, quantity: str = "solved") -> pd.DataFrame:
     """
     final = final_runs(runs)
     counted = final.loc[has_result(final) | has_failed(final)]
+    if quantity == "progress":
+        counted = counted.assign(progress=progress(final))
     groups = sorted(counted.groupby(["task", "arm"]), key=lambda item: (natural(item[0][0]), item[0][1]))
     rows = [
         [task, group["param.task.kind"].iloc[0], group["length"].iloc[0], arm, *QUANTITIES[quantity](group), len(group)]

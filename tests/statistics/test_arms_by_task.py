@@ -7,6 +7,7 @@ from rows import run
 
 from rnnlab.statistics.arms_by_task import arms_by_task, reach_table
 from rnnlab.statistics.intervals import wilson
+from rnnlab.statistics.over_tasks import progress
 
 
 def fresh(arm: str, kind: str, length: int, outcomes: list[str], **fields) -> list[dict]:
@@ -52,6 +53,16 @@ def test_decay_is_the_mean_over_fresh_seeds():
     for quantity, expected in (("decay_rate", -0.2), ("decay_rate_init", 0.2)):
         (value,) = arms_by_task(runs, quantity)["value"]
         assert math.isclose(value, expected)
+
+
+def test_progress_is_that_of_each_run_between_baseline_and_criterion_averaged():
+    runs = frame(fresh("a", "adding", 30, ["finished"] * 3), fresh("b", "adding", 30, ["finished"] * 2))
+    runs["score"] = [1 / 6, 0.1, 0.0, 0.01, 1.0]
+    table = arms_by_task(runs, "progress").set_index("arm")
+    shares = progress(runs)
+    for arm, rows in runs.groupby("arm"):
+        assert math.isclose(table.loc[arm, "value"], shares[rows.index].mean())
+    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
 
 
 def test_an_arm_reaches_the_length_before_the_first_that_half_of_its_seeds_miss():
