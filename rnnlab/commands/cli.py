@@ -51,8 +51,23 @@ def common(
 
 
 @app.command()
+def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> None:
+    """Start a study: an experiment, a sweep, a cell, a remedy and a notebook to change."""
+    from rnnlab.commands.init import start_study
+
+    for path in start_study(folder):
+        typer.echo(path)
+    typer.echo(f"Next: cd {folder}, then rnnlab sweep sweep.yaml --budget smoke")
+
+
+@app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML of one experiment, or of a sweep with --task and --arm.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="YAML of one experiment, or of a sweep with --task and --arm; or the name of a shipped one."
+        ),
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(help="Fields to change: optimizer.lr=3e-3 ...")] = None,
     task: Annotated[str | None, typer.Option(help="Task of a sweep, such as adding-50.")] = None,
     arm: Annotated[str | None, typer.Option(help="Arm of a sweep, such as lstm.")] = None,
@@ -92,7 +107,7 @@ def run(
 
 @app.command()
 def sweep(
-    definition: Annotated[Path, typer.Argument(help="YAML of a sweep.")],
+    definition: Annotated[Path, typer.Argument(help="YAML of a sweep, or the name of a shipped one.")],
     workers: Annotated[int | None, typer.Option(min=0, help="Worker processes; the file's number if left out.")] = None,
     budget: Annotated[str | None, typer.Option(help="Budget that the file declares, such as smoke.")] = None,
     imports: Imports = None,

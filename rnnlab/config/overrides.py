@@ -8,6 +8,7 @@ import yaml
 
 from rnnlab.cells import CELLS
 from rnnlab.common.errors import UserError
+from rnnlab.common.shipped import locate, shipped
 from rnnlab.config.optimizers import OPTIMIZERS
 from rnnlab.tasks import TASKS
 
@@ -59,14 +60,20 @@ def parse_yaml(text: str | TextIO) -> Any:
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML mapping safely.
 
+    Args:
+        path: the file, or the name of one that comes with the package.
+
     Raises:
         UserError: if the file is missing, unreadable, or not a mapping.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with locate(path).open(encoding="utf-8") as file:
             data = parse_yaml(file)
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file") from None
+        known = (
+            f", or one that comes with rnnlab: {', '.join(shipped())}" if isinstance(error, FileNotFoundError) else ""
+        )
+        raise UserError(f"cannot read {path}: {error.strerror}; name an existing YAML file{known}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):

@@ -44,8 +44,8 @@ QUANTITIES: dict[str, Callable[[pd.DataFrame], Values]] = {
     "decay_rate": _mean("decay_rate"),
 }
 """What can be asked for: share of runs that solve the task (Wilson), mean progress from the trivial baseline to the
-criterion (bootstrap), updates by which half of the runs have solved it (Kaplan-Meier), mean decay rates at the first and
-the last recorded training step."""
+criterion (bootstrap), updates by which half of the runs have solved it (Kaplan-Meier), mean decay rates at the first
+and the last recorded training step."""
 
 
 def arms_by_task(runs: pd.DataFrame, quantity: str = "solved") -> pd.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rnnlab.common.files import digest
+from rnnlab.common.shipped import locate
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Origin:
     """A file, and one of the budgets in it.
 
     Attributes:
-        source: the file, as the user named it.
+        source: the file, as the user named it, or the name of one that comes with the package.
         budget: which of the budgets declared there, if any.
         digest: SHA-256 of the file when the sweep was last started.
         imports: files that the command imports besides those that the file names.
@@ -27,7 +28,7 @@ class Origin:
     @classmethod
     def of(cls, path: str | Path, budget: str | None = None, imports: Iterable[str] = ()) -> Self:
         """The origin that a file is now."""
-        return cls(str(path), budget, digest(Path(path).read_bytes()), tuple(imports))
+        return cls(str(path), budget, digest(locate(path).read_bytes()), tuple(imports))
 
     @classmethod
     def noted(cls, attributes: Mapping[str, Any]) -> Self:
@@ -52,5 +53,5 @@ class Origin:
     @property
     def unchanged(self) -> bool:
         """Whether the file is still what it was when the sweep was last started."""
-        path = Path(self.source)
+        path = locate(self.source)
         return path.is_file() and digest(path.read_bytes()) == self.digest
