@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rnnlab.common.text import number, whole
@@ -45,10 +46,10 @@ def judge(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rows of `rnnlab.statistics.foretelling.foretelling_table`, with columns measure and moment.
     """
-    known = dict(table.notna().any())
+    known = {str(c) for c in table.columns[table.notna().any().to_numpy(bool)]}
     columns = {(name, moment): [f"{key}_{moment}"] for moment in MOMENTS for key, name in MEASURES.items()}
     columns |= {(TOGETHER, moment): [f"{key}_{moment}" for key in MEASURES] for moment in MOMENTS}
-    columns = {key: present for key, each in columns.items() if (present := [c for c in each if known[c]])}
+    columns = {key: present for key, each in columns.items() if (present := [c for c in each if c in known])}
     judged = foretelling_table(table, {" ".join(key): each for key, each in columns.items()})
     return judged.assign(measure=[key[0] for key in columns], moment=[key[1] for key in columns])
 
@@ -89,17 +90,23 @@ def _answer(together: pd.DataFrame, setting: str) -> str:
     """Whether all measures together foretell success."""
     parts = []
     for row in together.to_dict("records"):
-        does = {1: "foretell success", 0: "cannot be told from chance", -1: "foretell it the wrong way round"}
+        does = {
+            1: "foretell success",
+            0: "cannot be told from chance",
+            -1: "foretell it the wrong way round",
+            None: "have too few arms to tell",
+        }
         parts.append(f"{MOMENTS[row['moment']]} they {does[_side(row, setting)]} (AUC {_estimate(row, setting)})")
     return f"All measures together, {WHERE[setting]}: {'; '.join(parts)}."
 
 
 def _by_measure(rows: pd.DataFrame, setting: str) -> str:
     """Which measures foretell success in one setting, from the best down."""
-    kinds: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    kinds: dict[int | None, list[str]] = {1: [], -1: [], 0: [], None: []}
     for row in rows.sort_values(setting, ascending=False).to_dict("records"):
         kinds[_side(row, setting)].append(f"{row['measure']} ({number(row[setting], 2)})")
     said = {1: "foretold by", -1: "foretold the wrong way round by", 0: "not told from chance by"}
+    said = said | {None: "judged on too few arms for an interval by"}
     parts = [f"{said[kind]} {', '.join(names)}" for kind, names in kinds.items() if names]
     when = MOMENTS[rows["moment"].iloc[0]]
     return f"{WHERE[setting].capitalize()}, measured {when}, success is {'; '.join(parts)}."
@@ -108,9 +115,11 @@ def _by_measure(rows: pd.DataFrame, setting: str) -> str:
 def _against_baseline(judged: pd.DataFrame, beaten: pd.DataFrame) -> list[str]:
     """Whether any measure knows more of a task than how its arm does elsewhere."""
     rate = next(row for row in beaten.to_dict("records") if row["measure"] == OWN_RATE)
-    kinds: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    kinds: dict[int | None, list[str]] = {1: [], 0: [], -1: [], None: []}
     for row in judged.to_dict("records"):
         kinds[_side(row, "gain", chance=0.0)].append(f"{row['measure']} {MOMENTS[row['moment']]}")
+    if len(kinds[None]) == len(judged):
+        return []
     better = f"better are {', '.join(kinds[1])}" if kinds[1] else "no measure, alone or together, is better"
     return [
         f"An arm's own success rate on other tasks reaches {_estimate(rate, 'tasks')} on a task that was left out: "
@@ -120,8 +129,8 @@ def _against_baseline(judged: pd.DataFrame, beaten: pd.DataFrame) -> list[str]:
 
 def _by_chance(single: pd.DataFrame) -> str:
     """How many intervals would miss 0.5 by luck."""
-    judged = sum(int(single[f"{setting}_low"].notna().sum()) for setting in WHERE)
-    missed = sum(_side(row, setting) != 0 for row in single.to_dict("records") for setting in WHERE)
+    sides = [_side(row, setting) for row in single.to_dict("records") for setting in WHERE]
+    judged, missed = (sum(side in kinds for side in sides) for kinds in ((-1, 0, 1), (-1, 1)))
     return (
         f"Of {judged} intervals of single measures {missed} lie beside 0.5; if none of them told anything, about "
         f"{whole(judged / 20)} would."
@@ -133,9 +142,10 @@ def _ties(table: pd.DataFrame) -> list[str]:
     found = []
     for moment, when in MOMENTS.items():
         for key, name in MEASURES.items():
-            shares = table.groupby("task")[f"{key}_{moment}"].agg(lambda v: v.value_counts(normalize=True).max())
-            if shares.mean() > 0.5:
-                found.append(f"{name} {when} ({shares.mean():.0%})")
+            values = table.groupby("task")[f"{key}_{moment}"]
+            share = float(np.nanmean([v.value_counts(normalize=True).max() for _, v in values]))
+            if share > 0.5:
+                found.append(f"{name} {when} ({share:.0%})")
     return [f"Most runs of a task share one value of {', '.join(found)}: it can tell little."] if found else []
 
 
@@ -147,13 +157,15 @@ def _twins(table: pd.DataFrame) -> list[str]:
     if not arms:
         return []
     return [
-        f"{', '.join(arms)} begin as the same networks as one another, wholly or in part, and differ in what happens to "
-        f"the gradient: {MOMENTS['init']} intervals over arms are narrower than what is known."
+        f"{', '.join(arms)} begin as the same networks as one another, and differ in what happens to the gradient: "
+        f"intervals over arms are narrower than they should be {MOMENTS['init']}."
     ]
 
 
-def _side(row: dict[Any, Any], setting: str, chance: float = 0.5) -> int:
-    """1 where the whole interval lies above chance, -1 below, else 0."""
+def _side(row: dict[Any, Any], setting: str, chance: float = 0.5) -> int | None:
+    """1 where the whole interval lies above chance, -1 below, else 0; none without an interval."""
+    if math.isnan(row[f"{setting}_low"]):
+        return None
     return int(row[f"{setting}_low"] > chance) - int(row[f"{setting}_high"] < chance)
 
 

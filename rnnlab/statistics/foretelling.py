@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from rnnlab.statistics.intervals import Interval, percentiles
 
 RESAMPLES = 1999
 FEWEST = 5
-"""Arms below which a bootstrap over arms says nothing."""
+"""Arms on either side of the pairs below which a bootstrap over arms says nothing."""
 SETTINGS = ("arms", "tasks", "within", "gain")
 CONSTANT, OWN_RATE, OTHERS_RATE = "constant", "the arm's own rate on other tasks", "the other arms' rate on the task"
 
@@ -42,8 +41,18 @@ class Contest(NamedTuple):
 
     def within(self, weights: np.ndarray) -> np.ndarray:
         """AUC among the runs of one arm on one task, averaged over those with both outcomes; as `across`."""
-        shares = _ratio(*(np.diagonal(table, axis1=1, axis2=2).T for table in self))  # (arms, tasks)
+        shares = _ratio(*(_alike(table).T for table in self))  # (arms, tasks)
         return _known_mean(np.repeat(shares[None], len(weights), 0), weights[:, :, None])
+
+    @property
+    def arms_across(self) -> int:
+        """How many arms there are evidence of: with solved runs, or with others, whichever are fewer."""
+        return min(int(self.pairs.sum((0, other)).astype(bool).sum()) for other in (1, 2))
+
+    @property
+    def arms_within(self) -> int:
+        """How many arms have runs of both outcomes on one task."""
+        return int(_alike(self.pairs).any(0).sum())
 
 
 def foretelling_table(runs: pd.DataFrame, predictors: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -64,9 +73,10 @@ def foretelling_table(runs: pd.DataFrame, predictors: Mapping[str, Sequence[str]
 
     Returns:
         One row a predictor: predictor, runs, missing, sign (1 where more of a single measure goes with success, -1
-        where less does, over all runs; NaN for several together), and for each of `SETTINGS` the number with `_low` and
-        `_high`: AUC across arms left out, across tasks left out, among runs of the same arm and task, and how much more the
-        AUC across tasks is than that of the arm's own rate on other tasks. NaN where there is too little to tell.
+        where less does, over all runs; NaN for several together), and for each of `SETTINGS` the number with `_low`
+        and `_high`: AUC across arms left out, across tasks left out, among runs of the same arm and task, and how much
+        more the AUC across tasks is than that of the arm's own rate on other tasks. NaN where there is too little to
+        tell.
 
     Reference: Airola et al. 2011, "An Experimental Comparison of Cross-validation Techniques for Estimating the Area
     Under the ROC Curve", for leaving out pairs.
@@ -82,14 +92,11 @@ def baseline_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     cases = _Cases(runs, np.zeros((len(runs), 1)))
     nothing = cases.contest(np.full(len(cases.solved_run), 0.5))
-    flat = _interval(nothing.across, cases.arms)
-    unknown = Interval.unknown()
-    own = _interval(_own_rate(cases).across, cases.arms) if cases.tasks > 1 else unknown
+    flat, alike, unknown = _across(nothing), _within(nothing), Interval.unknown()
+    own = _across(_own_rate(cases)) if cases.tasks > 1 else unknown
     rows = ((CONSTANT, flat, flat), (OWN_RATE, unknown, own), (OTHERS_RATE, flat, flat))
-    alike = _interval(nothing.within, cases.arms)
-    return pd.DataFrame(
-        [_row(name, len(runs), 0, math.nan, (arms, tasks, alike, unknown)) for name, arms, tasks in rows]
-    )
+    found = [(name, (arms, tasks, alike, unknown)) for name, arms, tasks in rows]
+    return pd.DataFrame([_row(name, len(runs), 0, math.nan, estimates) for name, estimates in found])
 
 
 def ranks_within_tasks(values: pd.Series, tasks: pd.Series) -> np.ndarray:
@@ -160,11 +167,10 @@ def _judged(runs: pd.DataFrame, name: str, columns: list[str]) -> dict[str, obje
     arms = tasks = within = gain = Interval.unknown()
     if cases.arms > 2:
         without_arms = cases.ranked(cases.arms_out())
-        arms, within = (_interval(auc, cases.arms) for auc in (without_arms.across, without_arms.within))
+        arms, within = _across(without_arms), _within(without_arms)
     if cases.tasks > 1:
         without_tasks, own = cases.ranked(cases.tasks_out()), _own_rate(cases)
-        tasks = _interval(without_tasks.across, cases.arms)
-        gain = _interval(lambda weights: without_tasks.across(weights) - own.across(weights), cases.arms)
+        tasks, gain = _across(without_tasks), _across(without_tasks, own)
     sign = float(_effects(cases.x, cases.solved)[0]) if len(columns) == 1 else math.nan
     return _row(name, len(known), len(runs) - len(known), sign, (arms, tasks, within, gain))
 
@@ -196,18 +202,37 @@ def _effects(x: np.ndarray, solved: np.ndarray) -> np.ndarray:
     return LogisticRegression().fit(x, solved).coef_[0]
 
 
-def _interval(auc: Callable[[np.ndarray], np.ndarray], arms: int, seed: int = 0) -> Interval:
-    """A statistic of arms' weights with the bounds of a bootstrap over arms."""
+def _across(contest: Contest, other: Contest | None = None) -> Interval:
+    """AUC within tasks, or how much more it is than that of another score."""
+
+    def auc(weights: np.ndarray) -> np.ndarray:
+        return contest.across(weights) - (0.0 if other is None else other.across(weights))
+
+    return _interval(auc, contest.pairs.shape[1], contest.arms_across)
+
+
+def _within(contest: Contest) -> Interval:
+    """AUC within arms."""
+    return _interval(contest.within, contest.pairs.shape[1], contest.arms_within)
+
+
+def _interval(auc: Callable[[np.ndarray], np.ndarray], arms: int, telling: int, seed: int = 0) -> Interval:
+    """A statistic of arms' weights with the bounds of a bootstrap over arms, if enough of them tell anything."""
     value = float(auc(np.ones((1, arms)))[0])
-    if arms < FEWEST or math.isnan(value):
+    if telling < FEWEST or math.isnan(value):
         return Interval(value, math.nan, math.nan)
-    weights = stats.multinomial(arms, np.full(arms, 1 / arms), seed=np.random.default_rng(seed)).rvs(RESAMPLES)
+    weights = np.random.default_rng(seed).multinomial(arms, np.full(arms, 1 / arms), size=RESAMPLES)
     return Interval(value, *percentiles(auc(weights)))
+
+
+def _alike(table: np.ndarray) -> np.ndarray:
+    """(tasks, arms), what is between runs of the same arm, from (tasks, arms, arms)."""
+    return np.diagonal(table, axis1=1, axis2=2)
 
 
 def _weighted(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(R, tasks) from (tasks, arms, arms): pairs of two arms count by the product of their weights."""
-    alike = np.diagonal(table, axis1=1, axis2=2)  # (tasks, arms)
+    alike = _alike(table)
     between = np.einsum("ra,tab,rb->rt", weights, table, weights, optimize=True)
     return between - weights**2 @ alike.T + weights @ alike.T
 

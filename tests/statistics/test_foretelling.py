@@ -1,0 +1,148 @@
+"""Foretelling: what is true is recognised, what is noise is not, and who was left out was left out."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from rnnlab.statistics import foretelling
+from rnnlab.statistics.foretelling import OTHERS_RATE, OWN_RATE, baseline_table, foretelling_table, ranks_within_tasks
+
+ARMS, TASKS, SEEDS = 10, 4, 5
+AUCS = ["arms", "tasks", "within"]
+
+
+def some_runs(seed: int = 0, arms: int = ARMS, spread: float = 1.0) -> pd.DataFrame:
+    """Runs whose arms differ in skill, tasks in difficulty, and seeds in luck."""
+    generator = np.random.default_rng(seed)
+    skill, ease = spread * generator.normal(size=arms), 0.3 * generator.normal(size=TASKS)
+    runs = pd.DataFrame(product(range(arms), range(TASKS), range(SEEDS)), columns=["a", "t", "seed"])
+    ability = skill[runs["a"]] + ease[runs["t"]] + generator.normal(size=len(runs))
+    noise = generator.normal(size=len(runs))
+    return pd.DataFrame(
+        {
+            "arm": [f"arm-{a}" for a in runs["a"]],
+            "task": [f"task-{t}" for t in runs["t"]],
+            "solved": (ability > 0).astype(int),
+            "skill": skill[runs["a"]],
+            "noise": noise,
+            "more_noise": generator.normal(size=len(runs)),
+        }
+    )
+
+
+def judged(runs: pd.DataFrame, *columns: str) -> dict[str, float]:
+    return foretelling_table(runs, {"m": columns}).iloc[0].to_dict()
+
+
+def test_the_truth_is_foresight_in_every_setting_whatever_its_scale_and_sign():
+    runs = some_runs().assign(wrong=lambda r: -1e3 * r["solved"] + 7)
+    runs["by_task"] = runs["solved"] * 10.0 ** runs["task"].str[-1].astype(int)
+    for column in ("solved", "wrong", "by_task"):
+        row = judged(runs.assign(truth=runs[column]), "truth")
+        assert [row[name] for name in AUCS] == [1, 1, 1]
+        assert [row[f"{name}_low"] for name in AUCS] == [1, 1, 1]
+        assert row["sign"] == (-1 if column == "wrong" else 1)
+
+
+def test_noise_is_chance_on_average_and_within_its_intervals():
+    rows = [judged(some_runs(seed), "noise") for seed in range(16)]
+    for name in AUCS:
+        assert abs(np.mean([row[name] for row in rows]) - 0.5) < 0.03, name
+        assert np.mean([row[f"{name}_low"] <= 0.5 <= row[f"{name}_high"] for row in rows]) >= 0.75, name
+
+
+def test_what_only_tells_arms_apart_is_worth_something_across_arms_and_nothing_within():
+    row = judged(some_runs(), "skill")
+    assert row["arms_low"] > 0.5 and row["tasks_low"] > 0.5
+    assert (row["within"], row["within_low"], row["within_high"]) == (0.5, 0.5, 0.5)
+
+
+def test_what_only_tells_seeds_apart_is_found_within_arms():
+    runs = some_runs()
+    luck = runs["solved"] - runs.groupby(["arm", "task"])["solved"].transform("mean")
+    assert judged(runs.assign(luck=luck), "luck")["within"] == 1
+
+
+def test_a_pair_is_ranked_without_any_label_of_its_two_arms():
+    """With their labels the wrong way round the same scores are wrong where they were right."""
+    runs = some_runs()
+    poisoned = runs["arm"].isin(["arm-1", "arm-4"])
+    flipped = runs.assign(solved=np.where(poisoned, 1 - runs["solved"], runs["solved"]))
+    x = np.column_stack([ranks_within_tasks(runs[c], runs["task"]) for c in ("skill", "noise", "more_noise")])
+    before, after = (foretelling._Cases(one, x) for one in (runs, flipped))
+    before, after = (cases.ranked(cases.arms_out()) for cases in (before, after))
+    wrong = (before.pairs - before.right).transpose(0, 2, 1)
+    np.testing.assert_array_equal(after.right[:, [1, 4], [4, 1]], wrong[:, [1, 4], [4, 1]])
+    assert after.pairs[:, [1, 4], [4, 1]].sum() > 5
+
+
+def test_flipping_a_task_reverses_what_is_foretold_of_it_and_of_no_other():
+    runs = some_runs(spread=3)
+    flipped = runs.assign(solved=np.where(runs["task"] == "task-0", 1 - runs["solved"], runs["solved"]))
+    by_task = {}
+    for name, table in (("before", runs), ("after", flipped)):
+        cases = foretelling._Cases(table, ranks_within_tasks(table["skill"], table["task"])[:, None])
+        contest = cases.ranked(cases.tasks_out())
+        by_task[name] = contest.right.sum((1, 2)) / contest.pairs.sum((1, 2))
+    np.testing.assert_allclose(by_task["after"][0], 1 - by_task["before"][0])
+    np.testing.assert_allclose(by_task["after"][1:], by_task["before"][1:])
+
+
+def test_auc_is_that_of_scikit_learn():
+    runs = some_runs()
+    cases = foretelling._Cases(runs, ranks_within_tasks(runs["noise"], runs["task"])[:, None])
+    found = cases.contest(cases.compared(runs["noise"].to_numpy())).across(np.ones((1, ARMS)))[0]
+    expected = np.mean([roc_auc_score(one["solved"], one["noise"]) for _, one in runs.groupby("task")])
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_weights_of_arms_are_arms_drawn_so_often():
+    """An arm drawn twice counts twice, and its copies are no pair with each other."""
+    runs = some_runs(arms=4)
+    drawn = pd.concat([runs, runs.loc[runs["arm"] == "arm-2"].assign(arm="copy")])
+    tables = []
+    for one in (runs, drawn):
+        cases = foretelling._Cases(one, one[["noise"]].to_numpy())
+        tables.append(cases.contest(cases.compared(one["noise"].to_numpy())))
+    right, pairs = (table.copy() for table in tables[1])
+    for table in (right, pairs):  # arms are sorted: arm-2 and its copy are 2 and 4
+        table[:, [2, 4], [4, 2]] = 0
+    expected = np.mean(right.sum((1, 2)) / pairs.sum((1, 2)))
+    assert tables[0].across(np.array([[1, 1, 2, 1]]))[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_covers_what_many_arms_would_give():
+    truth = judged(some_runs(seed=99, arms=120), "skill")["arms"]
+    rows = [judged(some_runs(seed), "skill") for seed in range(20)]
+    assert np.mean([row["arms_low"] <= truth <= row["arms_high"] for row in rows]) >= 0.8
+
+
+def test_runs_without_a_measure_are_left_out_and_infinite_ones_are_the_least():
+    runs = some_runs().assign(measure=lambda r: r["solved"].astype(float))
+    runs.loc[runs["arm"] == "arm-3", "measure"] = np.nan
+    runs["measure"] = runs["measure"].replace(0.0, -np.inf)
+    row = judged(runs, "measure")
+    assert (row["runs"], row["missing"], row["arms"]) == (len(runs) - TASKS * SEEDS, TASKS * SEEDS, 1)
+    together = judged(runs, "measure", "noise")
+    assert together["missing"] == 0
+
+
+def test_an_arm_that_does_well_elsewhere_is_the_one_to_beat():
+    runs = some_runs(spread=4)
+    table = baseline_table(runs).set_index("predictor")
+    assert table.loc[OWN_RATE, "tasks_low"] > 0.5 and np.isnan(table.loc[OWN_RATE, "arms"])
+    assert table.loc[OTHERS_RATE, "tasks"] == 0.5
+    gains = judged(runs.assign(truth=runs["solved"]), "truth"), judged(runs, "noise")
+    assert gains[0]["gain"] == pytest.approx(1 - table.loc[OWN_RATE, "tasks"])
+    assert gains[0]["gain_low"] > 0 > gains[1]["gain_high"]
+
+
+def test_too_few_arms_give_no_interval_and_one_task_no_other():
+    runs = some_runs(spread=0)
+    few = judged(runs.assign(solved=np.where(runs["arm"].isin(["arm-0", "arm-1"]), runs["solved"], 0)), "noise")
+    assert np.isnan([few["arms_low"], few["within_low"]]).all() and np.isfinite([few["arms"], few["within"]]).all()
+    alone = judged(runs.loc[runs["task"] == "task-1"], "noise")
+    assert np.isnan([alone["tasks"], alone["gain"]]).all() and np.isfinite(alone["arms"])
