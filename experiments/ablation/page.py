@@ -32,8 +32,8 @@ without which there is nothing to foretell.
 
 AUC is the chance that of two runs on the same task, one that solved it and one that did not, the measure gives the
 first the better score: 1 is foresight, 0.5 chance. Measures are ranked within each task, and which end of a measure is
-the good one is learnt from other arms (or other tasks) than those that are judged; *all together* is a logistic
-regression. Intervals are 95%, by a bootstrap over whole arms.
+the good one is learnt from other arms (or other tasks) than those that are judged; *all together* is a linear
+regression. Intervals are 95%, by a bootstrap over whole arms in which everything is learnt anew.
 """
 
 

@@ -1,58 +1,23 @@
 """Does a measure foretell which runs solve their task? Judged on arms and on tasks that were left out."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from rnnlab.statistics.intervals import Interval, percentiles
 
-RESAMPLES = 1999
+RESAMPLES = 499
+"""In each of which everything is fitted anew."""
+RIDGE = 1.0
+Ranking = Callable[[np.ndarray], np.ndarray]
+"""Which pairs are ranked right, by how often each arm counts."""
 FEWEST = 5
 """Arms on either side of the pairs below which a bootstrap over arms says nothing."""
 SETTINGS = ("arms", "tasks", "within", "gain")
 CONSTANT, OWN_RATE, OTHERS_RATE = "constant", "the arm's own rate on other tasks", "the other arms' rate on the task"
-
-
-class Contest(NamedTuple):
-    """Who was ranked right, over pairs of a run that solved its task and one that did not, (tasks, arms, arms) each.
-
-    Attributes:
-        right: pairs whose solved run, of the first arm, had the higher score; half where both had the same.
-        pairs: how many there are.
-    """
-
-    right: np.ndarray
-    pairs: np.ndarray
-
-    def across(self, weights: np.ndarray) -> np.ndarray:
-        """AUC within each task, averaged over the tasks with both outcomes; an arm drawn twice is no pair with itself.
-
-        Args:
-            weights: (R, arms), how often each arm counts.
-
-        Returns:
-            (R,)
-        """
-        shares = _ratio(*(_weighted(table, weights) for table in self))  # (R, tasks)
-        return _known_mean(shares, np.ones_like(shares))
-
-    def within(self, weights: np.ndarray) -> np.ndarray:
-        """AUC among the runs of one arm on one task, averaged over those with both outcomes; as `across`."""
-        shares = _ratio(*(_alike(table).T for table in self))  # (arms, tasks)
-        return _known_mean(np.repeat(shares[None], len(weights), 0), weights[:, :, None])
-
-    @property
-    def arms_across(self) -> int:
-        """How many arms there are evidence of: with solved runs, or with others, whichever are fewer."""
-        return min(int(self.pairs.sum((0, other)).astype(bool).sum()) for other in (1, 2))
-
-    @property
-    def arms_within(self) -> int:
-        """How many arms have runs of both outcomes on one task."""
-        return int(_alike(self.pairs).any(0).sum())
 
 
 def foretelling_table(runs: pd.DataFrame, predictors: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -60,11 +25,12 @@ def foretelling_table(runs: pd.DataFrame, predictors: Mapping[str, Sequence[str]
 
     AUC, the area under the ROC curve, is the chance that of two runs on the same task, one that solved it and one that
     did not, the first has the higher score: 1 where success is foretold, 0.5 where nothing is, less where it is
-    foretold the wrong way round. Scores come from a logistic regression on ranks within each task, which make tasks
-    comparable and know nothing of who solved it; for one measure that is no more than the sign of its effect. A pair is
-    ranked by a fit without either of its two arms (`arms`, `within`), or without its task (`tasks`). Scores of
+    foretold the wrong way round. Scores come from a linear regression of success on ranks within each task, which make
+    tasks comparable and know nothing of who solved it; for one measure that is no more than the sign of its effect. A
+    pair is ranked by a fit without either of its two arms (`arms`, `within`), or without its task (`tasks`). Scores of
     different fits are never compared: leaving out a successful arm lowers all that a fit expects, which would turn
-    noise into an AUC below 0.5. Intervals are those of a bootstrap over whole arms; fits are not repeated in it.
+    noise into an AUC below 0.5. Intervals are those of a bootstrap over whole arms, in which everything is fitted anew:
+    with the fits held, noise whose sign is uncertain would seem surely wrong.
 
     Args:
         runs: one row a run: arm, task, solved (0 or 1) and the measures, NaN where a run has none, perhaps infinite.
@@ -90,24 +56,23 @@ def baseline_table(runs: pd.DataFrame) -> pd.DataFrame:
     An arm that was left out has no rate of its own, and two runs on one task have the same rate of the other arms, so
     that the latter, like a constant, is 0.5 within every task: it tells hard tasks from easy ones and nothing else.
     """
-    cases = _Cases(runs, np.zeros((len(runs), 1)))
-    nothing = cases.contest(np.full(len(cases.solved_run), 0.5))
-    flat, alike, unknown = _across(nothing), _within(nothing), Interval.unknown()
-    own = _across(_own_rate(cases)) if cases.tasks > 1 else unknown
+    cases, unknown = Cases(runs, np.zeros((len(runs), 1))), Interval.unknown()
+    flat, alike = _interval(cases, cases.ranked_without_arms), _interval(cases, cases.ranked_without_arms, within=True)
+    own = _interval(cases, cases.ranked_by_own_rate) if cases.tasks > 1 else unknown
     rows = ((CONSTANT, flat, flat), (OWN_RATE, unknown, own), (OTHERS_RATE, flat, flat))
     found = [(name, (arms, tasks, alike, unknown)) for name, arms, tasks in rows]
     return pd.DataFrame([_row(name, len(runs), 0, math.nan, estimates) for name, estimates in found])
 
 
-def ranks_within_tasks(values: pd.Series, tasks: pd.Series) -> np.ndarray:
+def ranks_within_tasks(values: ArrayLike, tasks: ArrayLike) -> np.ndarray:
     """(N,) ranks among the runs of the same task, centred, as shares of their number; NaN where there is no value."""
-    by_task = values.groupby(tasks.to_numpy())
+    by_task = pd.Series(np.asarray(values, dtype=float)).groupby(np.asarray(tasks))
     ranks, count = by_task.rank().to_numpy(float), by_task.transform("count").to_numpy(float)
     return (ranks - (count + 1) / 2) / np.maximum(count, 1)
 
 
-class _Cases:
-    """Runs with standardised measures, and all their pairs of the same task with different outcomes.
+class Cases:
+    """Runs with standardised measures, and all pairs of a run that solved its task and one that did not.
 
     Args:
         runs: see `foretelling_table`.
@@ -115,63 +80,78 @@ class _Cases:
     """
 
     def __init__(self, runs: pd.DataFrame, x: np.ndarray) -> None:
-        self.x, self.solved = x, runs["solved"].to_numpy(bool)
+        solved = runs["solved"].to_numpy(bool)
         (self.arm, arms), (self.task, tasks) = (pd.factorize(runs[name], sort=True) for name in ("arm", "task"))
         self.arms, self.tasks = len(arms), len(tasks)
-        differs = (self.task[:, None] == self.task) & self.solved[:, None] & ~self.solved
-        self.solved_run, self.other_run = np.nonzero(differs)
+        one, other = np.nonzero((self.task[:, None] == self.task) & solved[:, None] & ~solved)
+        self.pair_task, self.pair_arms = self.task[one], (self.arm[one], self.arm[other])
+        self.differences = x[one] - x[other]
+        terms = np.column_stack([np.ones(len(x)), solved, x])
+        self.moments = np.zeros((self.arms, self.tasks, terms.shape[1], terms.shape[1]))
+        np.add.at(self.moments, (self.arm, self.task), terms[:, :, None] * terms[:, None])
 
-    def contest(self, right: np.ndarray) -> Contest:
-        """Count pairs, (P,), by task and arms."""
-        at = self.task[self.solved_run], self.arm[self.solved_run], self.arm[self.other_run]
-        tables = np.zeros((2, self.tasks, self.arms, self.arms))
-        np.add.at(tables[0], at, right)
-        np.add.at(tables[1], at, 1.0)
-        return Contest(*tables)
-
-    def ranked(self, folds: Iterator[tuple[np.ndarray, np.ndarray]]) -> Contest:
-        """Rank pairs by fits that have not seen them.
+    def ranked_without_arms(self, weights: np.ndarray) -> np.ndarray:
+        """(P,) 1 where a fit without its two arms ranks the solved run of a pair first, 0.5 where it ranks them alike.
 
         Args:
-            folds: which pairs (P,) to rank, and which runs (N,) to leave out for it.
+            weights: (arms,), how often each counts in the fit.
         """
-        right = np.full(len(self.solved_run), 0.5)
-        for chosen, left_out in folds:
-            if chosen.any():
-                scores = self.x @ _effects(self.x[~left_out], self.solved[~left_out])
-                right[chosen] = self.compared(scores)[chosen]
-        return self.contest(right)
+        own = self.moments.sum(1) * weights[:, None, None]
+        both = own[:, None] + own[None]
+        both[np.diag_indices(self.arms)] = own
+        return self._ranked(_effects(own.sum(0) - both)[self.pair_arms])
 
-    def compared(self, scores: np.ndarray) -> np.ndarray:
-        """(P,) from scores (N,): 1 where the solved run of a pair has the higher one, 0.5 where both have the same."""
-        return np.heaviside(scores[self.solved_run] - scores[self.other_run], 0.5)
+    def ranked_without_tasks(self, weights: np.ndarray) -> np.ndarray:
+        """The same by a fit without the task."""
+        own = np.einsum("a,atij->tij", weights, self.moments)
+        return self._ranked(_effects(own.sum(0) - own)[self.pair_task])
 
-    def arms_out(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Every two arms, and every single one, with the pairs between them."""
-        first, second = np.sort([self.arm[self.solved_run], self.arm[self.other_run]], axis=0)
-        for a in range(self.arms):
-            for b in range(a, self.arms):
-                yield (first == a) & (second == b), np.isin(self.arm, (a, b))
+    def ranked_by_own_rate(self, weights: np.ndarray) -> np.ndarray:
+        """The same by the share of an arm's runs on other tasks that solve them."""
+        count, solved = (own.sum(1, keepdims=True) - own for own in (self.moments[..., 0, 0], self.moments[..., 0, 1]))
+        rate = np.divide(solved, count, out=np.full(count.shape, 0.5), where=count > 0)
+        one, other = (rate[arm, self.pair_task] for arm in self.pair_arms)
+        return np.heaviside(np.round(one - other, 12), 0.5)
 
-    def tasks_out(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Every task with its pairs."""
-        for task in range(self.tasks):
-            yield self.task[self.solved_run] == task, self.task == task
+    def across(self, right: np.ndarray, weights: np.ndarray) -> float:
+        """AUC within each task, averaged over those with both outcomes; an arm drawn twice is no pair with itself.
+
+        Args:
+            right: (P,) of each pair.
+            weights: (arms,), how often each counts.
+        """
+        one, other = self.pair_arms
+        pairs = np.where(one == other, weights[one], weights[one] * weights[other])
+        return _mean_share(self.pair_task, pairs, right, np.ones(self.tasks))
+
+    def within(self, right: np.ndarray, weights: np.ndarray) -> float:
+        """AUC among the runs of one arm on one task, averaged over those with both outcomes; as `across`."""
+        alike = self.pair_arms[0] == self.pair_arms[1]
+        cell = (self.pair_arms[0] * self.tasks + self.pair_task)[alike]
+        return _mean_share(cell, np.ones(len(cell)), right[alike], np.repeat(weights, self.tasks))
+
+    def telling(self, within: bool) -> int:
+        """How many arms there is evidence of: with solved runs or with others, whichever are fewer, or with both."""
+        one, other = self.pair_arms
+        return len(set(one[one == other])) if within else min(len(set(one)), len(set(other)))
+
+    def _ranked(self, effects: np.ndarray) -> np.ndarray:
+        """(P,) from the effects (P, measures) of the fit for each pair."""
+        return np.heaviside(np.round((self.differences * effects).sum(1), 12), 0.5)
 
 
 def _judged(runs: pd.DataFrame, name: str, columns: list[str]) -> dict[str, object]:
     """One row of the table."""
-    known = runs.loc[runs[columns].notna().any(axis=1)]
+    known = runs.loc[runs[columns].notna().any(axis=1).to_numpy(bool)]
     x = np.column_stack([ranks_within_tasks(known[column], known["task"]) for column in columns])
-    cases = _Cases(known, np.nan_to_num(x))
+    cases = Cases(known, np.nan_to_num(x))
     arms = tasks = within = gain = Interval.unknown()
     if cases.arms > 2:
-        without_arms = cases.ranked(cases.arms_out())
-        arms, within = _across(without_arms), _within(without_arms)
+        arms, within = (_interval(cases, cases.ranked_without_arms, within=inside) for inside in (False, True))
     if cases.tasks > 1:
-        without_tasks, own = cases.ranked(cases.tasks_out()), _own_rate(cases)
-        tasks, gain = _across(without_tasks), _across(without_tasks, own)
-    sign = float(_effects(cases.x, cases.solved)[0]) if len(columns) == 1 else math.nan
+        tasks = _interval(cases, cases.ranked_without_tasks)
+        gain = _interval(cases, cases.ranked_without_tasks, cases.ranked_by_own_rate)
+    sign = float(_effects(cases.moments.sum((0, 1)))[0]) if len(columns) == 1 else math.nan
     return _row(name, len(known), len(runs) - len(known), sign, (arms, tasks, within, gain))
 
 
@@ -182,68 +162,47 @@ def _row(name: str, count: int, missing: int, sign: float, found: Sequence[Inter
     return row
 
 
-def _own_rate(cases: _Cases) -> Contest:
-    """Ranked by the share of an arm's runs on other tasks that solve them."""
-    solved, count = np.zeros((2, cases.tasks, cases.arms))
-    np.add.at(solved, (cases.task, cases.arm), cases.solved)
-    np.add.at(count, (cases.task, cases.arm), 1)
-    rate = _ratio(solved.sum(0) - solved, count.sum(0) - count)
-    return cases.contest(np.nan_to_num(cases.compared(rate[cases.task, cases.arm]), nan=0.5))
+def _effects(moments: np.ndarray) -> np.ndarray:
+    """Ridge regression of success on the measures; of a single one only the sign counts.
+
+    Args:
+        moments: (..., 2 + measures, 2 + measures) sums of products of 1, success and the measures.
+
+    Returns:
+        (..., measures)
+    """
+    count = np.maximum(moments[..., :1, :1], 1)
+    centred = moments[..., 1:, 1:] - moments[..., 1:, :1] * moments[..., :1, 1:] / count
+    scatter, slope = centred[..., 1:, 1:], centred[..., 1:, :1]
+    if scatter.shape[-1] == 1:
+        return np.sign(np.round(slope[..., 0], 9))
+    return np.linalg.solve(scatter + RIDGE * np.eye(scatter.shape[-1]), slope)[..., 0]
 
 
-def _effects(x: np.ndarray, solved: np.ndarray) -> np.ndarray:
-    """(measures,) weights of a logistic regression; of a single one only the sign counts, that of the covariance."""
-    if solved.all() or not solved.any():
-        return np.zeros(x.shape[1])
-    if x.shape[1] == 1:
-        return np.sign(x.T @ (solved - solved.mean()))
-    from sklearn.linear_model import LogisticRegression  # takes a second to import
+def _interval(cases: Cases, ranked: Ranking, other: Ranking | None = None, within: bool = False) -> Interval:
+    """AUC of a ranking, or how much more it is than another's, with a bootstrap over arms if enough tell anything."""
 
-    return LogisticRegression().fit(x, solved).coef_[0]
+    def auc(weights: np.ndarray) -> float:
+        found = [(cases.within if within else cases.across)(r(weights), weights) for r in (ranked, other) if r]
+        return found[0] - sum(found[1:])
 
-
-def _across(contest: Contest, other: Contest | None = None) -> Interval:
-    """AUC within tasks, or how much more it is than that of another score."""
-
-    def auc(weights: np.ndarray) -> np.ndarray:
-        return contest.across(weights) - (0.0 if other is None else other.across(weights))
-
-    return _interval(auc, contest.pairs.shape[1], contest.arms_across)
-
-
-def _within(contest: Contest) -> Interval:
-    """AUC within arms."""
-    return _interval(contest.within, contest.pairs.shape[1], contest.arms_within)
-
-
-def _interval(auc: Callable[[np.ndarray], np.ndarray], arms: int, telling: int, seed: int = 0) -> Interval:
-    """A statistic of arms' weights with the bounds of a bootstrap over arms, if enough of them tell anything."""
-    value = float(auc(np.ones((1, arms)))[0])
-    if telling < FEWEST or math.isnan(value):
+    value = auc(np.ones(cases.arms))
+    if cases.telling(within) < FEWEST or math.isnan(value):
         return Interval(value, math.nan, math.nan)
-    weights = np.random.default_rng(seed).multinomial(arms, np.full(arms, 1 / arms), size=RESAMPLES)
-    return Interval(value, *percentiles(auc(weights)))
+    draws = np.random.default_rng(0).multinomial(cases.arms, np.full(cases.arms, 1 / cases.arms), size=RESAMPLES)
+    return Interval(value, *percentiles(np.array([auc(weights) for weights in draws])))
 
 
-def _alike(table: np.ndarray) -> np.ndarray:
-    """(tasks, arms), what is between runs of the same arm, from (tasks, arms, arms)."""
-    return np.diagonal(table, axis1=1, axis2=2)
+def _mean_share(group: np.ndarray, weights: np.ndarray, right: np.ndarray, counts: np.ndarray) -> float:
+    """Mean over groups of the weighted share that is right; NaN without any.
 
-
-def _weighted(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R, tasks) from (tasks, arms, arms): pairs of two arms count by the product of their weights."""
-    alike = _alike(table)
-    between = np.einsum("ra,tab,rb->rt", weights, table, weights, optimize=True)
-    return between - weights**2 @ alike.T + weights @ alike.T
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing."""
-    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
-
-
-def _known_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(R,) weighted mean of all that is known in (R, ...)."""
-    weights = np.where(np.isnan(values), 0.0, weights)
-    axes = tuple(range(1, values.ndim))
-    return _ratio((np.nan_to_num(values) * weights).sum(axes), weights.sum(axes))
+    Args:
+        group: (P,) number of each pair's group.
+        weights: (P,).
+        right: (P,).
+        counts: (groups,) weight of each group in the mean.
+    """
+    whole = np.bincount(group, weights, len(counts))
+    part = np.bincount(group, weights * right, len(counts))
+    known = (whole > 0) & (counts > 0)
+    return float(np.average(part[known] / whole[known], weights=counts[known])) if known.any() else math.nan

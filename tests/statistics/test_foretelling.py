@@ -5,10 +5,18 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from rnnlab.statistics import foretelling
-from rnnlab.statistics.foretelling import OTHERS_RATE, OWN_RATE, baseline_table, foretelling_table, ranks_within_tasks
+from rnnlab.statistics.foretelling import (
+    OTHERS_RATE,
+    OWN_RATE,
+    RIDGE,
+    Cases,
+    baseline_table,
+    foretelling_table,
+    ranks_within_tasks,
+)
 
 ARMS, TASKS, SEEDS = 10, 4, 5
 AUCS = ["arms", "tasks", "within"]
@@ -66,57 +74,73 @@ def test_what_only_tells_seeds_apart_is_found_within_arms():
     assert judged(runs.assign(luck=luck), "luck")["within"] == 1
 
 
+def cases_of(runs: pd.DataFrame, *columns: str) -> Cases:
+    return Cases(runs, np.column_stack([ranks_within_tasks(runs[c], runs["task"]) for c in columns]))
+
+
+def share_right(cases: Cases, right: np.ndarray, chosen: np.ndarray) -> float:
+    """Share of the chosen pairs that are ranked right."""
+    assert chosen.sum() > 5
+    return float(right[chosen].mean())
+
+
 def test_a_pair_is_ranked_without_any_label_of_its_two_arms():
     """With their labels the wrong way round the same scores are wrong where they were right."""
     runs = some_runs()
     poisoned = runs["arm"].isin(["arm-1", "arm-4"])
     flipped = runs.assign(solved=np.where(poisoned, 1 - runs["solved"], runs["solved"]))
-    x = np.column_stack([ranks_within_tasks(runs[c], runs["task"]) for c in ("skill", "noise", "more_noise")])
-    before, after = (foretelling._Cases(one, x) for one in (runs, flipped))
-    before, after = (cases.ranked(cases.arms_out()) for cases in (before, after))
-    wrong = (before.pairs - before.right).transpose(0, 2, 1)
-    np.testing.assert_array_equal(after.right[:, [1, 4], [4, 1]], wrong[:, [1, 4], [4, 1]])
-    assert after.pairs[:, [1, 4], [4, 1]].sum() > 5
+    shares = []
+    for labelled in (runs, flipped):
+        cases = cases_of(labelled, "skill", "noise", "more_noise")
+        one, other = cases.pair_arms
+        between = np.logical_or((one == 1) & (other == 4), (one == 4) & (other == 1))
+        shares.append(share_right(cases, cases.ranked_without_arms(np.ones(ARMS)), between))
+    assert shares[1] == pytest.approx(1 - shares[0])
 
 
-def test_flipping_a_task_reverses_what_is_foretold_of_it_and_of_no_other():
-    runs = some_runs(spread=3)
+def test_a_pair_is_ranked_without_any_label_of_its_task():
+    runs = some_runs()
     flipped = runs.assign(solved=np.where(runs["task"] == "task-0", 1 - runs["solved"], runs["solved"]))
-    by_task = {}
-    for name, table in (("before", runs), ("after", flipped)):
-        cases = foretelling._Cases(table, ranks_within_tasks(table["skill"], table["task"])[:, None])
-        contest = cases.ranked(cases.tasks_out())
-        by_task[name] = contest.right.sum((1, 2)) / contest.pairs.sum((1, 2))
-    np.testing.assert_allclose(by_task["after"][0], 1 - by_task["before"][0])
-    np.testing.assert_allclose(by_task["after"][1:], by_task["before"][1:])
+    shares = []
+    for one in (runs, flipped):
+        cases = cases_of(one, "skill", "noise", "more_noise")
+        right = cases.ranked_without_tasks(np.ones(ARMS))
+        shares.append(share_right(cases, right, cases.pair_task == 0))
+    assert shares[1] == pytest.approx(1 - shares[0])
+
+
+def test_effects_are_those_of_a_regression_of_what_is_left():
+    runs = some_runs()
+    cases, kept = cases_of(runs, "skill", "noise"), (~runs["arm"].isin(["arm-1", "arm-4"])).to_numpy()
+    x = np.column_stack([ranks_within_tasks(runs[c], runs["task"]) for c in ("skill", "noise")])
+    effects = Ridge(alpha=RIDGE).fit(x[kept], runs["solved"].to_numpy()[kept]).coef_
+    between = np.isin(cases.pair_arms, (1, 4)).all(0) & (cases.pair_arms[0] != cases.pair_arms[1])
+    expected = (cases.differences[between] @ effects > 0).astype(float)
+    np.testing.assert_array_equal(cases.ranked_without_arms(np.ones(ARMS))[between], expected)
 
 
 def test_auc_is_that_of_scikit_learn():
     runs = some_runs()
-    cases = foretelling._Cases(runs, ranks_within_tasks(runs["noise"], runs["task"])[:, None])
-    found = cases.contest(cases.compared(runs["noise"].to_numpy())).across(np.ones((1, ARMS)))[0]
+    cases = cases_of(runs, "noise")
+    found = cases.across((cases.differences[:, 0] > 0).astype(float), np.ones(ARMS))
     expected = np.mean([roc_auc_score(one["solved"], one["noise"]) for _, one in runs.groupby("task")])
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-def test_weights_of_arms_are_arms_drawn_so_often():
-    """An arm drawn twice counts twice, and its copies are no pair with each other."""
+def test_an_arm_drawn_twice_counts_twice_and_is_no_pair_with_itself():
     runs = some_runs(arms=4)
     drawn = pd.concat([runs, runs.loc[runs["arm"] == "arm-2"].assign(arm="copy")])
-    tables = []
-    for one in (runs, drawn):
-        cases = foretelling._Cases(one, one[["noise"]].to_numpy())
-        tables.append(cases.contest(cases.compared(one["noise"].to_numpy())))
-    right, pairs = (table.copy() for table in tables[1])
-    for table in (right, pairs):  # arms are sorted: arm-2 and its copy are 2 and 4
-        table[:, [2, 4], [4, 2]] = 0
-    expected = np.mean(right.sum((1, 2)) / pairs.sum((1, 2)))
-    assert tables[0].across(np.array([[1, 1, 2, 1]]))[0] == pytest.approx(expected, abs=1e-12)
+    one, two = (Cases(each, each[["noise"]].to_numpy()) for each in (runs, drawn))
+    right, copied = ((cases.differences[:, 0] > 0).astype(float) for cases in (one, two))
+    apart = ~(np.isin(two.pair_arms, (2, 4)).all(0) & (two.pair_arms[0] != two.pair_arms[1]))  # arm-2 and its copy
+    shares = [copied[apart & (two.pair_task == task)].mean() for task in range(TASKS)]
+    assert one.across(right, np.array([1, 1, 2, 1])) == pytest.approx(np.mean(shares), abs=1e-12)
 
 
 def test_the_interval_covers_what_many_arms_would_give():
-    truth = judged(some_runs(seed=99, arms=120), "skill")["arms"]
-    rows = [judged(some_runs(seed), "skill") for seed in range(20)]
+    many = cases_of(some_runs(seed=99, arms=100), "skill")
+    truth = many.across(many.ranked_without_arms(np.ones(100)), np.ones(100))
+    rows = [judged(some_runs(seed), "skill") for seed in range(12)]
     assert np.mean([row["arms_low"] <= truth <= row["arms_high"] for row in rows]) >= 0.8
 
 
