@@ -22,7 +22,7 @@ def draw(judged: pd.DataFrame, beaten: pd.DataFrame) -> Axes:
     Returns:
         The axes.
     """
-    ax = axes(7.6, 1.6 + 0.42 * len(judged))
+    ax = axes(9.0, 1.8 + 0.42 * len(judged))
     ax.axvline(0.5, color=INK, linewidth=1)
     (rate,) = beaten.loc[beaten["predictor"] == OWN_RATE].to_dict("records")
     look = looks(SETTINGS)
@@ -38,14 +38,14 @@ def draw(judged: pd.DataFrame, beaten: pd.DataFrame) -> Axes:
     labels = (judged["measure"] + ", " + judged["moment"]).tolist()
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
-    dress(ax, "How well gradient health foretells who solves a task", "AUC", "", grid="x")
+    dress(ax, "Who will solve the task, by gradient health", "AUC", "", grid="x")
     handles = [
         Line2D([], [], color=look[s].color, marker=look[s].marker, markersize=4.5, label=name)
         for s, name in SETTINGS.items()
     ]
     handles += [
         Line2D([], [], color=INK, linewidth=1, label="chance"),
-        Line2D([], [], color=look["tasks"].color, linestyle=(0, (5, 1.5)), label=f"{OWN_RATE} (tasks left out)"),
+        Line2D([], [], color=look["tasks"].color, linestyle=(0, (5, 1.5)), label=OWN_RATE),
     ]
-    legend_below(ax, handles, columns=3)
+    legend_below(ax, handles, columns=2)
     return ax

@@ -142,7 +142,7 @@ class Cases:
 
 def _judged(runs: pd.DataFrame, name: str, columns: list[str]) -> dict[str, object]:
     """One row of the table."""
-    known = runs.loc[runs[columns].notna().any(axis=1).to_numpy(bool)]
+    known = runs.dropna(subset=columns, how="all")
     x = np.column_stack([ranks_within_tasks(known[column], known["task"]) for column in columns])
     cases = Cases(known, np.nan_to_num(x))
     arms = tasks = within = gain = Interval.unknown()

@@ -40,7 +40,9 @@ def test_early_measures_are_those_of_the_weights_after_so_many_updates():
     whole = config(training={**SMALL["training"], "steps": 60})  # 5% are 3 updates
     (row,) = _measured([whole])
     short = Progress(whole)
-    short.model = run(config(training={**SMALL["training"], "steps": 3})).model.train()
+    trained = run(config(training={**SMALL["training"], "steps": 3})).model
+    assert trained is not None
+    short.model = trained.train()
     assert {f"{name}_early": value for name, value in health(short).items()}.items() <= row.items()
     assert row["decay_rate_init"] != row["decay_rate_early"]
 
