@@ -1,0 +1,94 @@
+"""Gradient health of runs that are trained again: the same runs, unharmed, and a page that follows."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.ablation.__main__ import complete
+from experiments.ablation.again import COLUMNS, _measured
+from experiments.ablation.figure import draw
+from experiments.ablation.measures import MEASURES, health
+from experiments.ablation.page import WHERE, baselines, judge, page
+from rnnlab.config.config import Config
+from rnnlab.training.loop import run
+from rnnlab.training.progress import Progress
+
+SMALL = {
+    "task": {"kind": "adding", "length": 8},
+    "cell": {"kind": "vanilla", "hidden_size": 6},
+    "training": {"steps": 20, "batch_size": 4, "eval_every": 5, "eval_examples": 20, "test_examples": 20},
+}
+
+
+def config(**sections: object) -> Config:
+    return Config.parse({**SMALL, **sections})
+
+
+def test_a_run_that_is_measured_ends_as_one_that_is_not():
+    member = Progress(config(cell={"kind": "vanilla", "hidden_size": 6, "norm": "batch", "norm_noise": 0.1}))
+    streams = [g.get_state() for g in (member.generator, member.noise, member.chance)]
+    weights = [p.detach().clone() for p in member.model.parameters()]
+    health(member)
+    assert all(a.equal(b) for a, b in zip(weights, member.model.parameters(), strict=True))
+    after = [g.get_state() for g in (member.generator, member.noise, member.chance)]
+    assert all(a.equal(b) for a, b in zip(streams, after, strict=True))
+
+
+def test_early_measures_are_those_of_the_weights_after_so_many_updates():
+    whole = config(training={**SMALL["training"], "steps": 60})  # 5% are 3 updates
+    (row,) = _measured([whole])
+    short = Progress(whole)
+    trained = run(config(training={**SMALL["training"], "steps": 3})).model
+    assert trained is not None
+    short.model = trained.train()
+    assert {f"{name}_early": value for name, value in health(short).items()}.items() <= row.items()
+    assert row["decay_rate_init"] != row["decay_rate_early"]
+
+
+def test_measures_that_an_arm_has_not_are_missing():
+    coupled = health(Progress(config(cell={"kind": "vanilla", "hidden_size": 6, "norm": "batch"})))
+    assert {name for name, value in coupled.items() if np.isnan(value)} == {
+        "sensitivity", "signal_noise", "learnable_lag"
+    }  # fmt: skip
+    dilated = health(Progress(config(model={"num_layers": 2, "dilation": [1, 3]})))
+    assert np.isnan(dilated["norm_ratio"])
+    cut = health(Progress(config(remedies={"truncation": {"window": 2}})))
+    assert cut["norm_ratio"] == -np.inf and cut["horizon"] <= 1
+
+
+def test_a_linear_network_that_keeps_norms_has_no_decay():
+    network = {"kind": "vanilla", "activation": "identity", "hidden_size": 6}
+    found = health(Progress(config(cell=network, init={"recurrent": "orthogonal"})))
+    assert found["decay_rate"] == pytest.approx(0, abs=1e-5) and found["norm_ratio"] == pytest.approx(0, abs=1e-4)
+
+
+def table(foretold: bool) -> pd.DataFrame:
+    """Measured runs of eight arms, half of them good; measures that tell them apart, or are noise."""
+    generator = np.random.default_rng(0)
+    rows = pd.DataFrame(product(range(8), ["a-10", "a-20"], range(5)), columns=["arm", "task", "seed"])
+    rows["solved"] = (rows["arm"] % 8 + generator.normal(size=len(rows)) * 2) > 3.5
+    rows["run_id"] = [f"run-{k}" for k in range(len(rows))]
+    for column in COLUMNS[7:]:
+        rows[column] = foretold * 10 * rows["solved"] + generator.normal(size=len(rows))
+    return rows.assign(arm="arm-" + rows["arm"].astype(str)).reindex(columns=COLUMNS)
+
+
+def test_the_verdict_follows_from_the_numbers():
+    for foretold, said in ((True, "they foretell success"), (False, "they cannot be told from chance")):
+        runs = table(foretold)
+        judged, beaten = judge(runs), baselines(runs)
+        text = page(runs, judged, beaten)
+        answers = [line for line in text.splitlines() if line.startswith("* All measures together")]
+        assert len(answers) == len(WHERE) and (answers[0].count(said) == 2) and "nan" not in text
+        assert "80 runs of" in " ".join(text.split()) and text.count("| decay rate |") == 2
+        assert len(draw(judged, beaten).get_yticklabels()) == 2 * (len(MEASURES) + 1)
+
+
+def test_what_has_been_measured_is_not_measured_again(tmp_path):
+    path, runs = tmp_path / "health.csv", table(True)
+    runs.to_csv(path, index=False)
+    asked = runs.iloc[::-1][["run_id", "task", "arm", "seed"]]
+    (found,) = complete(asked.iloc[:30], "sqlite:///nowhere.db", path, 1)
+    assert set(found["run_id"]) == set(asked["run_id"].iloc[:30])
