@@ -32,6 +32,7 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
         Sentences in Markdown, the gravest first; none if there is nothing to say.
     """
     found = [
+        _unreached(table, definition),
         _unfinished(table, definition),
         _cases(table, "failed", "Final runs that failed, which count with the worst score of the task"),
         _cases(table, "search_failed", "Search trials that failed"),
@@ -48,11 +49,17 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
     return [sentence for sentence in found if sentence]
 
 
+def _unreached(table: pd.DataFrame, definition: SweepDefinition) -> str:
+    """Tasks that are planned, and that no arm has a final result on."""
+    missing = dict.fromkeys(plan.task for plan in definition.studies if plan.task not in set(table["task"]))
+    return f"Planned and not run to a result in any arm: {listing(list(missing))}." if missing else ""
+
+
 def _unfinished(table: pd.DataFrame, definition: SweepDefinition) -> str:
-    """Studies that lack search trials or final runs."""
+    """Studies that lack search trials or final runs, on tasks that others have."""
     have = {f"{row['task']}/{row['arm']}": row for row in table.to_dict("records")}
     missing = []
-    for plan in definition.studies:
+    for plan in (plan for plan in definition.studies if plan.task in set(table["task"])):
         if plan.name not in have:
             missing.append(f"{plan.name} (everything)")
             continue

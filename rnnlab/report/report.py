@@ -109,6 +109,8 @@ def read_sweep(name: str, uri: str) -> StoredSweep:
         tags = client.get_run(newest["run_id"]).data.tags
     planned = {plan.name for plan in definition.studies}  # an arm of an earlier start may be gone from the newest
     runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
+    ended = runs.loc[has_result(runs) & (runs["phase"] == "final"), "task"]
+    runs = runs.loc[runs["task"].isin(set(ended))]  # of a task whose search has only begun there is nothing to say
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
     return StoredSweep(

@@ -48,6 +48,11 @@ def test_what_is_missing_is_counted_by_study():
     assert "adding-30/tanh (1 search trial and 1 final run)" in text and "adding-30/lstm (everything)" in text
 
 
+def test_a_task_that_was_not_reached_is_told_once():
+    more = {"tasks": [*DEFINITION["tasks"], {"kind": "adding", "length": 60}]}
+    assert told(sound(), **more) == ["Planned and not run to a result in any arm: adding-60."]
+
+
 @pytest.mark.parametrize("phase", ["search", "final"])
 @pytest.mark.parametrize("outcome", ["failed", "diverged"])
 def test_failed_and_diverged_runs_are_told_in_either_phase(phase, outcome):
