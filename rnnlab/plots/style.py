@@ -1,5 +1,6 @@
 """What all figures share: axes, colours, labels."""
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
+from PIL import Image
 
 DPI = 150
 LEGEND_DROP = 40  # points
@@ -145,5 +147,9 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def save(ax: Axes, path: Path) -> None:
-    """Write the figure of these axes as PNG."""
-    figure_of(ax).savefig(path, dpi=DPI)
+    """Write the figure of these axes as PNG, of 256 colours, which takes a third of the room."""
+    drawn = io.BytesIO()
+    figure_of(ax).savefig(drawn, dpi=DPI, format="png")
+    with Image.open(drawn) as image:
+        fewer = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    fewer.save(path, "PNG", optimize=True)

@@ -12,6 +12,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.plots import evidence
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.statistics.ablation import has_result, scored, solve_table
+from rnnlab.statistics.arms_by_task import arms_by_task
 from rnnlab.statistics.comparisons import SIGNIFICANT
 from rnnlab.statistics.gradient_health import EARLY, MEASURES
 from rnnlab.tasks import Task
@@ -29,6 +30,8 @@ GLANCES = {
     "decay_rate": "The same at the last recorded training step.",
 }
 """What is shown of every arm on every task, and what its caption says."""
+TOLD_APART = 12
+"""Arms whose points can be told from each other, and whose legend leaves them room."""
 PANELS = 9
 """Heat maps shown at most, three a row."""
 
@@ -99,6 +102,8 @@ def glance_figures(runs: pd.DataFrame) -> Iterator[Figure]:
         Figures, the most telling first.
     """
     for quantity, caption in GLANCES.items():
+        if arms_by_task(runs, quantity)["value"].isna().to_numpy().all():
+            continue  # such as updates to solve where nothing is solved
         yield Figure(f"matrix-{quantity}", caption, caption, plots.arms_matrix(runs, quantity))
 
 
@@ -175,7 +180,7 @@ def _health(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
     """Score against gradient decay of every run, before training and early in it."""
     counted = runs.assign(score=scored(runs, task)).dropna(subset="score")
     measured = [name for name in MEASURES if counted[name].notna().to_numpy().any()]
-    if not measured:
+    if not measured or runs["arm"].nunique() > TOLD_APART:
         return
     canvas = figure_of(axes(4.6 * len(measured), 4.4))
     canvas.clear()

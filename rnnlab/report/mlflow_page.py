@@ -22,6 +22,8 @@ WIDTH = 680
 """Pixels: the dashboard shows pictures as large as they are, and wider ones push the rest of the page out of sight."""
 GAP = "&emsp;"
 """Between two columns of a table, where the dashboard leaves none."""
+LONGEST = 7900
+"""Characters of a note that every store takes."""
 AVERAGES = {"solved": "solved_fraction", "diverged": "diverged_fraction", "decay_rate": "decay_rate"}
 """Metrics of an arm's run by the column of the ablation table that they repeat; its score is there since it ended."""
 
@@ -52,10 +54,17 @@ def present(definition: SweepDefinition, analysis: Analysis, report: Path, uri: 
                 arm = f"This is arm **{row['arm']}** on **{label}**."
                 client.set_tag(parent, NOTE, _paragraphs(definition.question, arm, _table(rows), pictures, page))
                 _log_once(uri, parent, {metric: row[column] for metric, column in AVERAGES.items()})
-        whole = _paragraphs(headline(definition, experiment), *tables, page, reading(experiment))
+        ends = headline(definition, experiment), page, reading(experiment)
+        whole = _paragraphs(ends[0], *_fitting(tables, LONGEST - sum(map(len, ends))), *ends[1:])
         client.set_tag(run_id, NOTE, whole)
         client.set_experiment_tag(experiment, NOTE, whole)
         client.set_terminated(run_id, "FINISHED")
+
+
+def _fitting(texts: list[str], room: int) -> list[str]:
+    """As many of the first texts as fit: MLflow cuts a note, or refuses it."""
+    fits = [sum(map(len, texts[: k + 1])) + 2 * (k + 2) <= room for k in range(len(texts))]
+    return texts[: sum(fits)]
 
 
 def _paragraphs(*texts: str) -> str:

@@ -110,7 +110,7 @@ def test_the_tables_behind_the_report_are_there_as_csv_and_latex(small_sweep, re
     runs = load_sweep("small", small_sweep)
     names = {path.name for path in (report / "tables").iterdir()}
     csv = {f"{name}.csv" for name in ("overall", "comparisons", "solving", "health", "importance", "spending")}
-    assert names == csv | {"overall.tex", "adding-8.tex", "delayed_recall-5.tex"}
+    assert names == csv | {"overall.tex", "reach.tex", "adding-8.tex", "delayed_recall-5.tex"}
     for name, table in (("comparisons", comparison_table(runs, None)), ("solving", solve_table(runs))):
         found = pd.read_csv(report / "tables" / f"{name}.csv")
         pd.testing.assert_frame_equal(found, table, check_dtype=False, rtol=0, atol=0)
@@ -189,8 +189,8 @@ def test_text_of_a_definition_cannot_become_html(page):
 def test_every_figure_exists_and_shows_something(markdown, report):
     paths = re.findall(r"!\[[^]]+\]\(([^)]+)\)", markdown)
     # adding: forest, lags at two training steps, decay, health, heat maps, learning rates; delayed recall records no
-    # gradients. No run solves a task, and two arms need no matrix.
-    assert len(paths) == 7 + 2 and len(set(paths)) == 9
+    # gradients. No run solves a task, and two arms need no matrix of wins. Both tasks: solved, progress, two decays.
+    assert len(paths) == 7 + 2 + 4 and len(set(paths)) == 13
     for path in paths:
         pixels = matplotlib.image.imread(report / path)
         assert pixels.shape[1] > 400 and pixels[..., :3].std() > 0.02
