@@ -16,7 +16,7 @@ from rnnlab.common.errors import UserError
 
 
 @pytest.mark.slow
-def test_a_study_runs_to_its_report_as_it_is(workplace, own_workers):
+def test_a_study_runs_to_its_report_as_it_is(workplace, own_workers, plugged):
     files = start_study(workplace / "a study")
     os.chdir(workplace / "a study")  # `workplace` goes back
     assert {path.name for path in files} == {path.name for path in Path().iterdir()}

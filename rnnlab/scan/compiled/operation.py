@@ -102,7 +102,8 @@ def _emitted(stacked: bool, cell: Cell, w: Weights, y: Tensor, x: Tensor) -> Ten
     """What the layer hands on: the first state, unless the cell computes something of it."""
     if type(cell).emit is Cell.emit:
         return y
-    outputs = _by_layer(stacked, cell, w, cell.emit, y, x)
+    # Rows that are padded in memory make another product on some processors, and members' copies have none.
+    outputs = _by_layer(stacked, cell, w, cell.emit, y.contiguous(), x.contiguous())
     return outputs if w.sizes is None else reference.without_padding(outputs, list(w.sizes))
 
 
