@@ -180,7 +180,7 @@ def _health(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
     """Score against gradient decay of every run, before training and early in it."""
     counted = runs.assign(score=scored(runs, task)).dropna(subset="score")
     measured = [name for name in MEASURES if counted[name].notna().to_numpy().any()]
-    if not measured or runs["arm"].nunique() > TOLD_APART:
+    if not measured or len(set(runs["arm"])) > TOLD_APART:
         return
     canvas = figure_of(axes(4.6 * len(measured), 4.4))
     canvas.clear()

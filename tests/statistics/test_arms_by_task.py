@@ -62,7 +62,8 @@ def test_progress_is_that_of_each_run_between_baseline_and_criterion_averaged():
     shares = progress(runs)
     for arm, rows in runs.groupby("arm"):
         assert math.isclose(table.loc[arm, "value"], shares[rows.index].mean())
-    assert (table["low"] <= table["value"]).all() and (table["value"] <= table["high"]).all()
+    low, value, high = table[["low", "value", "high"]].to_numpy(float).T
+    assert (low <= value).all() and (value <= high).all()
 
 
 def test_an_arm_reaches_the_length_before_the_first_that_half_of_its_seeds_miss():
