@@ -1,5 +1,7 @@
 """Figures that tell how sure a sweep is: when arms solve a task, which beats which, and whether decay foretells it."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +13,10 @@ from rnnlab.plots.style import FAINT, INK, axes, dress, legend_below, log_axis, 
 from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
 from rnnlab.statistics.comparisons import SIGNIFICANT
 
+LINE = 72
+"""Characters of a legend beside which nothing else stands."""
+ROW = 0.19
+"""Inches of one of its rows."""
 BANDS = 4
 """Intervals of more curves than this would hide one another."""
 RATES = {"decay_rate_init": "decay rate before training", "decay_rate_early": "decay rate early in training"}
@@ -33,9 +39,9 @@ def solve_curves(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     end = in_phase(one_task(runs), "final")["param.training.steps"].to_numpy(float).max()
     table = solve_table(runs)
-    ax = ax or axes(7.2, 4.4)
     ends = {str(arm): rows["solved"].to_numpy(float).max() for arm, rows in table.groupby("arm")}
     solving = sorted((arm for arm in ends if ends[arm] > 0), key=lambda arm: -ends[arm])
+    ax = ax or axes(7.2, 4.4 + ROW * max(0, len(solving) - BANDS))
     drawn: dict[str, Line2D] = {}
     for name, look in looks(sorted(runs["arm"].unique())).items():
         if name not in solving:
@@ -56,7 +62,9 @@ def solve_curves(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     never = ", ".join(arm for arm in ends if arm not in solving)
     handles = [drawn[name] for name in solving]
     if never:
-        handles.append(Line2D([], [], linestyle="none", label=f"never: {never}"))
+        handles.append(
+            Line2D([], [], linestyle="none", label=textwrap.fill(f"never: {never}", LINE, break_on_hyphens=False))
+        )
     legend_below(ax, handles, columns=1 if len(never) > 40 else 3)
     return ax
 
