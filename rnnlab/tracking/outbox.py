@@ -2,7 +2,7 @@
 
 Each run has a folder of its own, an entry, whose files say how far it is:
 
-    runs/<key>/live.json       the run so far, replaced every few seconds for those who watch the dashboard
+    runs/<key>/live.json       the run so far, replaced every twenty seconds for those who watch the dashboard
     runs/<key>/files/          its artifacts
     runs/<key>/ended.json      the run as it ended: from here on it is safe, whatever happens to MLflow
     receipts/<key>.json        what is kept of it once MLflow has everything, and the folder is gone

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -272,30 +271,6 @@ def test_a_mistake_in_a_file_of_the_users_own_is_one_sentence(experiment, plugge
     monkeypatch.setenv("RNNLAB_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main()
-
-
-@pytest.mark.slow
-def test_the_dashboard_ends_with_all_it_started_when_told_to(experiment):
-    assert here("run", experiment, "--quiet").exit_code == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with subprocess.Popen([*COMMAND, "ui", "--port", str(port)], stdout=subprocess.DEVNULL) as ui:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert ui.poll() is None
-            time.sleep(0.2)
-        ui.send_signal(signal.SIGTERM)  # to it alone
-        assert ui.wait(30) == 0
-        assert socket.socket().connect_ex(("127.0.0.1", port))
-
-
-def test_a_busy_port_is_named(workplace):
-    with socket.socket() as busy:
-        busy.bind(("127.0.0.1", 0))
-        busy.listen()
-        port = busy.getsockname()[1]
-        with pytest.raises(UserError, match=f"port {port} is taken"):
-            here("ui", "--port", str(port))
 
 
 def test_it_names_its_version_and_without_a_command_shows_help():
