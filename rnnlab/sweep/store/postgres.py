@@ -14,12 +14,14 @@ from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy as sa
+from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.store.database_url import CONNECT_SECONDS, explained, parse_url, shown_url
 from rnnlab.sweep.store.optuna_private import with_cache
+from rnnlab.sweep.store.postgres_trial import read_trial
 from rnnlab.sweep.store.retrying import RetryingBackend
 
 PREFIX = "rnnlab_"
@@ -181,6 +183,11 @@ class Database:
         query = "SELECT count(*) FROM trials WHERE state = 'WAITING' AND study_id = ANY(:studies)"
         with self.engine.connect() as connection:
             return connection.execute(sa.text(query), {"studies": list(studies)}).scalar_one()
+
+    def get_trial(self, trial_id: int) -> FrozenTrial | None:
+        """See `rnnlab.sweep.store.retrying.Claims`."""
+        with self.engine.connect() as connection:
+            return read_trial(connection, trial_id)
 
     def beat(self, trial_id: int) -> bool:
         """Give a sign of life.

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy import exc
 
 from rnnlab.common.interrupts import Interrupted
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @runtime_checkable
 class Claims(Protocol):
-    """A database that claims by itself: to read every waiting trial first would take longer the more are planned."""
+    """What a database does by itself, in one statement each, where Optuna would read every waiting trial first."""
 
     def claim(self, tasks: Mapping[int, int], most: int, worker: str) -> list[tuple[int, int]]:
         """Set the next waiting trials running and put a worker's name to them; their studies and numbers, in order.
@@ -36,6 +37,10 @@ class Claims(Protocol):
 
     def count_waiting(self, studies: Sequence[int]) -> int:
         """How many trials of these studies wait."""
+        ...
+
+    def get_trial(self, trial_id: int) -> FrozenTrial | None:
+        """A trial with all that belongs to it; None where there is none of this number."""
         ...
 
 
@@ -62,6 +67,11 @@ class RetryingBackend:
     def count_waiting(self, studies: Sequence[int]) -> int:
         """See `Claims`."""
         return self._retry(self._claims.count_waiting, studies)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """A trial, read in one statement; Optuna has its own word for one that does not exist."""
+        found = self._retry(self._claims.get_trial, trial_id)
+        return self._retry(self._backend.get_trial, trial_id) if found is None else found
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._backend, name)

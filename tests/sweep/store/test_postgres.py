@@ -1,5 +1,6 @@
 """The laws of a sweep in PostgreSQL, against a real server: one claim a slot, one trial a try, one supervisor."""
 
+import math
 import multiprocessing
 import time
 from collections import Counter
@@ -7,13 +8,15 @@ from concurrent.futures import ProcessPoolExecutor
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
+from sqlalchemy.pool import NullPool
 
 from benchmarks.servers import PASSWORD, QUOTED, Postgres
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.sweep.store.database_url import describe
-from rnnlab.sweep.store.optuna_private import storage_of
+from rnnlab.sweep.store.optuna_private import storage_of, trial_id
 from rnnlab.sweep.store.postgres import Database
 from rnnlab.sweep.store.slots import (
     claim,
@@ -59,6 +62,30 @@ def take_back(url: str, begin: float) -> None:
     time.sleep(max(0.0, begin - time.time()))
     recover(study, lambda trial: "lost")
     plan(study)
+
+
+def test_a_trial_read_in_one_statement_is_what_optuna_reads_in_six(database: Database) -> None:
+    database.create()
+    study = optuna.create_study(study_name="a", storage=database.open(), directions=["minimize", "maximize"])
+    trial = study.ask()
+    trial.suggest_float("rate", 1e-4, 1e-1, log=True)
+    trial.suggest_int("width", 3, 300, step=3)
+    trial.suggest_categorical("norm", ["none", None, True, 1, 0.1])
+    trial.set_user_attr("note", {"a": [1, None, "ü'\"\\"], "b": 1e-320})
+    study.tell(trial, [math.inf, 1 / 3])
+    study.add_trial(create_trial(state=TrialState.WAITING, system_attrs={"fixed_params": {"rate": 0.1}}))
+    reported = {step: value for step, value in enumerate([math.nan, math.inf, -math.inf, 0.1 + 0.2, 5e-324], start=8)}
+    study.add_trial(create_trial(state=TrialState.FAIL, intermediate_values=reported))
+    optuna.create_study(study_name="b", storage=database.open()).ask()
+    plain = RDBStorage(database._text, database._options(poolclass=NullPool), skip_table_creation=True)
+    storage = storage_of(study)
+    asked = [each for summary in storage.get_all_studies() for each in storage.get_all_trials(summary._study_id)]
+    assert len(asked) == 4
+    for each in asked:
+        expected, found = plain.get_trial(trial_id(each)), database.get_trial(trial_id(each))
+        assert found is not None and repr(found) == repr(expected)  # so that NaN equals NaN
+        assert list(found.params) == list(expected.params) and found.duration == expected.duration
+    assert database.get_trial(10**6) is None
 
 
 @pytest.mark.slow
