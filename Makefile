@@ -21,8 +21,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 	@touch $@
 
 .venv/.dev: .venv/.core
-	@echo "Adding to .venv what tests, documentation, notebooks and clusters need (once)"
-	@$(INSTALL) --editable '.[cluster,dev,notebooks,docs]'
+	@echo "Adding to .venv what tests, documentation, notebooks, clusters and trainers need (once)"
+	@$(INSTALL) --editable '.[cluster,dev,notebooks,docs,trainers]'
 	@touch $@
 
 sweep: .venv/.core  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDGET=smoke) and write its report

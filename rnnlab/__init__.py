@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rnnlab.probes.base import measure
     from rnnlab.probes.tape import trace
     from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
+    from rnnlab.trainers.sending import log_profile
     from rnnlab.training.loop import run, train
 
 _HOME = {
@@ -35,6 +36,7 @@ _HOME = {
     "load_probes": "rnnlab.tracking.reader",
     "load_profile": "rnnlab.tracking.reader",
     "load_sweep": "rnnlab.tracking.reader",
+    "log_profile": "rnnlab.trainers.sending",
     "restore": "rnnlab.layers.conversion",
     "run": "rnnlab.training.loop",
     "top": "rnnlab.gradients.profile",
@@ -54,6 +56,7 @@ __all__ = [
     "load_probes",
     "load_profile",
     "load_sweep",
+    "log_profile",
     "measure",
     "record",
     "restore",

@@ -81,7 +81,7 @@ class Recorder:
     scaler: torch.amp.GradScaler | None = None
     folder: RecordFolder | None = None
     updates: int | None = None
-    """Updates done, where an optimiser counts them."""
+    """Updates done, where an optimiser, or a trainer, counts them."""
     _finished: int = 0
     _layers: list[Recurrent] = field(default_factory=list)
     silence: Silence = field(default_factory=lambda: Silence(()))
@@ -256,6 +256,16 @@ class Recorder:
         self.silence.explain({NO_BACKWARD} if self._finished else {NO_BACKWARD, NO_GRAD, NOT_CALLED}, stacklevel=2)
         newest = build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
         return newest if self.folder is None else self.folder.read(newest)
+
+    def newest(self) -> "xr.Dataset":
+        """The step that was recorded last, as `dataset` gives it, without the cost of all of them."""
+        from rnnlab.gradients.profile import build
+
+        if not self.steps:
+            return self.dataset().isel(step=slice(-1, None))
+        newest = build(self.steps[-1:], self.modules, self.loss_reduction_scale, self.per_example)
+        number = len(self.steps) - 1 + (self.folder.written if self.folder else 0)
+        return newest.assign_coords(step=[number])
 
     def flush(self) -> None:
         """Move what was recorded from memory to the folder."""

@@ -1,0 +1,209 @@
+"""The callback of Lightning records what a loop written by hand records, and changes no bit of a weight."""
+
+import signal
+from functools import partial
+
+import pytest
+import torch
+import xarray as xr
+from by_hand import BATCH, EVERY, LR, UPDATES, Classifier, X, Y, by_hand, new_model, same_weights
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import rnnlab
+from rnnlab.common.errors import UserError
+
+pytestmark = pytest.mark.slow  # Lightning takes seconds to import
+lightning = pytest.importorskip("lightning.pytorch")
+
+
+class Module(lightning.LightningModule):
+    """The usual one."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.training_step(batch, batch_idx)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=LR)
+
+
+class TwoLosses(Module):
+    """Two backward passes and two updates a batch."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+            self.manual_backward(super().training_step(batch, batch_idx))
+            optimizer.step()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.net.below.parameters(), lr=LR), torch.optim.SGD(self.net.above.parameters(), lr=LR)
+
+
+def fit(module, callbacks=(), validate=False, **options):
+    data = DataLoader(TensorDataset(X, Y), batch_size=BATCH)
+    options = {"max_epochs": 1, **options}
+    trainer = lightning.Trainer(
+        accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+    trainer.fit(module, data, data if validate else None)
+    return trainer
+
+
+def recorder(**options):
+    from rnnlab.trainers.lightning import RecordGradients
+
+    return RecordGradients(every=EVERY, **options)
+
+
+def scaled(to):
+    """Mixed precision with a factor, on a processor."""
+    from lightning.pytorch.plugins.precision import MixedPrecision
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**to)
+    return scaler, MixedPrecision("16-mixed", device="cpu", scaler=scaler)
+
+
+def assert_same(record: xr.Dataset, expected: xr.Dataset, module: str = "net."):
+    expected = expected.assign_coords(module=("layer", [module + str(name) for name in expected["module"].values]))
+    xr.testing.assert_identical(record, expected)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({}, {}),
+        ({"accumulate": 2}, {"accumulate_grad_batches": 2}),
+        ({"clip": 0.01}, {"gradient_clip_val": 0.01}),
+        ({"forward": partial(torch.autocast, "cpu", torch.bfloat16, cache_enabled=False)}, {"precision": "bf16-mixed"}),
+    ],
+    ids=["plain", "accumulated", "clipped", "bf16"],
+)
+def test_norms_and_weights_are_those_of_a_loop_written_by_hand(ours, theirs):
+    plain = new_model()
+    expected = by_hand(plain, **ours)
+    watched, callback = new_model(), recorder()
+    fit(Module(watched), [callback], **theirs)
+    record = callback.record.dataset()
+    assert_same(record, expected)
+    k = ours.get("accumulate", 1)
+    assert record["train_step"].values.tolist() == [n for n in range(0, UPDATES // k, EVERY) for _ in range(k)]
+    assert same_weights(watched, plain)
+
+
+def test_weights_and_random_numbers_are_those_without_the_callback():
+    watched, unwatched = (rnnlab.convert(new_model(dropout=0.3)) for _ in "ab")
+    drawn = []
+    for net, callbacks in ((watched, [recorder()]), (unwatched, [])):
+        torch.manual_seed(3)
+        fit(Module(net), callbacks)
+        drawn.append(torch.rand(3))
+    assert same_weights(watched, unwatched) and torch.equal(*drawn)
+    assert not same_weights(watched, new_model())
+
+
+def test_the_factor_of_a_scaler_is_taken_out():
+    scaler, plugin = scaled(to=10)
+    forward = partial(torch.autocast, "cpu", torch.half, cache_enabled=False)
+    expected = by_hand(new_model(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10), forward=forward)
+    callback = recorder()
+    fit(Module(new_model()), [callback], plugins=[plugin])
+    assert scaler.get_scale() == 2.0**10
+    assert_same(callback.record.dataset(), expected)
+
+
+def test_batches_that_are_accumulated_have_the_norms_of_one_large_batch():
+    small = recorder(per_example=True)
+    halves, whole = new_model(), new_model()
+    fit(Module(halves), [small], accumulate_grad_batches=UPDATES)
+    rnnlab.convert(whole)
+    with rnnlab.record(whole, per_example=True) as log:
+        nn.functional.cross_entropy(whole(X), Y).backward()
+    names = "log10_grad_norm_per_example"
+    pieces, one = small.record.dataset()[names], log.dataset()[names].isel(step=0)
+    assert pieces.sizes["step"] == UPDATES
+    joined = pieces.stack(every=("step", "example")).values
+    torch.testing.assert_close(torch.tensor(joined), torch.tensor(one.values), rtol=0, atol=1e-5, equal_nan=True)
+
+
+def test_validation_is_not_recorded_and_changes_nothing():
+    callback, expected = recorder(), by_hand(new_model())
+    fit(Module(new_model()), [callback], validate=True, val_check_interval=1)
+    assert_same(callback.record.dataset(), expected)
+
+
+def test_two_backward_passes_a_batch_are_two_steps_of_one_number():
+    callback = recorder()
+    fit(TwoLosses(new_model()), [callback])
+    assert callback.record.dataset()["train_step"].values.tolist() == [n for n in range(0, 2 * UPDATES, 2) for _ in "ab"]
+
+
+def test_a_training_that_goes_on_counts_on(tmp_path):
+    callback, module = recorder(), Module(new_model())
+    trainer = fit(module)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    again = lightning.Trainer(
+        accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False, max_epochs=2,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    again.fit(module, DataLoader(TensorDataset(X, Y), batch_size=BATCH), ckpt_path=tmp_path / "half.ckpt")
+    assert callback.record.dataset()["train_step"].values.tolist() == list(range(UPDATES, 2 * UPDATES, EVERY))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_after_an_interrupt_the_record_is_there_and_the_model_as_it_was(error):
+    class Stopped(Module):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == 3:
+                raise error
+            return super().training_step(batch, batch_idx)
+
+    callback, net, before = recorder(), new_model(), signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises((SystemExit, ZeroDivisionError)):
+            fit(Stopped(net), [callback])
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
+    assert callback.record.dataset()["train_step"].values.tolist() == [0, 2]
+    assert [type(net.below), type(net.above)] == [nn.LSTM, nn.GRU]
+
+
+def test_a_model_that_was_converted_stays_so_and_one_that_was_not_is_given_back():
+    plain, converted = Classifier(), rnnlab.convert(Classifier())
+    for net in (plain, converted):
+        fit(Module(net), [recorder()], max_steps=1)
+    assert type(plain.below) is nn.LSTM
+    assert type(converted.below) is rnnlab.LSTM and not converted.below.observers
+
+
+def test_the_other_name_of_the_library_takes_the_callback_too(monkeypatch):
+    theirs = pytest.importorskip("pytorch_lightning")
+    monkeypatch.setitem(globals(), "lightning", theirs)
+
+    class Other(theirs.LightningModule):
+        training_step, configure_optimizers = Module.training_step, Module.configure_optimizers
+
+        def __init__(self, net):
+            super().__init__()
+            self.net = net
+
+    callback = recorder()
+    fit(Other(new_model()), [callback])
+    assert_same(callback.record.dataset(), by_hand(new_model()))
+
+
+def test_mistakes_are_told_before_anything_is_trained():
+    with pytest.raises(UserError, match="record is there once training has begun"):
+        recorder().record.dataset()
+    with pytest.raises(UserError, match="to is of type str: give a SummaryWriter"):
+        recorder(to="tensorboard")
