@@ -17,7 +17,9 @@ def _callback_class() -> Any:
             return importlib.import_module(name).Callback
         except ModuleNotFoundError:
             continue
-    raise ModuleNotFoundError("rnnlab.trainers.lightning needs Lightning, which is not installed: pip install lightning")
+    raise ModuleNotFoundError(
+        "rnnlab.trainers.lightning needs Lightning, which is not installed: pip install lightning"
+    )
 
 
 class RecordGradients(Following, _callback_class()):

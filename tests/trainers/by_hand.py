@@ -40,12 +40,11 @@ def by_hand(
     clip: float | None = None,
     scaler: torch.amp.GradScaler | None = None,
     forward: Callable[[], Any] = nullcontext,
-    recorded: bool = True,
-) -> xr.Dataset | None:
+) -> xr.Dataset:
     """Train by plain gradient descent and record one update in `EVERY`."""
     rnnlab.convert(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=LR)
-    with rnnlab.record(model, optimizer=optimizer, every=EVERY, scaler=scaler) if recorded else nullcontext() as log:
+    with rnnlab.record(model, optimizer=optimizer, every=EVERY, scaler=scaler) as log:
         for i, (x, y) in enumerate(zip(X.split(BATCH), Y.split(BATCH), strict=True)):
             with forward():
                 loss = nn.functional.cross_entropy(model(x), y) / accumulate
@@ -60,7 +59,12 @@ def by_hand(
             if scaler is not None:
                 scaler.update()
             optimizer.zero_grad()
-    return None if log is None else log.dataset()
+    return log.dataset()
+
+
+def growing_scaler() -> torch.amp.GradScaler:
+    """Whose factor is doubled by each update, so that it tells whether it was used; on a processor."""
+    return torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1)
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:

@@ -2,13 +2,15 @@
 
 import signal
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 import xarray as xr
-from by_hand import BATCH, EVERY, LR, UPDATES, Classifier, X, Y, by_hand, new_model, same_weights
+from by_hand import BATCH, EVERY, LR, UPDATES, Classifier, X, Y, by_hand, growing_scaler, new_model, same_weights
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.tensorboard import SummaryWriter
 
 import rnnlab
 from rnnlab.common.errors import UserError
@@ -24,13 +26,13 @@ class Module(lightning.LightningModule):
         super().__init__()
         self.net = net
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch, batch_idx) -> Any:
         return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
 
     def validation_step(self, batch, batch_idx):
         self.training_step(batch, batch_idx)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), lr=LR)
 
 
@@ -46,17 +48,17 @@ class TwoLosses(Module):
             optimizer.step()
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.net.below.parameters(), lr=LR), torch.optim.SGD(self.net.above.parameters(), lr=LR)
+        return [torch.optim.SGD(self.net.get_submodule(name).parameters(), lr=LR) for name in ("below", "above")]
 
 
-def fit(module, callbacks=(), validate=False, **options):
+def fit(module, callbacks=(), validate_every: int | None = None, **options: Any):
     data = DataLoader(TensorDataset(X, Y), batch_size=BATCH)
-    options = {"max_epochs": 1, **options}
+    options = {"max_epochs": 1, "val_check_interval": validate_every} | options
     trainer = lightning.Trainer(
         accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
     )  # fmt: skip
-    trainer.fit(module, data, data if validate else None)
+    trainer.fit(module, data, data if validate_every else None)
     return trainer
 
 
@@ -64,14 +66,6 @@ def recorder(**options):
     from rnnlab.trainers.lightning import RecordGradients
 
     return RecordGradients(every=EVERY, **options)
-
-
-def scaled(to):
-    """Mixed precision with a factor, on a processor."""
-    from lightning.pytorch.plugins.precision import MixedPrecision
-
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**to)
-    return scaler, MixedPrecision("16-mixed", device="cpu", scaler=scaler)
 
 
 def assert_same(record: xr.Dataset, expected: xr.Dataset, module: str = "net."):
@@ -113,12 +107,13 @@ def test_weights_and_random_numbers_are_those_without_the_callback():
 
 
 def test_the_factor_of_a_scaler_is_taken_out():
-    scaler, plugin = scaled(to=10)
+    from lightning.pytorch.plugins.precision import MixedPrecision
+
     forward = partial(torch.autocast, "cpu", torch.half, cache_enabled=False)
-    expected = by_hand(new_model(), scaler=torch.amp.GradScaler("cpu", init_scale=2.0**10), forward=forward)
-    callback = recorder()
-    fit(Module(new_model()), [callback], plugins=[plugin])
-    assert scaler.get_scale() == 2.0**10
+    expected = by_hand(new_model(), scaler=growing_scaler(), forward=forward)
+    scaler, callback = growing_scaler(), recorder()
+    fit(Module(new_model()), [callback], plugins=[MixedPrecision("16-mixed", device="cpu", scaler=scaler)])
+    assert scaler.get_scale() == 2.0 ** (10 + UPDATES)
     assert_same(callback.record.dataset(), expected)
 
 
@@ -138,14 +133,26 @@ def test_batches_that_are_accumulated_have_the_norms_of_one_large_batch():
 
 def test_validation_is_not_recorded_and_changes_nothing():
     callback, expected = recorder(), by_hand(new_model())
-    fit(Module(new_model()), [callback], validate=True, val_check_interval=1)
+    fit(Module(new_model()), [callback], validate_every=1)
     assert_same(callback.record.dataset(), expected)
 
 
 def test_two_backward_passes_a_batch_are_two_steps_of_one_number():
     callback = recorder()
     fit(TwoLosses(new_model()), [callback])
-    assert callback.record.dataset()["train_step"].values.tolist() == [n for n in range(0, 2 * UPDATES, 2) for _ in "ab"]
+    assert callback.record.dataset()["train_step"].values.tolist() == [
+        n for n in range(0, 2 * UPDATES, 2) for _ in "ab"
+    ]
+
+
+def test_each_recorded_update_is_sent_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        for module, options in ((Module, {"accumulate_grad_batches": 2}), (TwoLosses, {"max_steps": 6})):
+            fit(module(new_model()), [recorder(to=writer)], **options)
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("grad/decay_rate")
+    assert [event.step for event in events] == [0, 2, 0, 2, 4]
 
 
 def test_a_training_that_goes_on_counts_on(tmp_path):

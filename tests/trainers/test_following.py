@@ -1,0 +1,45 @@
+"""The libraries of trainers and trackers are only there for whoever has them."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from rnnlab.common.errors import UserError
+from rnnlab.trainers.following import Following
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "sentence"),
+    [
+        (
+            "lightning",
+            ("lightning", "lightning.pytorch", "pytorch_lightning"),
+            "needs Lightning, .* pip install lightning",
+        ),
+        ("huggingface", ("transformers",), "needs transformers, .* pip install transformers accelerate"),
+    ],
+)
+def test_without_its_library_a_callback_says_what_to_install(module, missing, sentence, monkeypatch):
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"rnnlab.trainers.{module}", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=sentence) as caught:
+        importlib.import_module(f"rnnlab.trainers.{module}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_package_and_its_sinks_import_none_of_them():
+    code = "import sys, rnnlab; rnnlab.log_profile; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"accelerate", "lightning", "mlflow", "pytorch_lightning", "tensorboard", "transformers", "wandb"} & set(
+        done.stdout.split()
+    )
+
+
+@pytest.mark.parametrize("every", [0, 1.5, True])
+def test_every_is_a_number_of_updates(every):
+    with pytest.raises(UserError, match=f"every = {every} must be a whole number of updates"):
+        Following(every)
