@@ -25,12 +25,12 @@ def _callback_class() -> Any:
 class RecordGradients(Following, _callback_class()):
     """Record the total gradient norm of every recurrent layer at every time step, of one update in `every`.
 
-    Everything of `rnnlab.record` holds. Norms are those of the loss that Lightning back-propagates: before clipping,
-    with the factor of a gradient scaler taken out, and, where k batches are accumulated, of loss / k, so that they are
-    those of one batch k times as large; each of the k backward passes is a step of the record, of the same
-    `train_step`. A model whose layers are torch's is converted for the training, one that holds rnnlab's is left as
-    it is. Validation is not recorded. In distributed training, which is not tested, each process records its own
-    share of the batch.
+    `record` is what `rnnlab.record` gives, and everything said of that holds: `record.dataset()` is the result. Norms
+    are those of the loss that Lightning back-propagates: before clipping, with the factor of a gradient scaler taken
+    out, and, where k batches are accumulated, of loss / k, so that they are those of one batch k times as large; each
+    of the k backward passes is a step of the record, of the same `train_step`. A model whose layers are torch's is
+    converted for the training, one that holds rnnlab's is left as it is. Validation is not recorded. In distributed
+    training, which is not tested, each process records its own share of the batch.
 
     Args:
         every: of so many updates of the optimiser one is recorded, from the first on; the others cost nothing.

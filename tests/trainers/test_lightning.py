@@ -62,10 +62,10 @@ def fit(module, callbacks=(), validate_every: int | None = None, **options: Any)
     return trainer
 
 
-def recorder(**options):
+def recorder(every=EVERY, **options):
     from rnnlab.trainers.lightning import RecordGradients
 
-    return RecordGradients(every=EVERY, **options)
+    return RecordGradients(every, **options)
 
 
 def assert_same(record: xr.Dataset, expected: xr.Dataset, module: str = "net."):
@@ -149,8 +149,8 @@ def test_each_recorded_update_is_sent_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with SummaryWriter(str(tmp_path)) as writer:
-        for module, options in ((Module, {"accumulate_grad_batches": 2}), (TwoLosses, {"max_steps": 6})):
-            fit(module(new_model()), [recorder(to=writer)], **options)
+        fit(Module(new_model()), [recorder(to=writer)], accumulate_grad_batches=2)
+        fit(TwoLosses(new_model()), [recorder(every=1, to=writer)], max_steps=6)
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("grad/decay_rate")
     assert [event.step for event in events] == [0, 2, 0, 2, 4]
 
