@@ -16,6 +16,8 @@ def send(run: Any, numbers: Mapping[str, float], picture: Image.Image, step: int
     """
     from wandb import Image as Shown
 
+    row = {**numbers, "grad/lag": Shown(picture)}
     run.define_metric(STEP, hidden=True)
-    run.define_metric("grad/*", step_metric=STEP)
-    run.log({**numbers, "grad/lag": Shown(picture), STEP: step})
+    for name in row:  # not grad/*, which may hold something of the caller's
+        run.define_metric(name, step_metric=STEP)
+    run.log({**row, STEP: step})

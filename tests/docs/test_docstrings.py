@@ -19,6 +19,7 @@ def test_there_are_examples():
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_show_what_their_code_gives(name):
+def test_examples_show_what_their_code_gives(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for what they write
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried and not failed
