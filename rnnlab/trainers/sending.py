@@ -4,20 +4,16 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
 
 from rnnlab.common.errors import UserError, check_type
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.plots.lag import lag_plot
-from rnnlab.plots.style import figure_of
+from rnnlab.plots.style import picture
 from rnnlab.trainers.numbers import profile_numbers
 
 SINKS = {
     ("mlflow", "Run"): "mlflow",
-    ("tensorboardX", "SummaryWriter"): "tensorboard",
     ("torch", "SummaryWriter"): "tensorboard",
     ("wandb", "Run"): "wandb",
 }
@@ -52,7 +48,7 @@ def log_profile(log: Recorder | xr.Dataset, to: Any, step: int) -> None:
     profile = log.newest() if isinstance(log, Recorder) else log.isel(step=slice(-1, None))
     if not profile.sizes["step"]:
         raise UserError("log holds no recorded step: call log_profile after a backward pass inside the record block")
-    send(to, profile_numbers(profile), _picture(profile.assign_coords(train_step=("step", [step]))), step)
+    send(to, profile_numbers(profile), picture(lag_plot(profile.assign_coords(train_step=("step", [step])))), step)
 
 
 def sink_of(to: object) -> Callable[..., None]:
@@ -69,11 +65,3 @@ def sink_of(to: object) -> Callable[..., None]:
         f"to is of type {type(to).__qualname__}: give a SummaryWriter of TensorBoard, a run of wandb.init, or a run of "
         "mlflow.start_run"
     )
-
-
-def _picture(profile: xr.Dataset) -> Image.Image:
-    """The profile by lag, drawn."""
-    canvas = figure_of(lag_plot(profile)).canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

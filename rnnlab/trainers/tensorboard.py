@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def send(writer: Any, numbers: Mapping[str, float], picture: Image.Image, step: int) -> None:
-    """Write them with a `SummaryWriter` of torch or tensorboardX."""
+    """Write them with torch's `SummaryWriter`."""
     for name, value in numbers.items():
         writer.add_scalar(name, value, step)
     writer.add_image("grad/lag", np.asarray(picture), step, dataformats="HWC")
