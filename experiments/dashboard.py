@@ -176,6 +176,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.click_at(_run(arm))
     _look_at_a_run(browser, keep)
     browser.click_at(_tab("Overview"))
+    browser.see("About this run")  # else the page of metrics may come back after the next click
     browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
     _look_at_a_study(browser, keep)
     browser.open(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')

@@ -130,7 +130,6 @@ def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(ser
         "pictures",
         "run",
         "slider",
-        "heatmap",
         "parent",
         "report",
         "compare",
