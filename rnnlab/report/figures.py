@@ -182,7 +182,7 @@ def _health(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
     measured = [name for name in MEASURES if counted[name].notna().to_numpy().any()]
     if not measured or len(set(runs["arm"])) > TOLD_APART:
         return
-    canvas = figure_of(axes(4.6 * len(measured), 4.4))
+    canvas = figure_of(axes(max(7.2, 4.6 * len(measured)), 4.4))
     canvas.clear()
     panels = canvas.subplots(1, len(measured), sharey=True, squeeze=False).ravel()
     for ax, name in zip(panels, measured, strict=True):
