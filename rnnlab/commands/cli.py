@@ -9,22 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rnnlab.commands.ending import REPORTS, finish_sweep
+from rnnlab.commands.options import Imports, Json, Quiet, Storage, TrackingUri
 from rnnlab.common.errors import UserError
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(envvar="RNNLAB_STORAGE", help="PostgreSQL database of a sweep on several machines, by URL."),
-]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or SQLite file; runs/mlflow.db if left out."),
-]
-Imports = Annotated[
-    list[str] | None,
-    typer.Option("--import", help="Python file of cells, tasks, probes, remedies or optimisers of your own."),
-]
 
 TRACEBACK = "RNNLAB_TRACEBACK"
 """Environment variable with which an error in a plugged-in file shows its traceback."""
@@ -130,7 +116,9 @@ def sweep(
     who: dict[str, Any] = {"workers": workers, "storage": storage, "engine": engine, "address": address}
     who["gpus_per_worker"] = gpus_per_worker
     if dry_run:
-        _show_plan(definition, budget, imports or [], who)
+        from rnnlab.commands.plan import show_plan
+
+        show_plan(definition, budget, imports or [], who)
         return
     from rnnlab.common.output import Output
     from rnnlab.sweep.runner import run_sweep
@@ -192,6 +180,32 @@ def report(
     if output.plain:
         typer.echo(f"Report  {path}")
     output.finish({"name": name, "report": path}, word=path)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Name of a sweep, or one arm of it as SWEEP/ARM.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same of another.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for a page of it, as Markdown and HTML.")] = None,
+    store_b: Annotated[
+        str | None, typer.Option("--store-b", help="MLflow server or SQLite file that holds B, if another.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold two sweeps against each other, arm by arm on shared seeds, and say what differs between them."""
+    from rnnlab.commands.compare import as_dict, print_comparison
+    from rnnlab.common.output import Output
+    from rnnlab.report.comparison import compare as hold_against
+    from rnnlab.report.comparison_page import write_comparison
+    from rnnlab.tracking.store import tracking_uri
+
+    output, comparison = Output(json=json), hold_against(a, b, tracking_uri(), tracking_uri(store_b))
+    if output.plain:
+        print_comparison(comparison, output.console())
+    page = str(write_comparison(comparison, out)) if out else None
+    if output.plain and page:
+        typer.echo(f"\nPage  {page}")
+    output.finish({**as_dict(comparison), "page": page})
 
 
 @app.command()
@@ -258,19 +272,6 @@ def _track(uri: str | None) -> bool:
     if uri:
         os.environ["MLFLOW_TRACKING_URI"] = uri
     return uri is not None and uri != before
-
-
-def _show_plan(definition: Path, budget: str | None, imports: list[str], who: dict[str, Any]) -> None:
-    """Say what a sweep would run, and about how long it would take."""
-    from rich.console import Console
-
-    from rnnlab.sweep.plan.definition import load_sweep_definition
-    from rnnlab.sweep.runner import check_options
-    from rnnlab.sweep.show.dry_run import print_forecast
-
-    planned = load_sweep_definition(definition, budget, imports)
-    check_options(planned, **who)
-    print_forecast(planned, who["workers"], Console())
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The report of a sweep, made from MLflow alone: Markdown, one self-contained HTML file, figures, tables."""
 
 import json
-import os
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
 from rnnlab.report.latex import to_latex
 from rnnlab.report.mlflow_page import present
+from rnnlab.report.publish import publish
 from rnnlab.report.tables import (
     Cells,
     ablation_cells,
@@ -85,7 +85,7 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
         (draft / "report.md").write_text(markdown, encoding="utf-8")
         (draft / "report.html").write_text(to_html(markdown, draft), encoding="utf-8")
         analysis.ablation.to_csv(draft / "ablation.csv", index=False)
-        _publish(draft, out)
+        publish(draft, out)
         present(sweep.definition, analysis, draft, uri)
     return out / "report.html"
 
@@ -248,21 +248,3 @@ def _protocol(sweep: StoredSweep) -> dict[str, str]:
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",
     }
-
-
-def _publish(draft: Path, out: Path) -> None:
-    """Move every file into place, each at once, so that no reader meets half a file."""
-    try:
-        for source in sorted(path for path in draft.rglob("*") if path.is_file()):
-            target = out / source.relative_to(draft)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            try:
-                partial.write_bytes(source.read_bytes())
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the report to {out}: {error.strerror}; choose a folder you can write to"
-        ) from None
