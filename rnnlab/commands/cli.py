@@ -169,14 +169,24 @@ def status(
 def report(
     name: Annotated[str, typer.Argument(help="Name of a sweep.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
+    every: Annotated[
+        float | None, typer.Option(min=1, help="Seconds: renew live.html so often while the sweep runs, and no report.")
+    ] = None,
+    storage: Storage = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX."""
+    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX, or a page that follows it as it runs."""
     from rnnlab.common.output import Output
+
+    output, out = Output(quiet, json), out or REPORTS / name
+    if every is not None:
+        from rnnlab.commands.follow import follow
+
+        raise typer.Exit(follow(name, out, every, storage, output))
     from rnnlab.report.report import write_report
 
-    output, path = Output(quiet, json), str(write_report(name, out or REPORTS / name))
+    path = str(write_report(name, out))
     if output.plain:
         typer.echo(f"Report  {path}")
     output.finish({"name": name, "report": path}, word=path)
@@ -193,19 +203,10 @@ def compare(
     json: Json = False,
 ) -> None:
     """Hold two sweeps against each other, arm by arm on shared seeds, and say what differs between them."""
-    from rnnlab.commands.compare import as_dict, print_comparison
+    from rnnlab.commands.compare import compare_sweeps
     from rnnlab.common.output import Output
-    from rnnlab.report.comparison import compare as hold_against
-    from rnnlab.report.comparison_page import write_comparison
-    from rnnlab.tracking.store import tracking_uri
 
-    output, comparison = Output(json=json), hold_against(a, b, tracking_uri(), tracking_uri(store_b))
-    if output.plain:
-        print_comparison(comparison, output.console())
-    page = str(write_comparison(comparison, out)) if out else None
-    if output.plain and page:
-        typer.echo(f"\nPage  {page}")
-    output.finish({**as_dict(comparison), "page": page})
+    compare_sweeps(a, b, out, store_b, Output(json=json))
 
 
 @app.command()

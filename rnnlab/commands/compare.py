@@ -2,21 +2,36 @@
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from rnnlab.common.output import Output
 from rnnlab.common.text import chance, interval, median, number
-from rnnlab.report.comparison import Comparison
-from rnnlab.report.comparison_page import answer, repeats, unlike
+from rnnlab.report.comparison import Comparison, compare
+from rnnlab.report.comparison_page import answer, repeats, unlike, write_comparison
 from rnnlab.report.comparison_tables import named
 from rnnlab.statistics.two_sweeps import A, B
+from rnnlab.tracking.store import tracking_uri
 
 MOST_CHANGED = 5
 """Runs with another result that a terminal lists."""
+
+
+def compare_sweeps(a: str, b: str, out: Path | None, store_b: str | None, output: Output) -> None:
+    """Hold two sweeps against each other, print what comes of it, and write the page if a folder is given for it."""
+    comparison = compare(a, b, tracking_uri(), tracking_uri(store_b))
+    if output.plain:
+        print_comparison(comparison, output.console())
+    page = str(write_comparison(comparison, out)) if out else None
+    if output.plain and page:
+        typer.echo(f"\nPage  {page}")
+    output.finish({**as_dict(comparison), "page": page})
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
