@@ -169,4 +169,5 @@ def result_cells(rows: pd.DataFrame, studies: list[StudyState]) -> Cells:
 
 def _seeds(done: int, study: StudyState) -> str:
     """How many fresh seeds an arm has a result of, and what is going on where that is not all."""
-    return f"{done}" if study.word == "done" else f"{done} of {study.final.planned}, {study.word}"
+    word = "on the way to MLflow" if study.word == "done" else study.word
+    return f"{done}" if done >= study.final.planned else f"{done} of {study.final.planned}, {word}"

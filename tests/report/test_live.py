@@ -43,10 +43,17 @@ def page(small_sweep: str, tmp_path: Path) -> Iterator[LivePage]:
 
 @pytest.mark.slow
 def test_what_is_missing_is_said_of_every_arm(page: LivePage) -> None:
-    text = page.renew(status(RETRAINING, DONE), 60).read_text()
+    text = page.renew(status(RETRAINING, DONE | {"final": Counts(3, 3, 0, 0)}), 60).read_text()
     assert text.count('<meta http-equiv="refresh" content="60">') == 1
     plain = text.replace("\N{NO-BREAK SPACE}", " ")
-    for cell in ("seeds 2/5, 1 failed", "search 1/2", "done", "2 of 5, retraining", "0 of 5, searching"):
+    for cell in (
+        "seeds 2/5, 1 failed",
+        "search 1/2",
+        "done",
+        "2 of 5, retraining",
+        "2 of 3, on the way to MLflow",
+        "0 of 5, searching",
+    ):
         assert f">{cell}</td>" in plain
     assert "not tested against each other before the end" in text and "out of memory" in text
     assert text.count("data:image/png;base64,") == 2 and page.out.joinpath("live.html").exists()
