@@ -82,7 +82,7 @@ def test_where_results_cannot_be_read_progress_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_running_sweep_is_followed_to_its_end(workplace: Path, write_sweep, own_workers: None) -> None:
-    path, done, seen = write_sweep(seeds=6), threading.Event(), []
+    path, done, seen = write_sweep(arms={"tanh": {}}), threading.Event(), []
 
     def look() -> None:
         while not done.is_set():
@@ -103,7 +103,7 @@ def test_a_running_sweep_is_followed_to_its_end(workplace: Path, write_sweep, ow
     done.set()
     threads[0].join()
     seen.append((workplace / "out/live.html").read_text())
-    assert state.complete and len(set(seen)) > 3
+    assert state.complete and len(set(seen)) > 2
     assert all(text.startswith("<!doctype html>") and text.rstrip().endswith("</html>") for text in seen)
     running, last = [text for text in seen if "Sweep tiny, running" in text], seen[-1]
     assert running and all('http-equiv="refresh"' in text for text in running)
