@@ -39,7 +39,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
     def say(markdown: str) -> None:
         plain = re.sub(r"\*\*|`|(?<!\w)\*|\*(?!\w)", "", markdown)
-        console.print(plain, markup=False, highlight=False, soft_wrap=True)
+        console.print(plain, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
     say(f"A  {comparison.a.where}\nB  {comparison.b.where}")
     say(repeats(comparison))

@@ -41,7 +41,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
         markdown = environment.get_template("comparison.md.j2").render(
             c=comparison,
-            about=[_about(side) for side in (comparison.a, comparison.b)],
+            about=[_about(*side) for side in zip((comparison.a, comparison.b), comparison.runs, strict=True)],
             repeats=repeats(comparison),
             unlike=unlike(comparison),
             changed=changed_cells(comparison.changed.head(MOST_CHANGED)),
@@ -100,11 +100,11 @@ def unlike(comparison: Comparison) -> str:
     return f"The definitions differ in {listing(names)}." if names else "The definitions do not differ."
 
 
-def _about(side: Side) -> str:
+def _about(side: Side, runs: pd.DataFrame) -> str:
     """A sweep in a few words."""
     question = side.sweep.definition.question
-    runs = int((side.sweep.runs["phase"] == "final").to_numpy().sum())
-    return f"`{side.where}`, {count(runs, 'run')} on fresh seeds" + f" (*{question}*)" * bool(question)
+    final = int((runs["phase"] == "final").to_numpy().sum())
+    return f"`{side.where}`, {count(final, 'run')} on fresh seeds" + f" (*{question}*)" * bool(question)
 
 
 def _section(label: str, comparison: Comparison, folder: Path) -> dict[str, Any]:
