@@ -144,11 +144,22 @@ class Data:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """`rnnlab.load_sweep(name)` of the sweep `experiments/gallery/sweep.yaml`"""
-        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            if run_sweep(SWEEP, console=Console(quiet=True)).exit_code:
-                raise SystemExit("the sweep of the gallery was stopped: run `make figures` again")
-            runs = rnnlab.load_sweep("gallery")
-            return runs.assign(decay_rate_early=early_decay(runs, tracking_uri()))
+        return swept()
+
+    @cached_property
+    def longer(self) -> pd.DataFrame:
+        """the same at its budget `longer`, of twice the updates"""
+        return swept("longer")
+
+
+def swept(budget: str | None = None) -> pd.DataFrame:
+    """Run the gallery's sweep."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        state = run_sweep(SWEEP, budget=budget, console=Console(quiet=True))
+        if state.exit_code:
+            raise SystemExit("the sweep of the gallery was stopped: run `make figures` again")
+        runs = rnnlab.load_sweep(state.name)
+        return runs.assign(decay_rate_early=early_decay(runs, tracking_uri()))
 
 
 def adding(cell: dict[str, Any], **sections: Any) -> Config:

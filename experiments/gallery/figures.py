@@ -130,6 +130,12 @@ def win_matrix(runs: pd.DataFrame) -> Drawn:
     return plots.win_matrix(runs.query("task == @TASK"))
 
 
+def difference_forest(runs: pd.DataFrame, longer: pd.DataFrame) -> Drawn:
+    """Two sweeps: by how much each arm of B, which trains twice as long, is better than in A, seed by seed, with its
+    95% interval. `rnnlab compare A B --out FOLDER` draws it for every task."""
+    return plots.difference_forest(runs.query("task == @TASK"), longer.query("task == @TASK"))
+
+
 def decay_by_arm(runs: pd.DataFrame) -> Drawn:
     """How many decades the gradient loses a step of lag in every final run, before and after training."""
     return plots.decay_by_arm(runs.query("task == @TASK"))
@@ -143,5 +149,6 @@ def health_scatter(runs: pd.DataFrame) -> Drawn:
 FIGURES = (
     heatmap, heatmaps, ridges, gradient_flow, lag_plot, lag_over_seeds, compare_lags, gate_map, saturation_map,
     spectrum, trajectories_pca, trajectories_tsne, embeddings, bias_by_window, success_by_length, arms_matrix,
-    ablation_forest, lr_sensitivity, solve_curves, win_matrix, decay_by_arm, health_scatter,
+    ablation_forest, lr_sensitivity, solve_curves, win_matrix, difference_forest, decay_by_arm,
+    health_scatter,
 )  # fmt: skip

@@ -9,22 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rnnlab.commands.ending import REPORTS, finish_sweep
+from rnnlab.commands.options import Imports, Json, Quiet, Storage, TrackingUri
 from rnnlab.common.errors import UserError
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the one thing to go on with.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout; progress goes to stderr.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(envvar="RNNLAB_STORAGE", help="PostgreSQL database of a sweep on several machines, by URL."),
-]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow server or SQLite file; runs/mlflow.db if left out."),
-]
-Imports = Annotated[
-    list[str] | None,
-    typer.Option("--import", help="Python file of cells, tasks, probes, remedies or optimisers of your own."),
-]
 
 TRACEBACK = "RNNLAB_TRACEBACK"
 """Environment variable with which an error in a plugged-in file shows its traceback."""
@@ -130,7 +116,9 @@ def sweep(
     who: dict[str, Any] = {"workers": workers, "storage": storage, "engine": engine, "address": address}
     who["gpus_per_worker"] = gpus_per_worker
     if dry_run:
-        _show_plan(definition, budget, imports or [], who)
+        from rnnlab.commands.plan import show_plan
+
+        show_plan(definition, budget, imports or [], who)
         return
     from rnnlab.common.output import Output
     from rnnlab.sweep.runner import run_sweep
@@ -181,17 +169,44 @@ def status(
 def report(
     name: Annotated[str, typer.Argument(help="Name of a sweep.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; runs/reports/NAME if left out.")] = None,
+    every: Annotated[
+        float | None, typer.Option(min=1, help="Seconds: renew live.html so often while the sweep runs, and no report.")
+    ] = None,
+    storage: Storage = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX."""
+    """Write the ablation report of a sweep as Markdown, HTML, CSV and LaTeX, or a page that follows it as it runs."""
     from rnnlab.common.output import Output
+
+    output, out = Output(quiet, json), out or REPORTS / name
+    if every is not None:
+        from rnnlab.commands.follow import follow
+
+        raise typer.Exit(follow(name, out, every, storage, output))
     from rnnlab.report.report import write_report
 
-    output, path = Output(quiet, json), str(write_report(name, out or REPORTS / name))
+    path = str(write_report(name, out))
     if output.plain:
         typer.echo(f"Report  {path}")
     output.finish({"name": name, "report": path}, word=path)
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Name of a sweep, or one arm of it as SWEEP/ARM.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same of another.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for a page of it, as Markdown and HTML.")] = None,
+    store_b: Annotated[
+        str | None, typer.Option("--store-b", help="MLflow server or SQLite file that holds B, if another.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold two sweeps against each other, arm by arm on shared seeds, and say what differs between them."""
+    from rnnlab.commands.compare import compare_sweeps
+    from rnnlab.common.output import Output
+
+    compare_sweeps(a, b, out, store_b, Output(json=json))
 
 
 @app.command()
@@ -258,19 +273,6 @@ def _track(uri: str | None) -> bool:
     if uri:
         os.environ["MLFLOW_TRACKING_URI"] = uri
     return uri is not None and uri != before
-
-
-def _show_plan(definition: Path, budget: str | None, imports: list[str], who: dict[str, Any]) -> None:
-    """Say what a sweep would run, and about how long it would take."""
-    from rich.console import Console
-
-    from rnnlab.sweep.plan.definition import load_sweep_definition
-    from rnnlab.sweep.runner import check_options
-    from rnnlab.sweep.show.dry_run import print_forecast
-
-    planned = load_sweep_definition(definition, budget, imports)
-    check_options(planned, **who)
-    print_forecast(planned, who["workers"], Console())
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnnlab.plots.arms import ablation_forest, decay_by_arm, lr_sensitivity
     from rnnlab.plots.bias import bias_by_window
+    from rnnlab.plots.contrast import difference_forest
     from rnnlab.plots.eigen import spectrum
     from rnnlab.plots.evidence import health_scatter, solve_curves, win_matrix
     from rnnlab.plots.flow import gradient_flow
@@ -31,6 +32,7 @@ _HOME = {
     "decay_by_arm": "rnnlab.plots.arms",
     "lr_sensitivity": "rnnlab.plots.arms",
     "bias_by_window": "rnnlab.plots.bias",
+    "difference_forest": "rnnlab.plots.contrast",
     "spectrum": "rnnlab.plots.eigen",
     "health_scatter": "rnnlab.plots.evidence",
     "solve_curves": "rnnlab.plots.evidence",
@@ -57,6 +59,7 @@ __all__ = [
     "bias_by_window",
     "compare_lags",
     "decay_by_arm",
+    "difference_forest",
     "embeddings",
     "gate_map",
     "gradient_flow",

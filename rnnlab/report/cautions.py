@@ -1,6 +1,7 @@
 """What weakens a sweep's conclusions: found in its runs, told to the reader before anything else."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from rnnlab.common.text import count, listing
 from rnnlab.statistics.ablation import has_result, task_of
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import searched
+from rnnlab.sweep.plan.outline import Planning
 from rnnlab.sweep.plan.space import Dimension
 from rnnlab.sweep.show.power import power
 
@@ -20,13 +22,16 @@ EDGE = 0.05
 """Share of a search range, on its own scale, that counts as its edge."""
 
 
-def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinition) -> list[str]:
+def cautions(
+    runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinition, history: Sequence[Planning] = ()
+) -> list[str]:
     """List everything about a sweep that a reader of its table has to know.
 
     Args:
         runs: from `rnnlab.tracking.reader.load_sweep`.
         table: from `ablation_table`.
         definition: what was planned.
+        history: how it came to that plan.
 
     Returns:
         Sentences in Markdown, the gravest first; none if there is nothing to say.
@@ -44,6 +49,7 @@ def cautions(runs: pd.DataFrame, table: pd.DataFrame, definition: SweepDefinitio
         _bent(table),
         _mixed(runs),
         _repeats(runs),
+        _growth(history),
         _code(runs),
     ]
     return [sentence for sentence in found if sentence]
@@ -166,6 +172,27 @@ def _repeats(runs: pd.DataFrame) -> str:
     twice = scored.loc[scored.duplicated(["task", "arm", "seed"])].drop_duplicates(["task", "arm"])
     studies = [f"{task}/{arm}" for task, arm in zip(twice["task"], twice["arm"], strict=True)]
     return f"More than one final run of the same seed: {listing(studies)}." if studies else ""
+
+
+def _growth(history: Sequence[Planning]) -> str:
+    """What was added to the plan after the first start, when and by which code."""
+    steps = [f"{step.when} UTC at {_short(step.commit)}: {step.added}" for step in history if step.added]
+    if not steps:
+        return ""
+    first = history[0]
+    peeked = any("fresh seed" in step.added for step in history)
+    return (
+        f"The sweep was begun {first.when} UTC at {_short(first.commit)} and has grown since: {'; '.join(steps)}. What "
+        "was finished before has not been run again."
+        + " Where seeds are added because of what the first ones showed, p-values come out too small."
+        * peeked
+    )
+
+
+def _short(commit: str) -> str:
+    """Enough of a commit to find it by."""
+    digits, mark, dirty = commit.partition("-")
+    return f"commit {digits[:10]}{mark}{dirty}"
 
 
 def _code(runs: pd.DataFrame) -> str:

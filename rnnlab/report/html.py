@@ -24,7 +24,7 @@ class Heading(NamedTuple):
     text: str
 
 
-def to_html(markdown: str, folder: Path) -> str:
+def to_html(markdown: str, folder: Path, refresh: float | None = None) -> str:
     """Render Markdown with its images inside and links to its sections on top.
 
     HTML inside the Markdown is shown as text, so that nothing in a sweep's definition can act on the page.
@@ -32,6 +32,7 @@ def to_html(markdown: str, folder: Path) -> str:
     Args:
         markdown: CommonMark with tables; paths of PNG images are relative to `folder`.
         folder: where the images are.
+        refresh: seconds after which a browser is to look again, if ever.
 
     Returns:
         A whole page.
@@ -49,7 +50,7 @@ def to_html(markdown: str, folder: Path) -> str:
     # A table that is still too wide scrolls by itself instead of widening the page.
     body = body.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     loader = jinja2.Environment(loader=jinja2.PackageLoader("rnnlab.report", "."), autoescape=True)
-    return loader.get_template("report.html.j2").render(body=body, headings=headings)
+    return loader.get_template("report.html.j2").render(body=body, headings=headings, refresh=refresh)
 
 
 def _break_before_interval(cell: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """The report of a sweep, made from MLflow alone: Markdown, one self-contained HTML file, figures, tables."""
 
-import os
+import json
 import shlex
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
 from rnnlab.report.latex import to_latex
 from rnnlab.report.mlflow_page import present
+from rnnlab.report.publish import publish
 from rnnlab.report.tables import (
     Cells,
     ablation_cells,
@@ -34,6 +35,8 @@ from rnnlab.report.tables import (
 from rnnlab.statistics.ablation import has_result, task_of
 from rnnlab.statistics.arms_by_task import reach_table
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
+from rnnlab.sweep.plan.outline import Planning, read_history
+from rnnlab.sweep.show.mlflow_page import HISTORY
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
 from rnnlab.tracking.reader import load_sweep
@@ -48,12 +51,14 @@ class StoredSweep:
         source: the text of its YAML file.
         runs: one row a run, oldest first.
         versions: what made them, by name.
+        history: how it came to its plan.
     """
 
     definition: SweepDefinition
     source: str
     runs: pd.DataFrame
     versions: dict[str, str]
+    history: tuple[Planning, ...] = ()
 
 
 def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
@@ -80,7 +85,7 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
         (draft / "report.md").write_text(markdown, encoding="utf-8")
         (draft / "report.html").write_text(to_html(markdown, draft), encoding="utf-8")
         analysis.ablation.to_csv(draft / "ablation.csv", index=False)
-        _publish(draft, out)
+        publish(draft, out)
         present(sweep.definition, analysis, draft, uri)
     return out / "report.html"
 
@@ -107,15 +112,15 @@ def read_sweep(name: str, uri: str) -> StoredSweep:
         path = Path(client.download_artifacts(newest["parent_id"], "sweep.yaml", folder))
         definition, source = load_sweep_definition(path), path.read_text(encoding="utf-8")
         tags = client.get_run(newest["run_id"]).data.tags
+        history = client.get_run(newest["parent_id"]).data.tags.get(HISTORY, "[]")
     planned = {plan.name for plan in definition.studies}  # an arm of an earlier start may be gone from the newest
     runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
     ended = runs.loc[has_result(runs) & (runs["phase"] == "final"), "task"]
     runs = runs.loc[runs["task"].isin(set(ended))]  # of a task whose search has only begun there is nothing to say
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
-    return StoredSweep(
-        definition, source.strip(), runs, versions | {"commit": listing(sorted(set(runs["git_commit"])))}
-    )
+    versions["commit"] = listing(sorted(set(runs["git_commit"])))
+    return StoredSweep(definition, source.strip(), runs, versions, read_history(json.loads(history)))
 
 
 def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> str:
@@ -150,7 +155,7 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
         overall=overall,
         reach=reach,
         glance=[_saved(figure, folder) for figure in glance_figures(sweep.runs)] if several else [],
-        cautions=cautions(sweep.runs, analysis.ablation, sweep.definition),
+        cautions=cautions(sweep.runs, analysis.ablation, sweep.definition, sweep.history),
         factors=factor_cells(sweep.definition),
         spending=spending_cells(analysis.spending),
         protocol=_protocol(sweep),
@@ -243,21 +248,3 @@ def _protocol(sweep: StoredSweep) -> dict[str, str]:
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",
     }
-
-
-def _publish(draft: Path, out: Path) -> None:
-    """Move every file into place, each at once, so that no reader meets half a file."""
-    try:
-        for source in sorted(path for path in draft.rglob("*") if path.is_file()):
-            target = out / source.relative_to(draft)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-            try:
-                partial.write_bytes(source.read_bytes())
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the report to {out}: {error.strerror}; choose a folder you can write to"
-        ) from None

@@ -30,7 +30,7 @@ def ablation_cells(
     tuned = runs.query("phase == 'final'").drop_duplicates("arm").set_index("arm")
 
     def tuned_value(name: str, arm: str) -> str:
-        return _setting(tuned[f"param.{name}"].get(arm, math.nan)) if name in definition.space(arm) else "–"
+        return setting(tuned[f"param.{name}"].get(arm, math.nan)) if name in definition.space(arm) else "–"
 
     against = {row["arm"]: row for row in contests.to_dict("records")}
     beats = [f"Beats {contests['other'].iloc[0]} [95%]", "Better by [95%]", "p (Holm)"] if len(contests) else []
@@ -44,7 +44,7 @@ def ablation_cells(
         rivalry = ["–"] * len(beats)
         if contest := against.get(arm):
             gain = interval(contest["difference"], contest["difference_low"], contest["difference_high"])
-            won = _share(contest["probability"], contest["low"], contest["high"])
+            won = share(contest["probability"], contest["low"], contest["high"])
             rivalry = [won, gain, chance(contest["p_reference"])]
         cells.append(
             [
@@ -55,9 +55,9 @@ def ablation_cells(
                 interval(row["score"], row["low"], row["high"]),
                 interval(row["iqm"], row["iqm_low"], row["iqm_high"]),
                 *rivalry,
-                _fraction(row["solved"], row["seeds"], row["solved_low"], row["solved_high"]),
+                fraction(row["solved"], row["seeds"], row["solved_low"], row["solved_high"]),
                 median(row["steps_to_solve"], row["steps_low"], row["steps_high"], row["updates"]),
-                _fraction(row["diverged"], row["seeds"], row["diverged_low"], row["diverged_high"]),
+                fraction(row["diverged"], row["seeds"], row["diverged_low"], row["diverged_high"]),
                 str(row["failed"]),
                 number(row["decay_rate_init"]),
                 number(row["decay_rate"]),
@@ -81,7 +81,7 @@ def overall_cells(overall: pd.DataFrame) -> Cells:
     """Every arm over all tasks."""
     cells = [["Arm", "Mean progress [95%]", "Middle half [95%]", "Solved"]]
     for row in overall.to_dict("records"):
-        estimates = (_share(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("mean", "iqm"))
+        estimates = (share(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in ("mean", "iqm"))
         cells.append([row["arm"], *estimates, f"{row['solved']} of {row['runs']}"])
     return cells
 
@@ -107,7 +107,7 @@ def pareto_cells(pareto: pd.DataFrame, definition: SweepDefinition) -> Cells:
     cells = [["Arm", *names, "Objective", str(pareto["score_name"].iloc[0]), "Cost"]]
     retrained = ~pareto.duplicated("arm")
     for row, again in zip(pareto.to_dict("records"), retrained, strict=True):
-        point = [_setting(row[name]) if name in definition.space(row["arm"]) else "–" for name in names]
+        point = [setting(row[name]) if name in definition.space(row["arm"]) else "–" for name in names]
         numbers = [number(row[name]) for name in ("objective", "score", "cost")]
         cells.append([f"**{row['arm']}**" if again else str(row["arm"]), *point, *numbers])
     return cells
@@ -135,18 +135,18 @@ def factor_cells(definition: SweepDefinition) -> Cells:
     return [["Factor", "Values"], *([f"{role}: {name}", values] for role, name, values in factors(definition))]
 
 
-def _setting(value: object) -> str:
+def setting(value: object) -> str:
     """A tuned value as a reader wants it; the exact one is in the command."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return str(value)
     return number(float(value)) if value % 1 else whole(float(value))
 
 
-def _fraction(successes: int, n: int, low: float, high: float) -> str:
+def fraction(successes: int, n: int, low: float, high: float) -> str:
     return f"{successes} of {n} [{number(low, 2)}, {number(high, 2)}]"
 
 
-def _share(value: float, low: float, high: float) -> str:
+def share(value: float, low: float, high: float) -> str:
     """A probability or share, which two decimals tell well enough."""
     bounds = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return "–" if math.isnan(value) else f"{value:.2f}{bounds}"

@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,7 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.plan.outline import Planning
 from rnnlab.sweep.show.dry_run import say_cost
 from rnnlab.sweep.show.progress import make_display
 from rnnlab.sweep.store.database_url import parse_url
@@ -24,6 +26,7 @@ from rnnlab.sweep.store.state import SweepState, read_state
 from rnnlab.sweep.work.pool import Pool, WorkerPool, end_leftover_workers
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.trial import outbox
+from rnnlab.tracking.provenance import git_commit
 from rnnlab.tracking.store import check_kind, option, prepare_store, tracking_uri
 
 Engine = Literal["local", "ray"]
@@ -78,7 +81,8 @@ def run_sweep(
         # The file as it was written, with its comments; at a budget or with imports, what came of it.
         written = budget is None and not definition.imports
         text = Path(path).read_text(encoding="utf-8") if written else definition.to_yaml()
-        home.keep(text, definition.outline, origin.source)
+        now = Planning(f"{datetime.now(UTC):%Y-%m-%d %H:%M}", git_commit())
+        home.keep(text, replace(definition.outline, history=(now,)), origin.source)
         end_leftover_workers(home.folder)
         state = _see_through(definition, origin, home, wanted, console, still_owned)
         _report(state, console, command)

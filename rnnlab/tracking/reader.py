@@ -25,6 +25,8 @@ from rnnlab.tracking.sqlite_runs import Points, StoredRun, curves, tagged_runs
 
 PAGE = 1000  # runs
 RECORDED = {PROFILE: "recording.points above 0", PROBES: "recording.probes = 'standard', 'full' or names of probes"}
+MADE_BY = ("git_commit", "version", "python", "torch", "numpy", "optuna", "cpu")
+"""Tags of a run that name the code and machine it was made by."""
 TEXTS = ("task", "arm", "phase", "outcome", "score_name", "config_hash", "git_commit", "command")
 NUMBERS = (
     *(
@@ -138,6 +140,23 @@ def load_sweep(name: str, tracking_uri: str | None = None) -> pd.DataFrame:
     rows = [_row(run) for run in found if run.tags.get("mlflow.parentRunId") in newest]
     params = sorted({name for row in rows for name in row if name.startswith("param.")})
     return pd.DataFrame(rows, columns=[*COLUMNS, *params])
+
+
+def load_provenance(name: str, runs: pd.DataFrame, tracking_uri: str) -> dict[str, list[str]]:
+    """Read which code, versions and processors made the runs of a sweep.
+
+    Args:
+        name: name of the sweep.
+        runs: from `load_sweep`.
+        tracking_uri: the store.
+
+    Returns:
+        By what it is, such as torch, every value that occurs.
+    """
+    wanted = set(runs["run_id"])
+    with store.explained(tracking_uri):
+        tags = [run.tags for run in _tagged_runs(tracking_uri, "rnnlab.sweep", name) if run.run_id in wanted]
+    return {key: sorted({of_run[f"rnnlab.{key}"] for of_run in tags if f"rnnlab.{key}" in of_run}) for key in MADE_BY}
 
 
 def _study(run: StoredRun) -> tuple[str | None, str | None]:

@@ -27,13 +27,16 @@ TRAINING_VIEW = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the experiment on its runs and charts; the dashboard would greet with views for language models."""
 
 
-def tracking_uri() -> str:
+def tracking_uri(named: str | None = None) -> str:
     """Return the store in use: `MLFLOW_TRACKING_URI`, else `runs/mlflow.db` under the working directory.
+
+    Args:
+        named: another store, in place of the one in use.
 
     Returns:
         An MLflow tracking URI; SQLite paths are absolute, so that workers elsewhere mean the same file.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT
+    uri = named or os.environ.get("MLFLOW_TRACKING_URI", "").strip() or DEFAULT
     return f"{SQLITE}{_file(uri).absolute()}" if uri.startswith(SQLITE) else uri
 
 

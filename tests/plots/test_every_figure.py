@@ -65,6 +65,7 @@ EVERY: dict[Callable[..., Axes], tuple] = {
     plots.bias_by_window: (BIAS,),
     plots.compare_lags: ({"a": profile(), LONG: profile()},),
     plots.decay_by_arm: (RUNS,),
+    plots.difference_forest: (RUNS, RUNS.assign(score=RUNS["score"].where(RUNS["arm"] == LONG, 1.0))),
     plots.embeddings: (np.eye(5), list("abcde")),
     plots.gate_map: (PROBES,),
     plots.gradient_flow: (profile(layers=2),),

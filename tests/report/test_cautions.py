@@ -10,6 +10,7 @@ from rows import ADDING, run
 from rnnlab.report.cautions import cautions
 from rnnlab.statistics.ablation import ablation_table
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.outline import Planning
 from rnnlab.tasks import TASKS
 
 DEFINITION = {
@@ -46,6 +47,21 @@ def test_what_is_missing_is_counted_by_study():
     rows = [row for row in sound() if row["arm"] == "tanh" and row["seed"] != 1]
     (text,) = [line for line in told(rows) if "Not finished" in line]
     assert "adding-30/tanh (1 search trial and 1 final run)" in text and "adding-30/lstm (everything)" in text
+
+
+def test_growth_is_told_with_its_code_and_a_warning_of_seeds_that_were_added():
+    first, commit = Planning("2026-01-01 10:00", "a" * 40), "b" * 40 + "-dirty"
+    runs = pd.DataFrame(sound())
+
+    def grown(added):
+        history = [first, Planning("2026-01-02 11:00", commit, added)]
+        return cautions(runs, ablation_table(runs), SweepDefinition.parse(DEFINITION), history)
+
+    assert cautions(runs, ablation_table(runs), SweepDefinition.parse(DEFINITION), [first]) == []
+    (text,) = grown("arm gru")
+    assert f"begun 2026-01-01 10:00 UTC at commit {'a' * 10} and" in text
+    assert f"since: 2026-01-02 11:00 UTC at commit {'b' * 10}-dirty: arm gru. What" in text
+    assert "too small" not in text and "too small" in grown("6 fresh seeds instead of 2")[0]
 
 
 def test_a_task_that_was_not_reached_is_told_once():

@@ -108,7 +108,8 @@ def test_a_sweep_grows_in_the_middle_and_at_its_end(
     assert finished.items() <= {run.info.run_id: run.info.end_time for run in runs()}.items()
     assert {run.data.metrics["runs"] for run in runs("study")} == {3}
     assert (FOLDER / "sweep.yaml").read_text() == more.read_text()
-    assert "on 3 fresh seeds" in write_report("tiny", workplace / "report").with_suffix(".md").read_text()
+    report = write_report("tiny", workplace / "report").with_suffix(".md").read_text()
+    assert "on 3 fresh seeds" in report and report.count(": 3 fresh seeds instead of 2. What was finished") == 1
     with pytest.raises(UserError, match="seeds = 2 is less than 3"):
         run_sweep(write_sweep(arms={"lstm": {"cell.kind": "lstm"}, "tanh": {}}, trials=4, seeds=2))
 

@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from rnnlab.common.errors import UserError
+from rnnlab.common.text import count, listing
 from rnnlab.sweep.plan.outline import Outline
 
 GROWING = ("arms.", "tasks.")
 """Settings of which there may be more."""
+MOST_NAMES = 8
+"""Arms or tasks that are named when they are added; more are counted."""
 
 
 def check_growth(kept: Outline, given: Outline, source: str, mend: str, retrained: Callable[[], bool]) -> None:
@@ -46,6 +50,36 @@ def check_growth(kept: Outline, given: Outline, source: str, mend: str, retraine
             f"{source} has changed since sweep '{given.name}' was started, and not by growing alone: {why}; put it "
             f"back, choose another name for the sweep, or {mend} to start anew"
         )
+
+
+def grown(kept: Outline, given: Outline) -> Outline:
+    """The outline of a sweep that goes on, with how it came to it.
+
+    Args:
+        kept: as it was before.
+        given: as it is to be, checked, with the present start as its history.
+    """
+    added = _added(kept, given)
+    return replace(given, history=kept.history + tuple(replace(now, added=added) for now in given.history if added))
+
+
+def _added(kept: Outline, given: Outline) -> str:
+    """What comes to the plan, in words; nothing where it is the same."""
+    parts = []
+    for noun, before, after in (
+        ("arm", [key.arm for key in kept.studies], [key.arm for key in given.studies]),
+        ("task", [key.task for key in kept.studies], [key.task for key in given.studies]),
+    ):
+        new = [name for name in dict.fromkeys(after) if name not in before]
+        if new:
+            named = f"{noun}{'s' * (len(new) > 1)} {listing(new)}"
+            parts.append(named if len(new) <= MOST_NAMES else count(len(new), noun))
+    numbers = (
+        ("fresh seed", kept.seeds, given.seeds),
+        ("search trial", kept.search_trials, given.search_trials),
+    )
+    parts += [f"{count(new, noun)} instead of {old}" for noun, old, new in numbers if new != old]
+    return listing(parts)
 
 
 def _smaller(kept: Outline, given: Outline) -> str:

@@ -5,6 +5,7 @@ It holds no configuration, so that whoever only looks at a sweep imports nothing
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -40,6 +41,21 @@ class StudyKey:
 
 
 @dataclass(frozen=True)
+class Planning:
+    """A start of the sweep that planned something: its first, or one after its file had grown.
+
+    Attributes:
+        when: date and time, UTC.
+        commit: the code that planned it.
+        added: what came to the plan, in words; empty for the first start.
+    """
+
+    when: str
+    commit: str
+    added: str = ""
+
+
+@dataclass(frozen=True)
 class Outline:
     """A sweep without its configurations.
 
@@ -52,6 +68,7 @@ class Outline:
         seeds: final slots of each study.
         imports: SHA-256 of the files that it imports, by path.
         settings: everything else that decides what is run, by dotted name, as plain data.
+        history: how it came to this plan, the first start first; it decides nothing.
     """
 
     name: str
@@ -62,6 +79,7 @@ class Outline:
     seeds: int
     imports: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    history: tuple[Planning, ...] = field(default=(), compare=False)
 
     def to_json(self) -> str:
         """Write it down."""
@@ -71,4 +89,10 @@ class Outline:
     def from_json(cls, text: str) -> Self:
         """Undo `to_json`."""
         fields = json.loads(text)
-        return cls(**fields | {"studies": tuple(StudyKey(**key) for key in fields["studies"])})
+        studies = tuple(StudyKey(**key) for key in fields["studies"])
+        return cls(**fields | {"studies": studies, "history": read_history(fields.get("history", []))})
+
+
+def read_history(steps: Iterable[Mapping[str, str]]) -> tuple[Planning, ...]:
+    """How a sweep came to its plan, from primitives."""
+    return tuple(Planning(**step) for step in steps)

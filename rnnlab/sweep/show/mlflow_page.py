@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -10,12 +11,15 @@ from mlflow.exceptions import MlflowException
 
 from rnnlab.common.errors import UserError
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.outline import Outline
 from rnnlab.tracking.provenance import environment
 from rnnlab.tracking.store import connect, experiment_id, explained, shown
 from rnnlab.tracking.views import Contents, link, saved_views
 from rnnlab.tracking.writer import log_file, start_parent
 
 NOTE = "mlflow.note.content"
+HISTORY = "rnnlab.history"
+"""Tag of a study's run with how the sweep came to its plan, as JSON."""
 
 
 def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
@@ -52,6 +56,20 @@ def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
         for tag, value in {**views, NOTE: note}.items():
             client.set_experiment_tag(experiment, tag, value)
     return run_id
+
+
+def keep_plan(uri: str, run_id: str, source: Path, outline: Outline) -> None:
+    """Give the run of a study the plan that it is run by.
+
+    Args:
+        uri: MLflow tracking URI of a prepared store.
+        run_id: of the study's run.
+        source: YAML file of the sweep.
+        outline: its outline, with how it came to it.
+    """
+    log_file(uri, run_id, source)
+    with explained(uri):
+        connect(uri).set_tag(run_id, HISTORY, json.dumps([asdict(step) for step in outline.history]))
 
 
 def check_store(uri: str, sweep: str, studies: Iterable[optuna.Study]) -> None:

@@ -102,7 +102,7 @@ def print_status(status: Status, console: Console) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    say(_headline(status))
+    say(headline(status))
     if status.workers:
         say(_workers(status))
     if console.is_terminal:
@@ -111,9 +111,9 @@ def print_status(status: Status, console: Console) -> None:
         for study in status.state.studies:
             say(_line(study, status))
     for kind, lost in (("tried again", status.state.retries), ("failed", status.state.failures)):
-        for line in _by_reason(lost):
+        for line in by_reason(lost):
             say(f"{kind}: {line}")
-    say(_advice(status))
+    say(advice(status))
 
 
 def _workers(status: Status) -> str:
@@ -136,7 +136,8 @@ def _command(outline: Outline, home: Home, storage: optuna.storages.BaseStorage)
     return f"{shlex.join(['rnnlab', 'sweep', *arguments])} {home.shown}".rstrip()
 
 
-def _headline(status: Status) -> str:
+def headline(status: Status) -> str:
+    """How a sweep stands, in one line."""
     slots = status.state.all_slots
     parts = [f"{slots.done} of {slots.planned} {status.state.unit} done"]
     parts += [f"{status.running} running"] * bool(status.running)
@@ -157,7 +158,7 @@ def _line(study: StudyState, status: Status) -> str:
     )
 
 
-def _by_reason(lost: list[str]) -> list[str]:
+def by_reason(lost: list[str]) -> list[str]:
     """Every reason once, with the first slot that it ended."""
     slots: dict[str, list[str]] = {}
     for line in lost:
@@ -167,7 +168,8 @@ def _by_reason(lost: list[str]) -> list[str]:
     return [f"{names[0]}{more[reason]}: {reason}" for reason, names in slots.items()]
 
 
-def _advice(status: Status) -> str:
+def advice(status: Status) -> str:
+    """What to do next."""
     name, waiting = status.state.name, status.state.undelivered
     return {
         "complete": f"see it with: rnnlab report {name}, or rnnlab ui",

@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from rnnlab.common.errors import UserError, nearest
 from rnnlab.common.files import lacks_room, write_whole
 from rnnlab.common.locks import FileLock, is_held
-from rnnlab.sweep.plan.growth import check_growth
+from rnnlab.sweep.plan.growth import check_growth, grown
 from rnnlab.sweep.plan.outline import Outline, is_name
 from rnnlab.sweep.store.heartbeat import SILENT_SECONDS, Heartbeat, LossReason, SilenceDetector
 from rnnlab.sweep.store.journal import open_storage
@@ -47,7 +47,7 @@ class Home(Protocol):
         ...
 
     def keep(self, definition: str, outline: Outline, source: str) -> None:
-        """Keep the definition, given as YAML from a source, in the place of one that it has grown from.
+        """Keep the definition, given as YAML from a source, in the place of one that it has grown from, and note that.
 
         Raises:
             UserError: if it is another one, and would falsify what is there.
@@ -142,6 +142,7 @@ class FolderHome:
         if (self.folder / OUTLINE).exists():
             kept = self.outline()
             check_growth(kept, outline, source, f"delete {self.folder}", lambda: _retrained(kept, self.open_to_read()))
+            outline = grown(kept, outline)
         elif (self.folder / "journal.log").exists():
             raise UserError(
                 f"{self.folder} holds a journal without its {OUTLINE}: delete the folder, or choose another name"
@@ -223,6 +224,7 @@ class DatabaseHome:
         if KEPT in study.user_attrs:
             kept, mend = self.outline(), f'drop the schema "{self.database.schema}" of the database'
             check_growth(kept, outline, source, mend, lambda: _retrained(kept, storage))
+            outline = grown(kept, outline)
         # One value, and so one transaction: whoever joins reads both of one start.
         study.set_user_attr(KEPT, {DEFINITION: definition, OUTLINE: outline.to_json()})
         write_whole(self.folder / DEFINITION, definition.encode())

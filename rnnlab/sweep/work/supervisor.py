@@ -21,7 +21,7 @@ from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.plan.study import StudyPlan
-from rnnlab.sweep.show.mlflow_page import check_store, open_overview
+from rnnlab.sweep.show.mlflow_page import check_store, keep_plan, open_overview
 from rnnlab.sweep.show.progress import Display
 from rnnlab.sweep.store.heartbeat import LossReason
 from rnnlab.sweep.store.home import DEFINITION, Home
@@ -32,7 +32,7 @@ from rnnlab.sweep.work.pool import EndedWorker, Pool
 from rnnlab.sweep.work.trial import Job, give_up, outbox
 from rnnlab.tracking.courier import Courier
 from rnnlab.tracking.run_state import RunState
-from rnnlab.tracking.writer import log_file, start_parent
+from rnnlab.tracking.writer import start_parent
 from rnnlab.training.result import Curve
 
 POLL_SECONDS = 0.5
@@ -174,7 +174,7 @@ class Supervisor:
         parent = start_parent(self.uri, self.definition.name, plan.name, tags, self.definition.question)
         noted = {"parent_run": parent, "definition": self.outline.hash}
         if any(final.user_attrs.get(key) != value for key, value in noted.items()):
-            log_file(self.uri, parent, self.folder / DEFINITION)
+            keep_plan(self.uri, parent, self.folder / DEFINITION, self.home.outline())
         for study in (search, final):  # last the one that is looked at above
             _note(study, noted)
 

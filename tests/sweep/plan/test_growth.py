@@ -1,5 +1,6 @@
 """A sweep grows, and what would falsify its finished runs is refused by name."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from rnnlab.common.errors import UserError
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
-from rnnlab.sweep.plan.growth import check_growth
-from rnnlab.sweep.plan.outline import Outline
+from rnnlab.sweep.plan.growth import check_growth, grown
+from rnnlab.sweep.plan.outline import Outline, Planning
 
 LONGER = {"kind": "adding", "length": 6}
 OWN = {"cell.kind": "lstm", "search": {"cell.forget_bias": {"low": 0, "high": 5}}}
@@ -88,3 +89,20 @@ def test_a_grid_brings_its_own_number_of_trials(tiny: dict[str, Any]) -> None:
     ]
     with pytest.raises(UserError, match=r"search\.optimizer\.lr = .*\"points\": 4"):
         grow(grids[0], grids[1])
+
+
+def test_what_is_added_is_noted_with_its_start_and_going_on_is_not(tiny: dict[str, Any]) -> None:
+    def start(day: int, **more: Any) -> Outline:
+        outline = SweepDefinition.parse(tiny | more).outline
+        return replace(outline, history=(Planning(f"day {day}", f"commit {day}"),))
+
+    arms = {"gru": {"cell.kind": "gru"}, **tiny["arms"]}
+    first, again = start(1), start(2)
+    larger = start(3, arms=arms, tasks=[LONGER, *tiny["tasks"]], seeds=4, trials=5)
+    kept = grown(grown(first, again), larger)
+    assert grown(first, again).history == first.history and kept.hash == larger.hash
+    added = "arm gru, task adding-6, 4 fresh seeds instead of 2 and 5 search trials instead of 3"
+    assert kept.history == (Planning("day 1", "commit 1"), Planning("day 3", "commit 3", added))
+    assert Outline.from_json(kept.to_json()).history == kept.history
+    many = start(4, arms=arms | {f"tanh-{k}": {"cell.hidden_size": k} for k in range(5, 14)}, seeds=9, trials=5)
+    assert grown(larger, many).history[-1].added.startswith("9 arms and 9 fresh seeds")

@@ -23,10 +23,9 @@ class Parent(Supervisor):
     """A parent without workers: its slots are settled by hand."""
 
     def __init__(self, folder: Path, data: dict[str, Any]) -> None:
-        (folder / "sweep.yaml").touch()
-        super().__init__(
-            SweepDefinition.parse(data), FolderHome(folder), open_storage(folder), tracking_uri(), Origin("tiny.yaml")
-        )
+        definition, home = SweepDefinition.parse(data), FolderHome(folder)
+        home.keep("", definition.outline, "tiny.yaml")
+        super().__init__(definition, home, open_storage(folder), tracking_uri(), Origin("tiny.yaml"))
         self.open_studies()
         self._plan_slots()
 
