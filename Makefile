@@ -74,8 +74,9 @@ bench: .venv/.core  ## measure the speed and write docs/performance.md, compiled
 bench-gpu: .venv/.core  ## measure the speed on a GPU and write docs/performance-gpu.md
 	@$(BIN)/python -m benchmarks.gpu --write
 
-scaling: .venv/.dev  ## measure workers against storages and write docs/scaling.md (keep the machine quiet)
+scaling: .venv/.dev  ## measure workers against storages, searches against packing; write docs/scaling.md, populations.md
 	@$(BIN)/python -m benchmarks.scaling --write
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.packing --write
 
 screenshots: .venv/.dev  ## take the pictures of docs/dashboard.md (needs Chromium and its driver)
 	@$(BIN)/rnnlab sweep sweeps/quickstart.yaml

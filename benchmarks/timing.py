@@ -76,8 +76,8 @@ def gemm_rate(size: int = 1536) -> float:
     return 2 * size**3 / best
 
 
-def write_measured(document: Path, table: str) -> None:
-    """Put a table between the marks of a page."""
-    before, _, rest = document.read_text().partition("<!-- measured -->\n")
+def write_measured(document: Path, table: str, name: str = "measured") -> None:
+    """Put a table between the marks of a page: `<!-- measured -->`, or another name, and `<!-- end -->`."""
+    before, mark, rest = document.read_text().partition(f"<!-- {name} -->\n")
     _, _, after = rest.partition("<!-- end -->\n")
-    document.write_text(f"{before}<!-- measured -->\n{table}\n<!-- end -->\n{after}")
+    document.write_text(f"{before}{mark}{table}\n<!-- end -->\n{after}")
