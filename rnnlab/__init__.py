@@ -6,7 +6,7 @@ Names are imported on first use, so that `import rnnlab` and `rnnlab --help` sta
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from rnnlab.config.config import Config, load_config
