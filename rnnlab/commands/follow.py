@@ -1,6 +1,5 @@
 """Renews the page of a running sweep until it ends."""
 
-import os
 import time
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from rnnlab.report.live import LivePage
 from rnnlab.sweep.show.status import Status, advice, headline, read_status
 from rnnlab.tracking.store import tracking_uri
 
-NICE = 19
-"""The system gives this process what the workers of the sweep leave, where it has to choose."""
 ALIVE = ("running", "ending", "unattended")
 
 
@@ -33,7 +30,6 @@ def follow(name: str, out: Path, every: float, storage: str | None, output: Outp
         UserError: if the sweep is unknown, or the folder cannot be written to.
     """
     status = read_status(name, storage=storage)  # an unknown sweep is refused before anything is written
-    os.nice(NICE)
     with LivePage.of(name, out, tracking_uri()) as page:
         path = page.renew(status, _again(status, every))
         if output.plain:
