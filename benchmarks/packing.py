@@ -26,7 +26,7 @@ from rnnlab.training.loop import train
 
 DOCUMENT = Path("docs/populations.md")
 SAMPLERS = ("random", "tpe", "cmaes", "gp", "nsga2")
-WIDTHS = (1, 4, 8)
+WIDTHS = (1, 2, 4, 8)
 TRIALS = 24
 POINTS, SEEDS = 12, 2
 """Of the grid along each side, and runs at each of its points."""
