@@ -19,7 +19,7 @@ from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, fill, latest, recover
 from rnnlab.sweep.work.worker import propose
 
-LEARNING = ("tpe", "cmaes", "gp", "nsga2")
+LEARNING = ("tpe", "cmaes", "gp", "genetic", "nsga2")
 CONTINUOUS = ("random", "qmc", *LEARNING)
 PLANNED = ("random", "qmc", "grid", "brute_force")
 PLANE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "optimizer.beta1": {"low": 0.0, "high": 0.99}}
@@ -199,10 +199,22 @@ def test_a_learning_sampler_finds_the_bottom_of_a_bowl_better_than_chance(
     assert lowest(sampler) < lowest("random") / 2
 
 
+def test_children_of_a_genetic_algorithm_are_better_than_the_first_generation(
+    tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    """By the mean of a generation, at least by a factor of two; one objective knows nothing of cost."""
+    definition = definition_of(tiny, "genetic", trials=60)
+    values = [bowl(definition, point) for point in search(tmp_path, definition)]
+    assert sum(values[-10:]) < sum(values[:10]) / 2
+
+
+@pytest.mark.parametrize("sampler", ["genetic", "nsga2"])
 @pytest.mark.parametrize("interrupt", [False, True])
-def test_every_trial_of_nsga2_belongs_to_a_generation(tmp_path: Path, tiny: dict[str, Any], interrupt: bool) -> None:
+def test_every_trial_of_a_genetic_algorithm_belongs_to_a_generation(
+    tmp_path: Path, tiny: dict[str, Any], sampler: str, interrupt: bool
+) -> None:
     """Planned points, of which Optuna's sampler is never asked, and trials that were taken up again, too."""
-    trials = latest(searched(tmp_path, definition_of(tiny, "nsga2"), interrupt))
+    trials = latest(searched(tmp_path, definition_of(tiny, sampler), interrupt))
     assert [trials[slot].system_attrs["Genetic:generation"] for slot in range(TRIALS)] == [0] * 4 + [1] * 4 + [2] * 4
 
 

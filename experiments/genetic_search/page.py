@@ -1,0 +1,95 @@
+"""What the searches show, as a page whose sentences follow from the numbers."""
+
+import pandas as pd
+
+from rnnlab.common.text import chance, duration, interval, listing, number
+from rnnlab.statistics.comparisons import SIGNIFICANT, Contest, least_p
+from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.samplers import startup_trials
+
+from .compare import best_within, contest, found, means, spent
+
+INTRO = """# Genetic against random search
+
+Written by `python -m experiments.genetic_search --out docs/results/genetic`; every sentence follows from the numbers by
+the rules in `experiments/genetic_search/page.py`, and what every trial came to is in `trials.csv`.
+
+An LSTM on {task}, {updates} updates a trial: {space} are searched ([the sweep](../../../experiments/genetic_search/sweep.yaml)).
+Each search makes {trials} trials and trains its best point, by validation loss, on {seeds} fresh seeds, whose mean {score} is
+what the search has found; lower is better. There are {searches} searches with the sampler `genetic` and as many with `random`, from
+the same seeds. Two of one seed begin with the same {startup} points, so they are compared in pairs. Nothing is pruned and
+nothing stops early.
+"""
+
+
+def page(definition: SweepDefinition, runs: pd.DataFrame) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        definition: of one of the searches.
+        runs: of all of them, from `experiments.genetic_search.searches.search`.
+    """
+    task = definition.studies[0].config({}, 0).task
+    scores = found(runs)
+    intro = INTRO.format(
+        task=f"`{task.label}`",
+        updates=definition.base["training"]["steps"],
+        space=listing([f"`{name}`" for name in definition.search]),
+        trials=definition.search_trials,
+        seeds=definition.seeds,
+        score=task.score_name,
+        searches=len(scores),
+        startup=startup_trials(definition.search_trials),
+    )
+    by_search = "\n".join(
+        f"| {seed} | {number(row['genetic'])} | {number(row['random'])} |" for seed, row in scores.iterrows()
+    )
+    return "\n".join(
+        [
+            intro,
+            "## Verdict\n",
+            *(f"* {sentence}" for sentence in verdict(runs)),
+            "\n![Best validation loss so far against trials](best.png)\n",
+            "## What was spent\n",
+            _table(spent(runs)),
+            "\nMultiply-adds are weights × time steps × examples of all trials; seconds are those of this machine, with others on it.\n",
+            f"## By search\n\nMean {task.score_name} on the fresh seeds of the best point.\n",
+            f"| seed | genetic | random |\n| --- | --- | --- |\n{by_search}\n",
+        ]
+    )
+
+
+def verdict(runs: pd.DataFrame) -> list[str]:
+    """What holds and what does not, in sentences."""
+    scores, within, cost = found(runs), best_within(runs), spent(runs)
+    ratio = cost.loc["genetic", "multiply_adds"] / cost.loc["random", "multiply_adds"]
+    least = least_p(len(scores), 1)
+    return [
+        f"At equal trials and updates, on fresh seeds: {_judged(contest(scores))}. Genetic search finds "
+        f"{interval(*means(scores)['genetic'])}, random search {interval(*means(scores)['random'])}.",
+        f"By multiply-adds the two are not equal: genetic search spends {ratio:.2f} times those of random search, since "
+        "wider networks and larger batches cost more. Where of two searches of one seed the dearer one is cut off when the cheaper one's "
+        f"multiply-adds are spent, by validation loss: {_judged(contest(within))}.",
+        f"{len(scores)} pairs can show a difference with p = {chance(least)} at the least"
+        f"{'' if least < SIGNIFICANT else ', so they can show none'}; intervals are 95%, by a bootstrap (BCa) over pairs.",
+    ]
+
+
+def _judged(held: Contest) -> str:
+    better = held.difference.value > 0
+    name = ("**genetic search is better**" if better else "**random search is better**") if held.p < SIGNIFICANT else ""
+    said = name or "**a difference is not shown**"
+    return (
+        f"{said} (random minus genetic {interval(*held.difference)}, p = {chance(held.p)} by a permutation test; genetic wins "
+        f"{number(held.probability.value)} of the pairs)"
+    )
+
+
+def _table(cost: pd.DataFrame) -> str:
+    rows = [
+        f"| {sampler} | {row['searches']:.0f} | {row['trials']:,.0f} | {row['updates']:,.0f} | "
+        f"{number(row['multiply_adds'])} | {duration(row['seconds'])} |"
+        for sampler, row in cost.iterrows()
+    ]
+    header = "| sampler | searches | trials | updates | multiply-adds | time |\n| --- | --- | --- | --- | --- | --- |"
+    return "\n".join([header, *rows])
