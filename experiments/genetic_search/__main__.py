@@ -22,7 +22,7 @@ SEARCHES = 10
 def main() -> None:
     """Run the searches that are not done yet, and write table, page and figure."""
     parser = argparse.ArgumentParser(prog="python -m experiments.genetic_search", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write trials.csv, README.md and best.png")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write trials.csv, report.md and best.png")
     parser.add_argument("--searches", type=int, default=SEARCHES, help=f"seeds each sampler starts from ({SEARCHES})")
     parser.add_argument("--workers", type=int, default=2, help="searches at a time (2)")
     parser.add_argument("--budget", help="smoke to see whether everything runs")
@@ -36,7 +36,7 @@ def main() -> None:
     text = page(planned[0], runs)
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "trials.csv", runs.to_csv(index=False, float_format="%.6g").encode())
-    write_whole(options.out / "README.md", text.encode())
+    write_whole(options.out / "report.md", text.encode())
     save(draw(runs), options.out / "best.png")
     print(text)
 

@@ -11,11 +11,11 @@ from .searches import SAMPLERS
 
 def found(runs: pd.DataFrame) -> pd.DataFrame:
     """Mean score on fresh seeds of the best point of each search: a row a seed, a column a sampler."""
-    return _by_sampler(runs.loc[runs["phase"] == "final"].groupby(["seed", "sampler"])["score"].mean())
+    return runs.loc[runs["phase"] == "final"].pivot_table(index="seed", columns="sampler", values="score")
 
 
 def best_so_far(runs: pd.DataFrame) -> pd.DataFrame:
-    """The least objective up to each search trial: columns sampler, seed, trial, best, cost (of all trials up to it)."""
+    """The least objective up to each search trial: columns sampler, seed, trial, best, cost (of all up to it)."""
     trials = runs.loc[runs["phase"] == "search"].sort_values(["sampler", "seed", "trial"])
     groups = trials.groupby(["sampler", "seed"])
     return trials.assign(best=groups["objective"].cummin(), cost=groups["cost"].cumsum())[
@@ -26,13 +26,13 @@ def best_so_far(runs: pd.DataFrame) -> pd.DataFrame:
 def best_within(runs: pd.DataFrame) -> pd.DataFrame:
     """The least objective of each search within the multiply-adds of the cheaper one of its seed, as `found`."""
     path = best_so_far(runs)
-    spent = path.groupby(["seed", "sampler"])["cost"].max()
-    limit = path["seed"].map(spent.groupby("seed").min())
-    return _by_sampler(path.loc[path["cost"] <= limit * (1 + 1e-12)].groupby(["seed", "sampler"])["best"].min())
+    limit = path.pivot_table(index="seed", columns="sampler", values="cost", aggfunc="max").min(axis=1)
+    within = path["cost"].to_numpy() <= limit.loc[path["seed"]].to_numpy()
+    return path.loc[within].pivot_table(index="seed", columns="sampler", values="best", aggfunc="min")
 
 
 def spent(runs: pd.DataFrame) -> pd.DataFrame:
-    """What the searches of each sampler took: a row a sampler, columns searches, trials, updates, multiply_adds, seconds."""
+    """What the searches of each sampler took, a row each: searches, trials, updates, multiply_adds, seconds."""
     trials = runs.loc[runs["phase"] == "search"]
     groups = trials.groupby("sampler")
     return pd.DataFrame(
@@ -55,7 +55,3 @@ def contest(values: pd.DataFrame) -> Contest:
 def means(values: pd.DataFrame) -> dict[str, Interval]:
     """The mean over searches by sampler, with its interval."""
     return {sampler: student_mean(values[sampler]) for sampler in SAMPLERS}
-
-
-def _by_sampler(values: pd.Series) -> pd.DataFrame:
-    return values.unstack("sampler")[list(SAMPLERS)]

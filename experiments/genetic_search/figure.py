@@ -32,9 +32,10 @@ def draw(runs: pd.DataFrame) -> Axes:
         ax.plot(
             trials, middle, color=look.color, linestyle=look.dashes, linewidth=2, drawstyle="steps-post", label=label
         )
-    known = startup_trials(int(path["trial"].max()) + 1)
+    known = startup_trials(int(path["trial"].to_numpy().max()) + 1)
     ax.axvline(known, color="black", linewidth=0.8, linestyle=":", label=f"the first {known} points are the same")
-    ax.set_ylim(float(path["best"].min()) * 0.8, float(path["best"].max()) * 1.1)
+    losses = path["best"].to_numpy(float)
+    ax.set_ylim(losses.min() * 0.8, losses.max() * 1.1)
     log_axis(ax, "y")
     dress(ax, "Best validation loss so far", "search trials", "mean squared error")
     legend_below(ax, [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")], columns=1)

@@ -11,14 +11,15 @@ from .compare import best_within, contest, found, means, spent
 
 INTRO = """# Genetic against random search
 
-Written by `python -m experiments.genetic_search --out docs/results/genetic`; every sentence follows from the numbers by
-the rules in `experiments/genetic_search/page.py`, and what every trial came to is in `trials.csv`.
+Written by `python -m experiments.genetic_search --out docs/results/genetic`; every sentence follows from the numbers
+by the rules in `experiments/genetic_search/page.py`, and what every trial came to is in `trials.csv`.
 
-An LSTM on {task}, {updates} updates a trial: {space} are searched ([the sweep](../../../experiments/genetic_search/sweep.yaml)).
-Each search makes {trials} trials and trains its best point, by validation loss, on {seeds} fresh seeds, whose mean {score} is
-what the search has found; lower is better. There are {searches} searches with the sampler `genetic` and as many with `random`, from
-the same seeds. Two of one seed begin with the same {startup} points, so they are compared in pairs. Nothing is pruned and
-nothing stops early.
+An LSTM on {task}, {updates} updates a trial. Searched are {space} (`experiments/genetic_search/sweep.yaml`).
+
+Each search makes {trials} trials and trains its best point, by validation loss, on {seeds} fresh seeds, whose mean
+{score} is what the search has found; lower is better. There are {searches} searches with the sampler `genetic` and as
+many with `random`, from the same seeds. Two of one seed begin with the same {startup} points, so they are compared in
+pairs. Nothing is pruned and nothing stops early: all searches make the same number of trials and updates.
 """
 
 
@@ -42,7 +43,7 @@ def page(definition: SweepDefinition, runs: pd.DataFrame) -> str:
         startup=startup_trials(definition.search_trials),
     )
     by_search = "\n".join(
-        f"| {seed} | {number(row['genetic'])} | {number(row['random'])} |" for seed, row in scores.iterrows()
+        f"| {seed} | {number(genetic)} | {number(random)} |" for seed, genetic, random in scores.itertuples()
     )
     return "\n".join(
         [
@@ -52,7 +53,8 @@ def page(definition: SweepDefinition, runs: pd.DataFrame) -> str:
             "\n![Best validation loss so far against trials](best.png)\n",
             "## What was spent\n",
             _table(spent(runs)),
-            "\nMultiply-adds are weights × time steps × examples of all trials; seconds are those of this machine, with others on it.\n",
+            "\nMultiply-adds are weights × time steps × examples, summed over all trials; time is that of training, on",
+            "a machine that others used too.\n",
             f"## By search\n\nMean {task.score_name} on the fresh seeds of the best point.\n",
             f"| seed | genetic | random |\n| --- | --- | --- |\n{by_search}\n",
         ]
@@ -67,11 +69,12 @@ def verdict(runs: pd.DataFrame) -> list[str]:
     return [
         f"At equal trials and updates, on fresh seeds: {_judged(contest(scores))}. Genetic search finds "
         f"{interval(*means(scores)['genetic'])}, random search {interval(*means(scores)['random'])}.",
-        f"By multiply-adds the two are not equal: genetic search spends {ratio:.2f} times those of random search, since "
-        "wider networks and larger batches cost more. Where of two searches of one seed the dearer one is cut off when the cheaper one's "
-        f"multiply-adds are spent, by validation loss: {_judged(contest(within))}.",
+        f"By multiply-adds the two are not equal: genetic search spends {ratio:.2f} times those of random "
+        "search: a wider network and a larger batch cost more. Where the dearer search of each pair is cut off at the "
+        f"multiply-adds of the cheaper one, by the best validation loss: {_judged(contest(within))}.",
         f"{len(scores)} pairs can show a difference with p = {chance(least)} at the least"
-        f"{'' if least < SIGNIFICANT else ', so they can show none'}; intervals are 95%, by a bootstrap (BCa) over pairs.",
+        f"{'' if least < SIGNIFICANT else ', so they can show none'}; intervals of differences are 95%, by a bootstrap "
+        "(BCa) over pairs, those of means by Student's t.",
     ]
 
 
@@ -80,16 +83,15 @@ def _judged(held: Contest) -> str:
     name = ("**genetic search is better**" if better else "**random search is better**") if held.p < SIGNIFICANT else ""
     said = name or "**a difference is not shown**"
     return (
-        f"{said} (random minus genetic {interval(*held.difference)}, p = {chance(held.p)} by a permutation test; genetic wins "
-        f"{number(held.probability.value)} of the pairs)"
+        f"{said} (random minus genetic {interval(*held.difference)}, p = {chance(held.p)} by a permutation test; "
+        f"genetic wins {held.probability.value:.0%} of the pairs)"
     )
 
 
 def _table(cost: pd.DataFrame) -> str:
     rows = [
-        f"| {sampler} | {row['searches']:.0f} | {row['trials']:,.0f} | {row['updates']:,.0f} | "
-        f"{number(row['multiply_adds'])} | {duration(row['seconds'])} |"
-        for sampler, row in cost.iterrows()
+        f"| {sampler} | {searches} | {trials:,} | {updates:,.0f} | {number(products)} | {duration(seconds)} |"
+        for sampler, searches, trials, updates, products, seconds in cost.itertuples()
     ]
     header = "| sampler | searches | trials | updates | multiply-adds | time |\n| --- | --- | --- | --- | --- | --- |"
     return "\n".join([header, *rows])

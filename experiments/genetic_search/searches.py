@@ -42,4 +42,4 @@ def search(definition: SweepDefinition) -> pd.DataFrame:
         raise SystemExit(f"{definition.name} was stopped: start again to go on")
     runs = rnnlab.load_sweep(definition.name).sort_values(["phase", "trial"], ignore_index=True)
     runs = runs.assign(sampler=definition.sampler, seed=definition.seed)
-    return runs[["sampler", "seed", "phase", "trial", "objective", "score", "steps", "cost", "seconds"]]
+    return runs.loc[:, ["sampler", "seed", "phase", "trial", "objective", "score", "steps", "cost", "seconds"]]

@@ -15,7 +15,7 @@ KINDS = {
     "names": "romeo juliet mercutio benvolio capulet warwick clarence gloucester northumberland buckingham hastings "
     "menenius sicinius brutus coriolanus angelo isabella lucio leontes camillo paulina polixenes",
 }
-"""By kind; a judgement of ours, made before the first run."""
+"""By kind; a judgement of ours."""
 
 PAIRS = {
     "he : him": "he him, she her, they them, i me, we us, thou thee",

@@ -63,12 +63,10 @@ def analogies(vectors: ArrayLike, symbols: Sequence[str], questions: Iterable[Qu
     rows = []
     for question in questions:
         a, b, c, right = (_find(symbol, place) for symbol in question)
-
-        def ranked(target: np.ndarray, given: tuple[int, ...] = (a, b, c)) -> list[int]:
-            return [int(k) for k in np.argsort(-(units @ target), kind="stable") if k not in given]
-
-        order, plain = ranked(units[b] - units[a] + units[c]), ranked(units[c])
-        rows.append((*question, symbols[order[0]], order.index(right) + 1, plain.index(right) + 1))
+        near = units @ np.stack([units[b] - units[a] + units[c], units[c]], axis=1)  # (N, 2)
+        near[[a, b, c]] = -np.inf
+        ranks = 1 + (near > near[right]).sum(0)
+        rows.append((*question, symbols[int(near[:, 0].argmax())], *ranks.tolist()))
     return pd.DataFrame(rows, columns=["a", "b", "c", "right", "answer", "rank", "plain_rank"])
 
 

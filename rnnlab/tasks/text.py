@@ -1,4 +1,4 @@
-"""What the text tasks share: a text as a row of symbols, cut into parts, read in windows; the next symbol is asked for."""
+"""What the text tasks share: a row of symbols, cut into parts and read in windows; the next symbol is asked for."""
 
 import hashlib
 import math
@@ -25,7 +25,7 @@ SHAKESPEARE = DataFile(
 VALIDATION = TEST = 0.05
 """Shares of the text, at its end."""
 
-S = TypeVar("S", bound=Sequence)
+S = TypeVar("S", list[str], Tensor)
 
 
 class Text(NamedTuple):
@@ -134,7 +134,7 @@ class NextSymbol(Task):
 def cut(text: S) -> dict[str, S]:
     """Cut a row of symbols into its contiguous parts, by split."""
     first, second = round(len(text) * (1 - VALIDATION - TEST)), round(len(text) * (1 - TEST))
-    return {"train": text[:first], "validation": text[first:second], "test": text[second:]}  # type: ignore[dict-item]
+    return {"train": text[:first], "validation": text[first:second], "test": text[second:]}
 
 
 def encode(text: Sequence[str], symbols: Iterable[str], otherwise: int = 0) -> Text:
