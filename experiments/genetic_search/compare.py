@@ -23,6 +23,11 @@ def best_so_far(runs: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
+def best(runs: pd.DataFrame) -> pd.DataFrame:
+    """The least objective of each search, as `found`."""
+    return best_so_far(runs).pivot_table(index="seed", columns="sampler", values="best", aggfunc="min")
+
+
 def best_within(runs: pd.DataFrame) -> pd.DataFrame:
     """The least objective of each search within the multiply-adds of the cheaper one of its seed, as `found`."""
     path = best_so_far(runs)

@@ -1,5 +1,6 @@
 """The figure of the page: the best validation loss so far, against trials."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -12,7 +13,7 @@ from .searches import SAMPLERS
 
 
 def draw(runs: pd.DataFrame) -> Axes:
-    """Draw the mean over the searches of each sampler with its 95% interval, and every search as a faint line.
+    """Draw the geometric mean over each sampler's searches with its 95% interval, and every search as a faint line.
 
     Args:
         runs: of `experiments.genetic_search.searches.search`.
@@ -26,9 +27,10 @@ def draw(runs: pd.DataFrame) -> Axes:
         lines = path.loc[path["sampler"] == sampler].pivot(index="trial", columns="seed", values="best")
         trials, values = lines.index.to_numpy() + 1, lines.to_numpy(float)
         ax.plot(trials, values, color=look.color, linewidth=0.6, alpha=0.35, drawstyle="steps-post")
-        middle, half = student(values.T)
-        ax.fill_between(trials, middle - half, middle + half, color=look.color, alpha=0.15, linewidth=0, step="post")
-        label = f"{sampler}, mean of {values.shape[1]} searches and its 95% interval"
+        middle, half = student(np.log10(values.T))
+        low, middle, high = (10**log for log in (middle - half, middle, middle + half))
+        ax.fill_between(trials, low, high, color=look.color, alpha=0.15, linewidth=0, step="post")
+        label = f"{sampler}, geometric mean of {values.shape[1]} searches and its 95% interval"
         ax.plot(
             trials, middle, color=look.color, linestyle=look.dashes, linewidth=2, drawstyle="steps-post", label=label
         )

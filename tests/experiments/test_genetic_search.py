@@ -49,7 +49,7 @@ def test_the_verdict_follows_from_the_numbers(gain: float, said: str) -> None:
     runs = searches(gain)
     text = page(definition, runs)
     answers = [line for line in text.splitlines() if line.startswith("* At equal trials") or "cut off" in line]
-    assert len(answers) == 2 and all(said in answer for answer in answers) and "nan" not in text
+    assert len(answers) == 3 and all(said in answer for answer in answers) and "nan" not in text
     assert contest(found(runs)).difference.value == pytest.approx(gain, abs=0.02)
     assert len(draw(runs).get_lines()) == 2 * (8 + 1) + 1
 
