@@ -15,7 +15,7 @@ from .lists import kinds, questions
 
 EXPERIMENT = Path(__file__).parents[1] / "words.yaml"
 CELLS = {"LSTM": "lstm", "tanh": "vanilla"}
-RATES = (3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 VECTORS = {"input": "encode.embedding.weight", "output": "readout.weight"}
 """Of a word that is read, and of one that may come next: rows of the embedding, and of the readout."""
 

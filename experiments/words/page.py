@@ -78,7 +78,8 @@ def page(study: Study) -> str:
             f"## How well the next word is foretold\n\n{_scores(study)}\n",
             f"## Who is near whom\n\n{_kinds(study)}\n",
             f"Nearest by cosine, {first}, seed {seed}:\n\n{_neighbours(study)}\n",
-            *(f"![{name} vectors by t-SNE]({name}.png)\n" for name in VECTORS),
+            "The same run by t-SNE: near means alike, distances between far ones mean nothing.\n",
+            *(f"{name.capitalize()} vectors:\n\n![{name} vectors by t-SNE]({name}.png)\n" for name in VECTORS),
             f"## Does a difference carry over?\n\n{_analogies(study)}\n",
         ]
     )
@@ -92,15 +93,22 @@ def _scores(study: Study) -> str:
     for cell, runs in study.runs.items():
         bits = student_mean([run.score for run in runs])
         rows.append((cell, interval(*bits), interval(*(2**b for b in bits))))
-    one, other = (np.array([-run.score for run in runs]) for runs in study.runs.values())
-    held = paired_contest(one, other, np.random.default_rng(0))
-    (first, second), known = study.runs, held.p < SIGNIFICANT
-    better = first if held.difference.value > 0 else second
-    said = f"{better} is better" if known else "a difference is not shown"
+    shown = _between([np.array([-run.score for run in runs]) for runs in study.runs.values()], list(study.runs))
     return (
         _table(["predictor", "bits per word", "perplexity"], rows)
-        + f"\n\nPerplexity is 2 to the power of the bits. Between the cells, {said}: {first} needs "
-        f"{interval(*held.difference)} bits fewer than {second} (p = {chance(held.p)}, paired by seed)."
+        + f"\n\nPerplexity is 2 to the power of the bits. Between the cells, in bits: {shown}."
+    )
+
+
+def _between(goodness: list[np.ndarray], cells: list[str]) -> str:
+    """Which of two cells is better, paired by seed."""
+    one, other = goodness
+    held = paired_contest(one, other, np.random.default_rng(0))
+    first, second = cells
+    better = first if held.difference.value > 0 else second
+    said = f"{better} is better" if held.p < SIGNIFICANT else "a difference is not shown"
+    return (
+        f"{said} ({first} by {interval(*held.difference)} better than {second}, p = {chance(held.p)}, paired by seed)"
     )
 
 
@@ -119,7 +127,12 @@ def _kinds(study: Study) -> str:
         f"`experiments/words/lists.py`). Share of them whose nearest neighbour among the {listed} is of their own "
         f"kind; by lot {lot}."
     )
-    return f"{text}\n\n{_table(['cell', 'vectors', 'before training', 'after'], rows)}"
+    trained = {
+        name: [t.loc[t["vectors"] == name, "trained"].to_numpy(float) for t in tables.values()] for name in VECTORS
+    }
+    between = "\n".join(f"* {name}: {_between(shares, list(tables))}." for name, shares in trained.items())
+    drawn = _table(["cell", "vectors", "before training", "after"], rows)
+    return f"{text}\n\n{drawn}\n\nBetween the cells, after training:\n\n{between}"
 
 
 def _neighbours(study: Study) -> str:
@@ -147,8 +160,8 @@ def _analogies(study: Study) -> str:
                 count = len(asked) // len(runs)
                 rows.append((cell, name, relation, str(count), interval(*right), interval(*plain), f"{rank:.0f}"))
                 if relation == "all":
-                    totals[f"{cell}, {name}"] = (asked.groupby("run")[["carried", "plain"]].mean(), right)
-    sentences = "\n".join(f"* {_carried(who, shares, right)}" for who, (shares, right) in totals.items())
+                    totals[f"{cell}, {name}"] = (asked.groupby("run")[["carried", "plain"]].sum(), count)
+    sentences = "\n".join(f"* {_carried(who, solved, asked)}" for who, (solved, asked) in totals.items())
     text = (
         "*he : him* asks: as *him* is to *he*, so what is to *she*? Every two pairs of a relation make a question, and "
         "the answer is the word nearest to him - he + she, all of length one. The three given words are no answers; "
@@ -159,17 +172,15 @@ def _analogies(study: Study) -> str:
     return f"{text}\n\n{_table(header, rows)}\n\n{sentences}"
 
 
-def _carried(who: str, shares: pd.DataFrame, right: tuple[float, float, float]) -> str:
+def _carried(who: str, solved: pd.DataFrame, asked: int) -> str:
     """Whether the difference adds anything, and whether most questions fail."""
-    held = paired_contest(shares["carried"].to_numpy(float), shares["plain"].to_numpy(float), np.random.default_rng(0))
-    more = held.difference.value > 0
-    adds = (
-        ("the difference helps" if more else "the difference harms")
-        if held.p < SIGNIFICANT
-        else "that the difference helps is not shown"
-    )
-    most = "most questions fail" if right[0] < 0.5 else "most questions are answered"
-    return f"{who}: {most}, and {adds} ({interval(*held.difference)} more right than plain, p = {chance(held.p)})."
+    with_it, without = (solved[column].to_numpy(float) for column in ("carried", "plain"))
+    held = paired_contest(with_it, without, np.random.default_rng(0))
+    helps = "the difference helps" if held.difference.value > 0 else "the difference harms"
+    said = helps if held.p < SIGNIFICANT else "that the difference helps is not shown"
+    most = "most questions fail" if with_it.mean() < asked / 2 else "most questions are answered"
+    more = f"{interval(*held.difference)} of {asked} more right than plain, p = {chance(held.p)}"
+    return f"{who}: {most}, and {said} ({more})."
 
 
 def _table(header: list[str], rows: list[tuple[str, ...]]) -> str:
