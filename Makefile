@@ -4,7 +4,7 @@ BIN := .venv/bin
 SWEEP ?= sweeps/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help sweep test test-fast chaos lint ui ablation mnist claims reproductions figures bench bench-gpu scaling notebooks screenshots docs clean
+.PHONY: help sweep test test-fast chaos lint ui ablation mnist claims words genetic reproductions figures bench bench-gpu scaling notebooks screenshots docs clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -59,6 +59,12 @@ mnist: .venv/.core  ## run the sequential MNIST sweep (about 40 minutes) and wri
 
 claims: .venv/.core  ## examine five claims about recurrent networks and write docs/claims.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.claims --out docs/claims.md
+
+words: .venv/.core  ## train language models, look at the vectors of their words and write docs/results/words (a few minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.words --out docs/results/words
+
+genetic: .venv/.core  ## hold genetic against random search and write docs/results/genetic (about ten minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.genetic_search --out docs/results/genetic
 
 reproductions: .venv/.core  ## reproduce published results (about an hour) and write docs/reproductions.md
 	@OMP_NUM_THREADS=1 $(BIN)/rnnlab reproduce --all --out docs/reproductions.md

@@ -134,6 +134,18 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     event.remove(Engine, "before_cursor_execute", shorten)
 
 
+@pytest.fixture(scope="session")
+def text_files() -> None:
+    """Skip a test that needs the plays of Shakespeare where they can be neither found nor downloaded."""
+    from rnnlab.common.errors import UserError
+    from rnnlab.tasks.text import read_text
+
+    try:
+        read_text(None)
+    except UserError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture
 def plugged() -> Iterator[None]:
     """What is plugged in while this is in use is gone afterwards."""

@@ -196,7 +196,7 @@ def _mnist() -> Diagnosis:
 
 
 def _text() -> Diagnosis:
-    from rnnlab.tasks.characters import SHAKESPEARE
+    from rnnlab.tasks.text import SHAKESPEARE
 
     return _data("text", [SHAKESPEARE])
 

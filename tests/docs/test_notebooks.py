@@ -17,6 +17,8 @@ ANALYSIS = Path(__file__).parents[2] / "analysis"
 NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))
 READING = [path for path in NOTEBOOKS if "load_sweep(" in path.read_text(encoding="utf-8")]
 """Those that need a sweep."""
+TEXT = [path for path in NOTEBOOKS if "experiments/words.yaml" in path.read_text(encoding="utf-8")]
+"""Those that need the plays of Shakespeare."""
 
 
 def cells_of(path: Path) -> list[dict[str, Any]]:
@@ -74,7 +76,9 @@ def test_notebooks_are_short_and_kept_without_outputs(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_run_and_every_cell_shows_something(path, client, small_sweep):
+def test_notebooks_run_and_every_cell_shows_something(path, client, small_sweep, request):
+    if path in TEXT:
+        request.getfixturevalue("text_files")
     cells = execute(client, path, MLFLOW_TRACKING_URI=small_sweep, RNNLAB_SWEEP="small")
     silent = [cell.source for cell in cells[1:] if not cell.outputs]
     assert not silent, silent

@@ -1,7 +1,6 @@
 import pytest
 
 from rnnlab.common.errors import UserError
-from rnnlab.tasks.characters import Characters
 from rnnlab.tasks.mnist import Mnist
 
 
@@ -10,14 +9,5 @@ def mnist_files() -> None:
     """Skip a test that needs MNIST where it can be neither found nor downloaded."""
     try:
         Mnist.images("test")
-    except UserError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
-def characters_files() -> None:
-    """Skip a test that needs the plays of Shakespeare where they can be neither found nor downloaded."""
-    try:
-        Characters().text()
     except UserError as error:
         pytest.skip(str(error))

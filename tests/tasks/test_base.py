@@ -21,6 +21,7 @@ from rnnlab.tasks.mnist import Mnist
 from rnnlab.tasks.parity import Parity
 from rnnlab.tasks.reversal import Reversal
 from rnnlab.tasks.temporal_order import TemporalOrder
+from rnnlab.tasks.words import Words
 
 VARIANTS = [
     *(task.parse({}) for task in TASKS.values()),
@@ -38,14 +39,16 @@ VARIANTS = [
     Parity(every_step=True),
     Reversal(fillers=0.5),
     Reversal(fillers=0.5, mapping=True),
+    Words(min_count=10),
 ]
+FILES = {"mnist": "mnist_files", "characters": "text_files", "words": "text_files"}
+"""What skips a task whose data are missing."""
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda task: task.label)
 def task(request: pytest.FixtureRequest) -> Task:
-    for kind in ("mnist", "characters"):
-        if request.param.kind == kind:
-            request.getfixturevalue(f"{kind}_files")
+    if files := FILES.get(request.param.kind):
+        request.getfixturevalue(files)
     return request.param
 
 
@@ -159,7 +162,7 @@ def test_the_losses_of_several_networks_are_those_of_each_to_the_bit(
     torch.testing.assert_close(gradient, exact, rtol=1e-4, atol=1e-6)
 
 
-def test_every_variant_can_be_named_in_a_sweep(characters_files: None):
+def test_every_variant_can_be_named_in_a_sweep(text_files: None):
     tasks = [{k: v for k, v in task.model_dump().items() if v is not None} for task in VARIANTS]
     definition = SweepDefinition.parse(
         {

@@ -20,7 +20,7 @@ def task(tmp_path: Path) -> Characters:
 
 
 def spell(task: Characters, codes: torch.Tensor) -> str:
-    return "".join(task.text().alphabet[code] for code in codes.tolist())
+    return "".join(task.text().symbols[code] for code in codes.tolist())
 
 
 def test_the_target_is_the_next_character(task: Characters):
@@ -52,21 +52,21 @@ def test_windows_stay_in_their_part_and_reach_its_ends(task: Characters, monkeyp
     assert (starts.diff() >= 1).all() and starts.diff().max() <= 2  # spread evenly
 
 
-def test_baseline_is_the_loss_of_the_test_characters_frequencies(task: Characters):
-    text = spell(task, task.text().parts["test"])
-    counts = Counter(text)
-    entropy = -sum(n / len(text) * math.log(n / len(text)) for n in counts.values())
-    assert task.baseline.loss == pytest.approx(entropy)
-    frequencies = torch.tensor([counts[c] / len(text) for c in task.text().alphabet])
-    outputs = frequencies.log()[None, None].expand(len(text), 1, -1)
+def test_baseline_is_the_loss_on_the_test_part_of_the_frequencies_of_the_training_part(task: Characters):
+    seen, asked = (spell(task, task.text().parts[name]) for name in ("train", "test"))
+    shares = {c: (n + 1) / (len(seen) + task.input_size) for c, n in Counter(seen).items()}
+    loss = -sum(math.log(shares[c]) for c in asked) / len(asked)
+    assert task.baseline.loss == pytest.approx(loss)
+    frequencies = torch.tensor([shares[c] for c in task.text().symbols])
+    outputs = frequencies.log()[None, None].expand(len(asked), 1, -1)
     targets = task.text().parts["test"][:, None]
-    assert task.losses(outputs, targets).mean().item() == pytest.approx(entropy, rel=1e-5)  # float32
+    assert task.losses(outputs, targets).mean().item() == pytest.approx(loss, rel=1e-5)  # float32
     assert task.scores(outputs, targets).item() == pytest.approx(task.baseline.score, rel=1e-5)
 
 
-def test_shakespeare_has_the_published_size(characters_files: None):
+def test_shakespeare_has_the_published_size(text_files: None):
     text = Characters().text()
-    assert len(text.alphabet) == 65 and sum(map(len, text.parts.values())) == 1_115_394
+    assert len(text.symbols) == 65 and sum(map(len, text.parts.values())) == 1_115_394
     assert 4.7 < Characters().baseline.score < 4.9
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 from rnnlab.common.seeding import derive_seed
 from rnnlab.sweep.plan.space import Point, Space, every_point, grid_points, random_point, sobol_points
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2", "grid", "brute_force"]
+Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "genetic", "nsga2", "grid", "brute_force"]
 
 EXHAUSTIVE = ("grid", "brute_force")
 """Samplers that try everything there is, and so bring their own number of trials."""

@@ -13,7 +13,7 @@ from rnnlab.sweep.plan.samplers import startup_trials
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.search.hyperband import Hyperband
 from rnnlab.sweep.search.median import Median
-from rnnlab.sweep.search.samplers import CmaEs, Distinct, Genetic
+from rnnlab.sweep.search.samplers import CmaEs, Distinct, genetic
 
 
 def make_pruner(definition: SweepDefinition, plan: StudyPlan) -> BasePruner:
@@ -46,6 +46,6 @@ def make_sampler(definition: SweepDefinition, plan: StudyPlan, slot: int) -> Bas
         return Distinct(CmaEs(plan.space, seed, startup), seed)
     if definition.sampler == "gp":
         return Distinct(GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False), seed)
-    if definition.sampler == "nsga2":
-        return Distinct(Genetic(population_size=max(2, startup), seed=seed), seed)
+    if definition.sampler in ("genetic", "nsga2"):
+        return Distinct(genetic(definition.sampler, max(2, startup), seed), seed)
     return RandomSampler(seed=seed)

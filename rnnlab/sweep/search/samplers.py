@@ -1,6 +1,7 @@
 """Samplers that learn, fitted to slots: several workers ask at once, and a trial may be taken up again."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -8,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.samplers.nsgaii import BLXAlphaCrossover, PolynomialMutation
 from optuna.trial import FrozenTrial, TrialState
 
+from rnnlab.sweep.plan.samplers import Sampler
 from rnnlab.sweep.plan.space import Space
 from rnnlab.sweep.store.optuna_private import note
 
@@ -125,13 +129,37 @@ class CmaEs(BaseSampler):
 class Genetic(NSGAIISampler):
     """NSGA-II in which planned points, and trials taken up again, belong to a generation too.
 
-    Optuna's notes the generation when it proposes a point, which it never does for a point that is fixed.
+    Optuna's notes the generation when it proposes a point, which it never does for a point that is fixed. With one
+    objective one trial dominates another by being better, and the best of all generations are the parents: a plain
+    genetic algorithm.
     """
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         if state == TrialState.COMPLETE:
             self.get_trial_generation(study, trial)
         super().after_trial(study, trial, state, values)
+
+
+def genetic(sampler: Sampler, population: int, seed: int) -> Genetic:
+    """The genetic algorithm of a sweep.
+
+    A child of `nsga2` takes each value from either parent, or a random one instead; one of `genetic` takes a value
+    between or beside those of its parents, shifted a little now and then, which a single objective over ranges is
+    better served with.
+
+    Args:
+        sampler: `genetic`, or `nsga2` with cost as a second objective.
+        population: members of a generation.
+        seed: of this proposal.
+
+    Reference: Eshelman and Schaffer 1993, "Real-Coded Genetic Algorithms and Interval-Schemata" (blend crossover);
+        Deb and Goyal 1996, "A Combined Genetic Adaptive Search (GeneAS) for Engineering Design" (mutation).
+    """
+    if sampler == "nsga2":
+        return Genetic(population_size=population, seed=seed)
+    with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):  # or every worker's log says so
+        crossover, mutation = BLXAlphaCrossover(), PolynomialMutation()
+        return Genetic(population_size=population, seed=seed, crossover=crossover, mutation=mutation)
 
 
 def _done(study: Study) -> list[FrozenTrial]:

@@ -51,7 +51,7 @@ QUICKSTART = Path(__file__).parents[3] / "sweeps" / "quickstart.yaml"
         ({"trials": None}, "trials is missing"),
         ({"trials": 0}, "trials = 0 is not allowed"),
         ({"sampler": "grid"}, "search.optimizer.lr needs 'points'"),
-        ({"sampler": "genetic"}, "sampler = 'genetic' is not allowed"),
+        ({"sampler": "annealing"}, "sampler = 'annealing' is not allowed"),
         ({"search": {"optimizer.lr": {"low": 1e-4, "high": 1e-2, "points": 3}}}, "points is for sampler = 'grid'"),
         ({"arms": {"x": 3}}, "arms.x = 3 is not allowed"),
         ({"arms": {"x": BIAS}}, "arms.x.search.cell.forget_bias: arm 'x' on adding-5 has no such field"),

@@ -36,7 +36,7 @@ def test_a_sweep_grows(tiny: dict[str, Any], more: dict[str, Any], retrained: bo
     grow(tiny, tiny | more | {"arms": arms}, retrained)
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp", "genetic", "nsga2"])
 def test_trials_grow_until_final_runs_are_planned(tiny: dict[str, Any], sampler: str) -> None:
     tiny = tiny | {"sampler": sampler}
     grow(tiny, tiny | {"trials": 9})

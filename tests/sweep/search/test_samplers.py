@@ -19,7 +19,7 @@ from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, fill, latest, recover
 from rnnlab.sweep.work.worker import propose
 
-LEARNING = ("tpe", "cmaes", "gp", "nsga2")
+LEARNING = ("tpe", "cmaes", "gp", "genetic", "nsga2")
 CONTINUOUS = ("random", "qmc", *LEARNING)
 PLANNED = ("random", "qmc", "grid", "brute_force")
 PLANE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "optimizer.beta1": {"low": 0.0, "high": 0.99}}
@@ -199,22 +199,52 @@ def test_a_learning_sampler_finds_the_bottom_of_a_bowl_better_than_chance(
     assert lowest(sampler) < lowest("random") / 2
 
 
+def test_children_of_a_genetic_algorithm_are_better_than_the_first_generation(
+    tmp_path: Path, tiny: dict[str, Any]
+) -> None:
+    """By the mean of a generation, at least by a factor of two; one objective knows nothing of cost."""
+    definition = definition_of(tiny, "genetic", trials=60)
+    values = [bowl(definition, point) for point in search(tmp_path, definition)]
+    assert sum(values[-10:]) < sum(values[:10]) / 2
+
+
+@pytest.mark.parametrize("sampler", ["genetic", "nsga2"])
 @pytest.mark.parametrize("interrupt", [False, True])
-def test_every_trial_of_nsga2_belongs_to_a_generation(tmp_path: Path, tiny: dict[str, Any], interrupt: bool) -> None:
+def test_every_trial_of_a_genetic_algorithm_belongs_to_a_generation(
+    tmp_path: Path, tiny: dict[str, Any], sampler: str, interrupt: bool
+) -> None:
     """Planned points, of which Optuna's sampler is never asked, and trials that were taken up again, too."""
-    trials = latest(searched(tmp_path, definition_of(tiny, "nsga2"), interrupt))
+    trials = latest(searched(tmp_path, definition_of(tiny, sampler), interrupt))
     assert [trials[slot].system_attrs["Genetic:generation"] for slot in range(TRIALS)] == [0] * 4 + [1] * 4 + [2] * 4
 
 
-def test_cmaes_ranks_pruned_trials_last_and_keeps_nothing_pickled(tmp_path: Path, tiny: dict[str, Any]) -> None:
-    definition = definition_of(tiny, "cmaes", trials=30)
+def pruned_below(folder: Path, definition: SweepDefinition) -> optuna.Study:
+    """A search in which every trial in the lower half of the plane is pruned."""
     study = open_study(definition, InMemoryStorage())
     while (claimed := claim([study])) is not None:
-        trial = propose(definition, definition.studies[0], *claimed, FileLock(tmp_path / "lock"))
+        trial = propose(definition, definition.studies[0], *claimed, FileLock(folder / "lock"))
         if trial.params["optimizer.beta1"] < 0.5:
             trial.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             tell(trial.study, definition, trial)
+    return study
+
+
+def test_a_pruned_trial_has_no_children(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    study = pruned_below(tmp_path, definition_of(tiny, "genetic", trials=30))
+    states = [trial.state for trial in study.trials]
+    parents = [
+        number
+        for name, numbers in study._storage.get_study_system_attrs(study._study_id).items()
+        if "parent" in name
+        for number in numbers
+    ]
+    assert optuna.trial.TrialState.PRUNED in states and parents
+    assert {states[number] for number in parents} == {optuna.trial.TrialState.COMPLETE}
+
+
+def test_cmaes_ranks_pruned_trials_last_and_keeps_nothing_pickled(tmp_path: Path, tiny: dict[str, Any]) -> None:
+    study = pruned_below(tmp_path, definition_of(tiny, "cmaes", trials=30))
     late = [trial for trial in study.trials if trial.number >= 22]
     assert sum(trial.state == optuna.trial.TrialState.PRUNED for trial in late) <= 1
     assert {key for trial in study.trials for key in trial.system_attrs} == {"fixed_params"}
