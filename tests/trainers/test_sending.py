@@ -89,6 +89,7 @@ def test_weights_and_biases(send, tmp_path):
         sent = send(run)
         run.log({"loss": 2.0})
         files = Path(run.dir)
+    wandb.teardown()  # until then the file may not be whole
     (file,) = files.parent.glob("*.wandb")
     first, *rows, last = wandb_file.rows(file)
     assert (first["loss"], last["loss"]) == (1.0, 2.0)  # what the user logs is not dropped

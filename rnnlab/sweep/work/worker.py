@@ -42,7 +42,7 @@ IDLE_SECONDS = 0.3
 LOOK_SECONDS = 2.0
 """Between two looks for more, of a worker that has some in hand and has lost none since."""
 MOST_LEARNING = 4
-"""Search slots in hand where points are proposed from what the others have come to."""
+"""Search slots of a sweep in hand where points are proposed from what others came to: with more, they are worse."""
 
 
 class Worker:
@@ -138,7 +138,8 @@ class Worker:
         if not learns(self.definition.sampler):
             return claim_many(alike, room)
         final = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
-        return claim_many(final, room) or claim_many(alike, min(room, MOST_LEARNING - company.size))
+        learning = max(1, MOST_LEARNING // self.definition.workers)
+        return claim_many(final, room) or claim_many(alike, min(room, learning - company.size))
 
     def known_studies(self) -> list[optuna.Study]:
         """Those of the sweep's studies that its supervisor has made."""
