@@ -9,7 +9,7 @@ from rnnlab.reproductions.registry import REPRODUCTIONS
 from rnnlab.reproductions.run import examine
 
 SMALL = [result for result in REPRODUCTIONS.values() if not result.full_scale]
-QUICK = {"saxe-orthogonal", "influence-balancing"}
+QUICK = {"saxe-orthogonal", "influence-balancing", "pascanu-wall"}
 """A second or less; the others take seconds to minutes."""
 UNDECIDED = {"cooijmans-gradient", "arjovsky-gradient-norms"}
 """Of these the deciding seeds themselves leave some statement inconclusive; a fault has to contradict them."""
