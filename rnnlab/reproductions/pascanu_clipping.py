@@ -63,17 +63,24 @@ def _descend(
 
 
 def draw(found: Findings) -> Axes:
-    lines = {arm: [(range(UPDATES), values["curve"]) for values in several] for arm, several in found.items()}
-    return curves(lines, "Descent beside the wall, eight starts a line", "update", "median error E", log=True)  # type: ignore[arg-type]
+    lines = {arm: [_coarse(values["curve"]) for values in several] for arm, several in found.items()}  # type: ignore[arg-type]
+    title = "Descent beside the wall, a line for the median of eight starts"
+    return curves(lines, title, "update", "error E, median of ten updates", log=True)
 
 
-WHY = "plain descent ends on the plateaus, where E is 0.09 or more, clipped descent was below 0.015; seeds 0 and 1"
-FAR = "clipped steps are 0.3 at most; seeds 0 and 1 gave 5 and 37"
+def _coarse(curve: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Ten updates in one point: a descent that leaps to and fro across the wall cannot be read update by update."""
+    firsts = range(0, len(curve), 10)
+    return [first + 4.5 for first in firsts], [statistics.median(curve[first : first + 10]) for first in firsts]
+
+
+WHY = "seeds 0, 1 and 100 to 104 ended at 0.055 to 0.090 without clipping, and at 0.001 to 0.013 with it"
+FAR = "clipped steps are 0.3 at most; the longest of the same seeds without clipping were 5 to 160"
 
 register(
     Reproduction(
         name="pascanu-clipping",
-        claim="A wall throws gradient descent off its way; rescaled to norm 1 it goes on down to the minimum.",
+        claim="A wall throws gradient descent off its way; rescaled to norm 1 at most, it goes on downhill.",
         paper="Pascanu et al. 2013, On the Difficulty of Training Recurrent Neural Networks",
         place="figure 6 (a picture without numbers), 50 steps",
         source="recollection",

@@ -71,7 +71,7 @@ register(
             compute=measure,
         ),
         criteria=(
-            Exact("off the law", "|∇E| = 2|σ-0.7| σ' √(1+σ²) (r^50-1)/(r-1)", WHY, ON, 0.0, 3e-5),
+            Exact("off the law", "‖∇E‖ = 2 (0.7 - σ) σ' √(1 + σ²) (r^50 - 1)/(r - 1)", WHY, ON, 0.0, 3e-5),
             Ordering("log10 gradient", "a wall", BY, BELOW, ON, 2.0),
             Ordering("log10 gradient", "a wall", BY, ABOVE, ON, 2.0),
         ),
