@@ -189,7 +189,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
 def _look_at_tables(browser: Browser, arm: str, keep: Callable[[str], None]) -> list[str]:
     """Arms, then runs; returns the ids of each arm's first final run."""
     _choose_view(browser, "Arms: averages over the fresh seeds")
-    browser.wait(f"//*[starts-with(text(), 'Group: ') and contains(text(), '{arm}')]")
+    browser.wait(f"//a[substring(., string-length(.) - {len(arm)}) = {_quoted(f'/{arm}')}]")  # ends with it
     keep("arms")
     _choose_view(browser, "Runs: every fresh seed")
     browser.wait(_run(arm))

@@ -6,7 +6,7 @@ longer leaves the view out of its list, and loses nothing else.
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rnnlab.tracking.slider_images import KEY
@@ -16,6 +16,8 @@ NAME = "attributes.`Run Name`"
 FIXED = (NAME, "runDateAndNestInfo", "duration")
 """Columns that the dashboard shows in every view; it takes an order and widths only for a list of all that it shows."""
 RESULTS = ("score", "solved", "diverged", "decay_rate", "half_life", "clipped_fraction")
+AVERAGES = ("score", "solved", "diverged", "decay_rate")
+"""Of an arm. The mean of half-lives says nothing: one seed whose gradient hardly decays has thousands of steps."""
 OUTCOME = "tags.`rnnlab.outcome`"
 SECTIONS = ("train", "val", "grad", "remedies", "Model metrics")
 """Groups of metrics by what stands before the slash, the last of those without; of charts no view names."""
@@ -25,14 +27,12 @@ class Contents(NamedTuple):
     """What a sweep has to show.
 
     Attributes:
-        scores: name of the score of each of its tasks.
+        tasks: name of the score of each of its tasks, by its label.
         searched: dotted names of the searched hyperparameters.
-        studies: task and arm of each of its studies.
     """
 
-    scores: Sequence[str]
+    tasks: Mapping[str, str]
     searched: Sequence[str]
-    studies: Sequence[tuple[str, str]]
 
 
 def saved_views(contents: Contents) -> dict[str, str]:
@@ -45,35 +45,43 @@ def saved_views(contents: Contents) -> dict[str, str]:
         Tags of the experiment: `arms`, averages over the fresh seeds; `runs`, those runs one by one; and `search`, the
         trials that chose the hyperparameters.
     """
-    keys = ["task", "arm"] if len({task for task, _ in contents.studies}) > 1 else ["arm"]
-    scores = list(dict.fromkeys(contents.scores))
+    keys = ["task", "arm"] if len(contents.tasks) > 1 else ["arm"]
+    scores = list(dict.fromkeys(contents.tasks.values()))
     curves = [_line(f"val/{score}") for score in scores] + [_line("grad/decay_rate")]
-    alike = len(scores) == 1  # scores of several names would share an axis in the charts that relate them to something
-    relation, parallel = [_relation()] * alike, [_parallel([*keys, *contents.searched])] * alike
+    alike = len(scores) == 1  # scores of several names would share an axis
+    goal = "score" if alike else "solved"
+    relation, parallel = [_relation()] * alike, _parallel([*keys, *contents.searched], goal)
     # Parameters beside a picture would make its cell as wide as their text, and the first picture fill the page.
     pictures = _chart("IMAGE", "pictures", imageKeys=[KEY], step=0, showRunParams=False)
     identity, searched = ([f"params.`{name}`" for name in names] for names in (keys, contents.searched))
-    numbers = [f"metrics.`{name}`" for name in RESULTS]
-    # The mean of half-lives says nothing: one seed whose gradient hardly decays has thousands of steps.
-    averaged = [f"metrics.`{name}`" for name in RESULTS if name != "half_life"]
-    seeds = [*identity, "params.`seed`", OUTCOME, *numbers]
-    final_charts, folded = [*curves, *relation], _grouped(keys, contents.studies)
+    numbers, averages = ([f"metrics.`{name}`" for name in names] for names in (RESULTS, AVERAGES))
     views = {
-        "arms": ("Arms: averages over the fresh seeds", "final", averaged, final_charts, folded),
-        "runs": ("Runs: every fresh seed", "final", seeds, [*final_charts, *parallel, pictures], {}),
+        # The runs of the studies, which hold their averages. Runs grouped by the dashboard would be a hundred at most:
+        # it reads no more at once, and averages what it has read.
+        "arms": (
+            "Arms: averages over the fresh seeds",
+            "tags.`rnnlab.kind` = 'study'",
+            [*identity, *averages],
+            [_bars(goal), _bars("decay_rate")],
+        ),
+        "runs": (
+            "Runs: every fresh seed",
+            "tags.`rnnlab.phase` = 'final'",
+            [*identity, "params.`seed`", OUTCOME, *numbers],
+            [*curves, *relation, parallel, pictures],
+        ),
         "search": (
             "Search: how the hyperparameters were chosen",
-            "search",
+            "tags.`rnnlab.phase` = 'search'",
             [*identity, *searched, OUTCOME, *numbers],
-            [*parallel, *curves],
-            {},
+            [parallel, *curves],
         ),
     }
     now = int(time.time() * 1000)
     return {
         f"{TAG}{key}": json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
-        for key, (name, phase, columns, charts, more) in views.items()
-        for state in [_state(phase, columns, charts, several=len(keys) > 1) | more]
+        for key, (name, which, columns, charts) in views.items()
+        for state in [_state(which, columns, charts, several=len(keys) > 1)]
     }
 
 
@@ -82,19 +90,7 @@ def link(experiment: str, view: str) -> str:
     return f"#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
-def _grouped(keys: Sequence[str], studies: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """One folded row a study, named by these parameters of its runs."""
-    values: list[dict[str, str]] = [{"task": task, "arm": arm} for task, arm in studies]
-    return {
-        "groupBy": {
-            "aggregateFunction": "average",
-            "groupByKeys": [{"mode": "param", "groupByData": key} for key in keys],
-        },
-        "groupsExpanded": {",".join(f"param.{key}.{value[key]}" for key in keys): False for value in values},
-    }
-
-
-def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]], several: bool) -> dict[str, Any]:
+def _state(which: str, columns: Sequence[str], charts: Sequence[dict[str, Any]], several: bool) -> dict[str, Any]:
     """The dashboard's own description of a page of runs."""
     sections = [
         {"uuid": "mattered", "name": "Did it matter?", "display": True, "columns": 2},
@@ -102,7 +98,7 @@ def _state(phase: str, columns: Sequence[str], charts: Sequence[dict[str, Any]],
         *({"uuid": name, "name": name, "display": False} for name in SECTIONS),
     ]
     return {
-        "searchFilter": f"tags.`rnnlab.phase` = '{phase}'",
+        "searchFilter": which,
         "orderByKey": "tags.`mlflow.runName`",  # begins with the task, where there are several, and the arm
         "orderByAsc": True,
         "selectedColumns": list(columns),
@@ -137,8 +133,12 @@ def _relation() -> dict[str, Any]:
     return _chart("SCATTER", xaxis=_metric("decay_rate"), yaxis=_metric("score"), runsCountToCompare=100)
 
 
-def _parallel(params: Sequence[str]) -> dict[str, Any]:
-    return _chart("PARALLEL", selectedParams=list(params), selectedMetrics=["decay_rate", "score"], showAllRuns=True)
+def _bars(metric: str) -> dict[str, Any]:
+    return _chart("BAR", metricKey=metric, displayName=metric, runsCountToCompare=100)
+
+
+def _parallel(params: Sequence[str], goal: str) -> dict[str, Any]:
+    return _chart("PARALLEL", selectedParams=list(params), selectedMetrics=["decay_rate", goal], showAllRuns=True)
 
 
 def _metric(name: str) -> dict[str, str]:

@@ -1,15 +1,14 @@
 """Saved views show what compares, under names that tell runs apart."""
 
-import itertools
 import json
 from typing import Any
 
 from rnnlab.tracking.views import FIXED, TAG, Contents, saved_views
 
 SEARCHED = ["optimizer.lr", "model.num_layers"]
-ONE = Contents(["mse"] * 2, SEARCHED, [("adding-50", "tanh"), ("adding-50", "lstm")])
-LENGTHS = Contents(["mse"] * 4, SEARCHED, list(itertools.product(["adding-50", "adding-100"], ["tanh", "lstm"])))
-KINDS = LENGTHS._replace(scores=["mse", "mse", "accuracy", "accuracy"])
+ONE = Contents({"adding-50": "mse"}, SEARCHED)
+LENGTHS = Contents({"adding-50": "mse", "adding-100": "mse"}, SEARCHED)
+KINDS = Contents({"adding-50": "mse", "parity-50": "accuracy"}, SEARCHED)
 
 
 def states(contents: Contents) -> dict[str, dict[str, Any]]:
@@ -28,23 +27,22 @@ def test_every_column_has_its_place_and_what_a_run_is_stands_before_its_numbers(
         are_metrics = [column.startswith("metrics.") for column in state["selectedColumns"]]
         assert are_metrics == sorted(are_metrics)
         shown = {"params.`task`", "params.`arm`"} & set(state["selectedColumns"])
-        assert "groupBy" in state or len(shown) == (1 if contents is ONE else 2)
+        assert len(shown) == (1 if contents is ONE else 2)
 
 
-def test_a_group_is_named_by_its_task_where_there_are_several_and_starts_folded():
-    grouped = {contents: states(each)["arms"] for contents, each in {"one": ONE, "several": LENGTHS}.items()}
-    keys = {name: [key["groupByData"] for key in state["groupBy"]["groupByKeys"]] for name, state in grouped.items()}
-    assert keys == {"one": ["arm"], "several": ["task", "arm"]}
-    assert grouped["one"]["groupsExpanded"] == {"param.arm.tanh": False, "param.arm.lstm": False}
-    assert grouped["several"]["groupsExpanded"]["param.task.adding-100,param.arm.lstm"] is False
-    assert len(grouped["several"]["groupsExpanded"]) == 4
+def test_arms_are_the_runs_of_studies_which_hold_averages_however_many_runs_there_are():
+    arms = states(LENGTHS)["arms"]
+    assert arms["searchFilter"] == "tags.`rnnlab.kind` = 'study'" and "groupBy" not in arms
+    assert [chart["metricKey"] for chart in charts(LENGTHS, "BAR")] == ["score", "decay_rate"]
 
 
 def test_scores_share_an_axis_only_where_they_are_one_quantity():
-    assert len(charts(ONE, "SCATTER")) == len(charts(LENGTHS, "SCATTER")) == 2
+    assert len(charts(ONE, "SCATTER")) == len(charts(LENGTHS, "SCATTER")) == 1
     assert [chart["selectedParams"] for chart in charts(ONE, "PARALLEL")] == [["arm", *SEARCHED]] * 2
     assert [chart["selectedParams"] for chart in charts(LENGTHS, "PARALLEL")] == [["task", "arm", *SEARCHED]] * 2
-    assert not charts(KINDS, "SCATTER") and not charts(KINDS, "PARALLEL")
+    assert not charts(KINDS, "SCATTER")
+    assert {tuple(chart["selectedMetrics"]) for chart in charts(KINDS, "PARALLEL")} == {("decay_rate", "solved")}
+    assert [chart["metricKey"] for chart in charts(KINDS, "BAR")] == ["solved", "decay_rate"]
     assert {"val/mse", "val/accuracy"} < {chart["metricKey"] for chart in charts(KINDS, "LINE")}
 
 

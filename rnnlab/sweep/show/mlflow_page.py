@@ -41,14 +41,8 @@ def open_overview(uri: str, definition: SweepDefinition, source: Path) -> str:
         log_file(uri, run_id, path)
     experiment, client = experiment_id(uri, definition.name), connect(uri)
     plans = definition.studies
-    scores = [plan.config({}, definition.seed).task.score_name for plan in plans]
-    views = saved_views(
-        Contents(
-            scores,
-            list(dict.fromkeys(name for plan in plans for name in plan.space)),
-            [(plan.task, plan.arm) for plan in plans],
-        )
-    )
+    tasks = {plan.task: plan.config({}, definition.seed).task.score_name for plan in plans}
+    views = saved_views(Contents(tasks, list(dict.fromkeys(name for plan in plans for name in plan.space))))
     note = (
         f"{headline(definition, experiment)}\n\n{reading(experiment)}\n\nThe report follows when the sweep is complete."
     )
