@@ -1,6 +1,7 @@
 """Figures that tell how sure a sweep is: when arms solve a task, which beats which, and whether decay foretells it."""
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -88,7 +89,21 @@ def win_matrix(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     contests = comparison_table(runs, reference=None)
     if contests.empty:
         raise UserError("runs hold fewer than two arms with a final result: there is nothing to compare")
-    arms = [arm for arm in ablation_table(runs)["arm"] if arm in {*contests["arm"], *contests["other"]}]
+    return draw_wins(contests, ablation_table(runs)["arm"].tolist(), ax)
+
+
+def draw_wins(contests: pd.DataFrame, order: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Draw comparisons that are worked out already, as `win_matrix` does.
+
+    Args:
+        contests: rows of one task from `rnnlab.statistics.ablation.comparison_table`.
+        order: arms from top to bottom, of which those that met no other are left out.
+        ax: where to draw.
+
+    Returns:
+        The axes.
+    """
+    arms = [arm for arm in order if arm in {*contests["arm"], *contests["other"]}]
     n = len(arms)
     ax = ax or axes(4.0 + 0.62 * n, 1.9 + 0.48 * n)
     place = {name: k for k, name in enumerate(arms)}

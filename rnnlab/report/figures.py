@@ -74,7 +74,7 @@ def task_figures(
         plots.ablation_forest(runs),
     )
     yield from _solving(runs, task)
-    yield from _wins(runs, contests, task)
+    yield from _wins(rows, contests, task)
     profiles = first_profiles(rows, runs, uri)
     if profiles:
         yield from _lags(profiles, task)
@@ -164,7 +164,7 @@ def _solving(runs: pd.DataFrame, task: Task) -> Iterator[Figure]:
         )
 
 
-def _wins(runs: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Figure]:
+def _wins(rows: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Figure]:
     """Which arm beats which, where there are more than two."""
     if len({*contests["arm"], *contests["other"]}) > 2:
         yield Figure(
@@ -172,7 +172,7 @@ def _wins(runs: pd.DataFrame, contests: pd.DataFrame, task: Task) -> Iterator[Fi
             "Chance that one arm beats another",
             f"Over the fresh seeds, ties counting half; a star marks a difference at the {SIGNIFICANT:.0%} level after "
             f"Holm's correction for all {len(contests)} pairs.",
-            plots.win_matrix(runs),
+            evidence.draw_wins(contests, rows["arm"].tolist()),
         )
 
 
