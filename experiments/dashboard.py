@@ -139,7 +139,9 @@ class Browser:
         def visible() -> WebElement | Literal[False]:
             found = [element for element in self.driver.find_elements(By.XPATH, path) if element.is_displayed()]
             if found:
-                self.driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", found[-1])
+                self.driver.execute_script(
+                    "arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", found[-1]
+                )
             return found[-1] if found else False
 
         return self._until(visible, path)

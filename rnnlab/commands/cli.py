@@ -1,6 +1,7 @@
 """The command line. Everything heavy is imported inside the commands, so that `--help` is instant."""
 
 import os
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +44,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Folder to make.")]) -> Non
 
     for path in start_study(folder):
         typer.echo(path)
-    typer.echo(f"Next: cd {folder}, then rnnlab sweep sweep.yaml --budget smoke")
+    typer.echo(f"Next: cd {shlex.quote(str(folder))}, then rnnlab sweep sweep.yaml --budget smoke")
 
 
 @app.command()

@@ -74,7 +74,7 @@ def _affordable(results: Iterable[Reproduction], budget: str | None) -> list[Rep
 def _list(results: Sequence[Reproduction], output: Output) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("result", "paper", "kind", "state", "time"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "result")  # a name that is cut could not be copied
     findings = [stored(result) for result in results]
     for finding in findings:
         result = finding.result

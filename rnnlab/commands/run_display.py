@@ -163,7 +163,7 @@ def print_result(console: Console, result: Result, run_id: str) -> None:
         rows["half-life"] = _half_life(rate, summary["half_life"])
     for name in ("outcome", f"test {task.score_name}", "decay rate", "half-life", "time", "MLflow run"):
         if name in rows:
-            console.print(f"{name:<{LABEL}}{rows[name]}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{name:<{LABEL - 1}} {rows[name]}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _criterion(task: Task) -> str:

@@ -122,7 +122,7 @@ class Recorder:
     def pause(self) -> None:
         """Leave the calls that follow alone, at no cost, until `resume`."""
         for layer in self._layers:
-            if self in layer.observers:
+            if self in getattr(layer, "observers", ()):  # a layer that was restored meanwhile has none
                 layer.observers.remove(self)
 
     def resume(self) -> None:

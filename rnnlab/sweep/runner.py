@@ -14,6 +14,7 @@ from rnnlab.common.files import room_needed
 from rnnlab.common.interrupts import Interrupted, signals_caught
 from rnnlab.common.machine import usable_cores
 from rnnlab.common.seeding import make_generator
+from rnnlab.common.shipped import locate
 from rnnlab.common.text import count
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
@@ -80,7 +81,7 @@ def run_sweep(
     with room_needed(home.folder, command), home.owned() as still_owned:
         # The file as it was written, with its comments; at a budget or with imports, what came of it.
         written = budget is None and not definition.imports
-        text = Path(path).read_text(encoding="utf-8") if written else definition.to_yaml()
+        text = locate(path).read_text(encoding="utf-8") if written else definition.to_yaml()
         now = Planning(f"{datetime.now(UTC):%Y-%m-%d %H:%M}", git_commit())
         home.keep(text, replace(definition.outline, history=(now,)), origin.source)
         end_leftover_workers(home.folder)

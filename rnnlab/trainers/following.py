@@ -67,6 +67,11 @@ class Following:
         if not any(isinstance(module, Recurrent) for module in model.modules()):
             convert(model)
             self._open.callback(restore, model)
+        if not any(isinstance(module, Recurrent) for module in model.modules()):
+            kind = type(model).__qualname__
+            raise UserError(
+                f"{kind} holds no recurrent layer to record: it needs an nn.RNN, nn.LSTM, nn.GRU or rnnlab's own"
+            )
         self._record = self._open.enter_context(recording.record(model, scaler=scaler, **self._options))
         self._record.pause()
 

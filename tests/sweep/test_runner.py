@@ -38,6 +38,16 @@ from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import prepare_store, tracking_uri
 
 
+def test_a_sweep_that_comes_with_the_package_is_run_by_its_name(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "sweeps").mkdir()
+    path = write_sweep(trials=2, seeds=1, workers=1, arms={"tanh": {}}).rename(workplace / "sweeps" / "shipped.yaml")
+    monkeypatch.setattr("rnnlab.common.shipped.FOLDER", workplace)
+    state = run_sweep("shipped", workers=1, console=Console(quiet=True))
+    assert state.complete and next(Path("runs/sweeps").glob("*/sweep.yaml")).read_bytes() == path.read_bytes()
+
+
 @pytest.mark.slow
 def test_a_whole_sweep(
     workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
