@@ -52,6 +52,15 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def command_line(*arguments: str) -> int:
+    """What the process of a command does."""
+    from rnnlab.commands.cli import main
+
+    sys.argv = ["rnnlab", *arguments]
+    main()
+    return 0
+
+
 def _begin(do: Callable[..., int], arguments: tuple[Any, ...], output: str, environment: dict[str, str]) -> None:
     os.setpgid(0, 0)
     os.environ.clear()
