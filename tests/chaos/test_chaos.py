@@ -32,7 +32,7 @@ from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
 
 FOLDER = Path("runs/sweeps/tiny")
-TRAINING = {"base.training.steps": 1000, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+TRAINING = {"base.training.steps": 600, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
 LONGER = TRAINING | {"base.training.steps": 6000}
 """For storms: as long as they rage, some runs have to be left, many of which train together."""
 

@@ -117,7 +117,7 @@ def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace, own_workers
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
-    settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
+    settings = ["training.steps=2000", "training.eval_every=2000", "recording.points=0"]
     process = Forked(command_line, "run", str(experiment), *settings, output="out")
     while not stored_runs():
         assert process.poll() is None
@@ -137,7 +137,7 @@ def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, 
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
     monkeypatch.setattr(courier, "RETRY_SECONDS", 0.5)
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment)])  # what is advised to be typed again
-    settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]
+    settings = ["training.steps=2000", "training.eval_every=1000", "recording.points=0"]
     locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
 
     def lock() -> None:

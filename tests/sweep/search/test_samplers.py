@@ -184,7 +184,7 @@ def test_workers_that_all_propose_before_any_is_done_never_agree(
     assert distinct(points_of(study)) == 20
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 30), ("cmaes", 30), ("gp", 15)])
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 30), ("cmaes", 30), ("gp", 12)])
 def test_a_learning_sampler_finds_the_bottom_of_a_bowl_better_than_chance(
     tmp_path: Path, tiny: dict[str, Any], sampler: str, trials: int
 ) -> None:

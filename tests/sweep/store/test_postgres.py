@@ -46,6 +46,11 @@ def plan(study: optuna.Study) -> None:
     fill(study, [{}] * SLOTS, [{"phase": "search"}] * SLOTS)
 
 
+def awake(seconds: float) -> None:
+    """Hold a process, so that each of them has read this file before they begin."""
+    time.sleep(seconds)
+
+
 def enqueue_and_claim(url: str, begin: float) -> list[int]:
     """What every process does at the same moment: enqueue all slots, then claim until none is left."""
     study = optuna.load_study(study_name="a", storage=Database(url, "tiny").open())
@@ -92,8 +97,8 @@ def test_a_trial_read_in_one_statement_is_what_optuna_reads_in_six(database: Dat
 def test_processes_at_once_double_nothing(study: optuna.Study, database: Database) -> None:
     """Enqueued, claimed and recovered by all of them at the same moment, every slot is there once."""
     with ProcessPoolExecutor(PROCESSES, FORKED) as processes:
-        list(processes.map(time.sleep, [0.5] * PROCESSES))
-        url, begin = url_of(database), time.time() + 1.0
+        list(processes.map(awake, [0.5] * PROCESSES))
+        url, begin = url_of(database), time.time() + 0.5
         claims = list(processes.map(enqueue_and_claim, [url] * PROCESSES, [begin] * PROCESSES))
         assert Counter(number for claimed in claims for number in claimed) == Counter(range(SLOTS))
         assert Counter(trial.user_attrs["slot"] for trial in study.trials) == Counter(range(SLOTS))
