@@ -120,13 +120,13 @@ def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Who asks an SQLite file that is locked is refused after four seconds, for which MLflow would wait twenty."""
+    """Who asks an SQLite file that is locked is refused after two seconds, for which MLflow would wait twenty."""
     from sqlalchemy import Engine, event
 
     from rnnlab.tracking import store
 
     def shorten(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> tuple[str, Any]:
-        return statement.replace("busy_timeout = 20000", "busy_timeout = 4000"), parameters
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 2000"), parameters
 
     monkeypatch.setattr(store, "PROBE_SECONDS", 1.0)
     event.listen(Engine, "before_cursor_execute", shorten, retval=True)

@@ -1,13 +1,16 @@
-"""Workers of a sweep in threads of this process: real ones, without the seconds in which a process imports torch."""
+"""Workers of a sweep without the seconds in which a process imports torch: in threads of this process, or forked."""
 
 import os
 import signal
 import threading
 from pathlib import Path
 
+from forked import Forked
+
+from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.home import find_home
 from rnnlab.sweep.work.pool import WorkerPool
-from rnnlab.sweep.work.worker import Worker
+from rnnlab.sweep.work.worker import Worker, main
 
 
 class ThreadPool(WorkerPool):
@@ -35,3 +38,17 @@ class ThreadWorker:
 
     def send_signal(self, how: signal.Signals) -> None:
         self._worker.stop()
+
+
+class ForkedPool(WorkerPool):
+    """Forks processes where `WorkerPool` starts them: for tests that kill them, or need them apart."""
+
+    def _spawn(self, index: int) -> Forked:  # type: ignore[override]
+        self._log(index).parent.mkdir(exist_ok=True)
+        given = {"MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1", STORAGE_VARIABLE: self.storage or ""}
+        return Forked(work, str(self.folder), str(index), output=self._log(index), **given)
+
+
+def work(folder: str, index: str) -> int:
+    """What the process of a worker does."""
+    return main([folder, index, str(os.getppid())])

@@ -4,7 +4,6 @@ In the short form everything dies at once, and once. The long form, `make chaos`
 sweep, and then strikes an MLflow server as well.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -15,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from forked import Forked
 from mlflow.entities import Run
 from optuna.trial import TrialState
+from own_workers import ThreadPool
 from rich.console import Console
 from storm import Server, Storm, trials, wait_for
 
 from rnnlab.common.locks import FileLock
+from rnnlab.sweep import runner
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.space import Point
 from rnnlab.sweep.plan.study import StudyPlan
@@ -30,7 +32,7 @@ from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
 
 FOLDER = Path("runs/sweeps/tiny")
-TRAINING = {"base.training.steps": 1000, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+TRAINING = {"base.training.steps": 600, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
 LONGER = TRAINING | {"base.training.steps": 6000}
 """For storms: as long as they rage, some runs have to be left, many of which train together."""
 
@@ -117,26 +119,17 @@ def weather(storm: Storm, capsys: pytest.CaptureFixture[str]) -> None:
     assert_nothing_is_left_behind()
 
 
-IN_ONE_PROCESS = """
-import sys
-from own_workers import ThreadPool
-from rnnlab.sweep import runner
-runner.WorkerPool = ThreadPool
-runner.run_sweep(sys.argv[1])
-"""
+def in_one_process(path: str) -> int:
+    """A sweep whose workers are threads of its process, so that one kill hits all."""
+    runner.WorkerPool = ThreadPool
+    return runner.run_sweep(path).exit_code
 
 
 @pytest.mark.slow
 def test_killed_in_the_middle(workplace: Path, write_sweep: Callable[..., Path], own_workers: None) -> None:
     """Parent and worker die together, with two runs done and two that train together; the same command goes on."""
     path = write_sweep(TRAINING, arms={"lstm": {"cell.kind": "lstm"}}, trials=5, seeds=1, workers=1, population=2)
-    here = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    victim = subprocess.Popen(
-        [sys.executable, "-c", IN_ONE_PROCESS, path.name],
-        env={**os.environ, "PYTHONPATH": here},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    victim = Forked(in_one_process, path.name)
     try:
         wait_for(lambda: {TrialState.COMPLETE, TrialState.RUNNING} <= {trial.state for trial in trials(FOLDER)})
         time.sleep(0.2)

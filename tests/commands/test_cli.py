@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from forked import Forked, command_line
 from plugged import CELL
 from typer.testing import CliRunner, Result
 
@@ -84,14 +85,17 @@ def test_a_run_is_stored_with_everything_needed_to_repeat_it(experiment):
 
 
 @pytest.mark.slow
-def test_a_program_reads_one_object_or_one_word(experiment):
-    done = rnnlab("run", experiment, "--json")
-    assert done.returncode == 0, done.stderr
-    record, (run,) = json.loads(done.stdout), stored_runs()
+def test_a_program_reads_one_object_or_one_word(experiment, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capfd.readouterr()  # whatever the process writes, by whatever way
+    assert not ended.value.code, said.err
+    record, (run,) = json.loads(said.out), stored_runs()
     assert record["run_id"] == run.info.run_id
     assert record["summary"]["steps_to_solve"] is None  # NaN is no JSON
     assert record["summary"]["score"] == run.data.metrics["score"] == record["score"]["test"]
-    assert "step 20/20" in done.stderr
+    assert "step 20/20" in said.err
     done = here("run", experiment, "--quiet")
     newest = stored_runs()[0].info.run_id
     assert (done.stdout, done.stderr) == (f"{newest}\n", "")
@@ -113,15 +117,14 @@ def test_a_sweep_tells_programs_how_it_ended(write_sweep, workplace, own_workers
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
-    settings = ["training.steps=3000", "training.eval_every=3000", "recording.points=0"]
-    process = subprocess.Popen([*COMMAND, "run", str(experiment), *settings], stdout=subprocess.PIPE, text=True)
+    settings = ["training.steps=2000", "training.eval_every=2000", "recording.points=0"]
+    process = Forked(command_line, "run", str(experiment), *settings, output="out")
     while not stored_runs():
         assert process.poll() is None
-        time.sleep(0.2)
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "the same command continues" in output
+    assert process.wait(60) == 130, Path("out").read_text()
+    assert "the same command continues" in Path("out").read_text()
     assert [run.info.status for run in stored_runs()] == ["RUNNING"]
     assert list(Path("runs").glob("checkpoints/*/checkpoint.pt"))
     assert here("run", experiment, *settings).exit_code == 0
@@ -132,8 +135,9 @@ def test_an_interrupted_run_goes_on_in_the_same_mlflow_run(experiment):
 @pytest.mark.slow
 def test_a_run_that_mlflow_does_not_take_waits_for_the_same_command(experiment, monkeypatch, impatient):
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(courier, "RETRY_SECONDS", 0.5)
     monkeypatch.setattr(sys, "argv", ["rnnlab", "run", str(experiment)])  # what is advised to be typed again
-    settings = ["training.steps=3000", "training.eval_every=1000", "recording.points=0"]
+    settings = ["training.steps=2000", "training.eval_every=1000", "recording.points=0"]
     locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
 
     def lock() -> None:

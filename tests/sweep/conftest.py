@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from bench import Bench, MakeBench
+from own_workers import ForkedPool
 from ticking import EVALUATION, UPDATE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
 from rnnlab.config.config import Config
+from rnnlab.sweep import runner
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.store.postgres import Database
+from rnnlab.sweep.work import supervisor
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -62,6 +65,13 @@ def rnnlab(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps whose workers are processes that need not import torch again."""
+    monkeypatch.setattr(runner, "WorkerPool", ForkedPool)
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.2)
 
 
 @pytest.fixture

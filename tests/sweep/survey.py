@@ -18,7 +18,6 @@ from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 
 FOLDER = Path("runs/sweeps/tiny")
-PARENT = "import sys; from rnnlab.sweep.runner import run_sweep; sys.exit(run_sweep(sys.argv[1]).exit_code)"
 LONG = {"base.training.steps": 300, "base.training.stop_when_solved": False, "trials": 2, "seeds": 1}
 """Most of a second a run, so that there is a middle to be killed in."""
 

@@ -52,13 +52,14 @@ def kill_worker(study: str, slot: int, victims: list[str]) -> None:
 def test_workers_killed(
     workplace: Path,
     write_sweep: WriteSweep,
+    forked_workers: None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     allowed: int,
 ) -> None:
     """A slot whose worker is killed comes back; one that loses too many is given up on, and counted."""
     monkeypatch.setattr(slots, "ALLOWED_CRASHES", allowed)
-    path = write_sweep({**LONG, "base.training.steps": 2000}, arms={"tanh": {}})  # none is over before it is hit
+    path = write_sweep({**LONG, "base.training.steps": 1000}, arms={"tanh": {}})  # none is over before it is hit
     victims: list[str] = []
 
     def kill_three() -> None:
@@ -86,7 +87,7 @@ def test_workers_killed(
 
 @pytest.mark.slow
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(
-    workplace: Path, write_sweep: WriteSweep, capsys: pytest.CaptureFixture[str]
+    workplace: Path, write_sweep: WriteSweep, forked_workers: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_sweep(LONG, arms={"tanh": {}})
 
@@ -116,7 +117,8 @@ def test_a_store_that_takes_nothing_costs_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(courier, "PATIENCE_SECONDS", 1.0)
-    path = write_sweep()
+    monkeypatch.setattr(courier, "RETRY_SECONDS", 0.5)
+    path = write_sweep(arms={"tanh": {}}, trials=2)
     locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
 
     def lock() -> None:
@@ -142,7 +144,7 @@ def test_a_store_that_takes_nothing_costs_nothing(
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_sweep_and_the_same_command_goes_on(
-    workplace: Path, write_sweep: WriteSweep, small_disk: Path
+    workplace: Path, write_sweep: WriteSweep, forked_workers: None, small_disk: Path
 ) -> None:
     """The sweep's own disk is full; MLflow's is another one."""
     path = write_sweep({"arms": {"tanh": {}}})

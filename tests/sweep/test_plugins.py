@@ -19,9 +19,10 @@ from rnnlab.tracking.store import connect, tracking_uri
 
 
 @pytest.mark.slow
-def test_a_sweep_over_a_plugged_in_cell(workplace, write_sweep, plugged):
+def test_a_sweep_over_a_plugged_in_cell(workplace, write_sweep, plugged, forked_workers):
     Path("my_cells.py").write_text(CELL)
-    path = write_sweep(arms={"tanh": {}, "leaky": {"cell.kind": "leaky"}}, trials=1, seeds=1).relative_to(workplace)
+    arms = {"tanh": {}, "leaky": {"cell.kind": "leaky"}}
+    path = write_sweep(arms=arms, trials=1, seeds=1, workers=1).relative_to(workplace)
     with pytest.raises(UserError, match=r"cell.kind = 'leaky' is unknown"):
         load_sweep_definition(path)
 

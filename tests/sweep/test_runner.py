@@ -171,7 +171,9 @@ def test_tpe_and_the_median_pruner_settle_every_slot(
 
 
 @pytest.mark.slow
-def test_score_against_cost_on_two_seeds_with_three_workers(workplace: Path, write_sweep: WriteSweep) -> None:
+def test_score_against_cost_on_two_seeds_with_three_workers(
+    workplace: Path, write_sweep: WriteSweep, forked_workers: None
+) -> None:
     """Every seed of every trial is one run, the best score on the front is trained again, and the report shows it."""
     search = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "cell.hidden_size": {"choices": [2, 4, 8]}}
     path = write_sweep(sampler="nsga2", search=search, trials=6, search_seeds=2, arms={"tanh": {}}, workers=3)

@@ -2,13 +2,13 @@
 
 import itertools
 import math
-import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import optuna
 import pytest
+from forked import FORKED
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from rnnlab.common.locks import FileLock
@@ -116,9 +116,8 @@ def three_workers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Po
     definitions = [definition_of(TINY, sampler) for sampler in get_args(Sampler)]
     storage = open_storage(folder)
     studies = {definition.sampler: open_study(definition, storage) for definition in definitions}
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(3)
-    workers = [context.Process(target=work, args=(folder, definitions, barrier)) for _ in range(3)]
+    barrier = FORKED.Barrier(3)
+    workers = [FORKED.Process(target=work, args=(folder, definitions, barrier)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -185,7 +184,7 @@ def test_workers_that_all_propose_before_any_is_done_never_agree(
     assert distinct(points_of(study)) == 20
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 30), ("cmaes", 30), ("gp", 15)])
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 30), ("cmaes", 30), ("gp", 12)])
 def test_a_learning_sampler_finds_the_bottom_of_a_bowl_better_than_chance(
     tmp_path: Path, tiny: dict[str, Any], sampler: str, trials: int
 ) -> None:

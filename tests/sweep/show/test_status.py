@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forked
 from optuna.trial import TrialState
 from rich.console import Console
-from survey import FOLDER, PARENT, WriteSweep, keep
+from survey import FOLDER, WriteSweep, keep
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.locks import FileLock
 from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
+from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.show.status import Status, print_status, read_status
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.journal import open_storage
@@ -246,11 +248,15 @@ def test_the_table_says_stopped_where_nobody_works(by_hand: ByHand) -> None:
     assert ["lstm", "1/3", "0/2", "0.001235", "stopped"] in lines and ["tanh", "1/3", "0/2", "2", "stopped"] in lines
 
 
+def sweep(path: str) -> int:
+    return run_sweep(path).exit_code
+
+
 @pytest.mark.slow
 def test_a_real_sweep_while_it_runs_and_after_a_kill(workplace: Path, write_sweep: WriteSweep) -> None:
     long = {"base.training.steps": 100_000, "base.training.eval_every": 1000, "base.training.stop_when_solved": False}
     path = write_sweep(long, arms={"tanh": {}}, trials=2, seeds=1)
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, path.name], stdout=subprocess.DEVNULL)
+    parent = Forked(sweep, path.name)
     deadline = time.monotonic() + 60
     try:
         while not FOLDER.joinpath("outline.json").exists():

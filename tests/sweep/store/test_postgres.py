@@ -1,13 +1,13 @@
 """The laws of a sweep in PostgreSQL, against a real server: one claim a slot, one trial a try, one supervisor."""
 
 import math
-import multiprocessing
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 import optuna
 import pytest
+from forked import FORKED
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy.pool import NullPool
@@ -29,7 +29,7 @@ from rnnlab.sweep.store.slots import (
     worker_name,
 )
 
-SLOTS, PROCESSES = 24, 4
+SLOTS, PROCESSES = 16, 4
 
 
 def url_of(database: Database) -> str:
@@ -44,6 +44,11 @@ def study(database: Database) -> optuna.Study:
 
 def plan(study: optuna.Study) -> None:
     fill(study, [{}] * SLOTS, [{"phase": "search"}] * SLOTS)
+
+
+def awake(seconds: float) -> None:
+    """Hold a process, so that each of them has read this file before they begin."""
+    time.sleep(seconds)
 
 
 def enqueue_and_claim(url: str, begin: float) -> list[int]:
@@ -91,13 +96,13 @@ def test_a_trial_read_in_one_statement_is_what_optuna_reads_in_six(database: Dat
 @pytest.mark.slow
 def test_processes_at_once_double_nothing(study: optuna.Study, database: Database) -> None:
     """Enqueued, claimed and recovered by all of them at the same moment, every slot is there once."""
-    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as processes:
-        list(processes.map(time.sleep, [0.5] * PROCESSES))
-        url, begin = url_of(database), time.time() + 3.0
+    with ProcessPoolExecutor(PROCESSES, FORKED) as processes:
+        list(processes.map(awake, [0.5] * PROCESSES))
+        url, begin = url_of(database), time.time() + 0.5
         claims = list(processes.map(enqueue_and_claim, [url] * PROCESSES, [begin] * PROCESSES))
         assert Counter(number for claimed in claims for number in claimed) == Counter(range(SLOTS))
         assert Counter(trial.user_attrs["slot"] for trial in study.trials) == Counter(range(SLOTS))
-        list(processes.map(take_back, [url] * PROCESSES, [time.time() + 1.0] * PROCESSES))
+        list(processes.map(take_back, [url] * PROCESSES, [time.time() + 0.5] * PROCESSES))
     assert Counter(trial.state for trial in study.trials) == {TrialState.FAIL: SLOTS, TrialState.WAITING: SLOTS}
     assert all(trial.state == TrialState.WAITING for trial in latest(study).values())
 

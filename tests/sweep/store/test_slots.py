@@ -1,12 +1,12 @@
 """Slots: each is run exactly once, whoever dies."""
 
-import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from forked import FORKED
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.sweep.store import slots
@@ -50,9 +50,8 @@ def claim_until_empty(folder: Path, results: Any, barrier: Any) -> None:
 @pytest.mark.slow
 def test_processes_at_once_claim_every_slot_once(study: optuna.Study, tmp_path: Path) -> None:
     fill_all(study)
-    context = multiprocessing.get_context("spawn")
-    results, barrier = context.Queue(), context.Barrier(3)
-    workers = [context.Process(target=claim_until_empty, args=(tmp_path, results, barrier)) for _ in range(3)]
+    results, barrier = FORKED.Queue(), FORKED.Barrier(3)
+    workers = [FORKED.Process(target=claim_until_empty, args=(tmp_path, results, barrier)) for _ in range(3)]
     for worker in workers:
         worker.start()
     claimed = [results.get(timeout=60) for _ in range(PLANNED)]
