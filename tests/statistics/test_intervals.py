@@ -21,7 +21,7 @@ from rnnlab.statistics.intervals import (
 
 @pytest.fixture
 def fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenth of them, where many intervals are counted: a bound at 2.5% is then one at 2.5 ± 0.5%, now above, now below."""
+    """A tenth of them, where many intervals are counted: a bound at 2.5% is then one at 2.5 ± 0.5%."""
     monkeypatch.setattr(intervals, "RESAMPLES", 999)
 
 
