@@ -32,6 +32,7 @@ from rnnlab.tracking.store import tracking_uri
 
 T = TypeVar("T")
 SECONDS = 60  # how long a page may take before the tour gives up
+LOOK = 0.1  # seconds between two looks at a page
 SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
 TALL = 1150  # pixels
 FLAGS = (
@@ -156,7 +157,7 @@ class Browser:
 
     def _until(self, condition: Callable[[], T | Literal[False]], sought: str) -> T:
         """Ask again and again, as a page may replace what was found before it is used."""
-        waiting = WebDriverWait(self.driver, SECONDS, ignored_exceptions=[WebDriverException])
+        waiting = WebDriverWait(self.driver, SECONDS, LOOK, ignored_exceptions=[WebDriverException])
         return waiting.until(lambda _: condition(), sought)
 
 

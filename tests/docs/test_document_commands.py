@@ -23,9 +23,10 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = "(not run by the tests)"
 
-SHORT_RUN = ["training.steps=20", "training.eval_every=10", "training.test_examples=20"]
+SHORT_RUN = ["training.steps=20", "training.eval_every=10", "training.test_examples=20", "recording.points=2"]
 """What every `rnnlab run` gets beside its own arguments."""
-SHORT_SWEEP = {"trials": 1, "seeds": 1, "workers": 1, "base.training.steps": 4, "base.training.eval_every": 2}
+SHORT_SWEEP = {"trials": 1, "seeds": 1, "workers": 1, "base.recording.points": 2}
+SHORT_SWEEP |= {"base.training.steps": 4, "base.training.eval_every": 2}
 """What is changed in the definition of every sweep that a page shows."""
 
 

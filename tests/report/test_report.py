@@ -46,6 +46,12 @@ def page(report) -> str:
     return (report / "report.html").read_text()
 
 
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the figures of single tasks, where nobody looks at them: they take most of the time."""
+    monkeypatch.setattr("rnnlab.report.report.task_figures", lambda *_: [])
+
+
 def tables(page: str) -> list[list[list[str]]]:
     """Cells of every table of a page, wherever their lines may break."""
     page = page.replace("\N{NO-BREAK SPACE}", " ")
@@ -82,7 +88,9 @@ def test_every_row_of_the_table_is_in_markdown_and_html(small_sweep, markdown, p
                 assert cell["Decay at end"] == number(row["decay_rate"])
 
 
-def test_arms_are_held_against_the_plain_one_where_there_is_one(small_sweep, tmp_path, monkeypatch, markdown):
+def test_arms_are_held_against_the_plain_one_where_there_is_one(
+    small_sweep, tmp_path, monkeypatch, markdown, few_figures
+):
     assert "Beats" not in markdown  # both arms of the sweep change something
     monkeypatch.setattr("rnnlab.report.analysis.plain_arm", lambda definition: "tanh")
     write_report("small", tmp_path, small_sweep)
@@ -219,7 +227,7 @@ def test_a_sweep_that_is_unknown_or_has_no_result_is_refused(small_sweep, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(small_sweep, tmp_path):
+def test_a_folder_that_cannot_be_made_is_named(small_sweep, tmp_path, few_figures):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the report to .*file"):
         write_report("small", tmp_path / "file", small_sweep)

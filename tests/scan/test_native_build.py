@@ -67,7 +67,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def compile_slowly(program: build.Source, command: list[str], flags: tuple[str, ...], library: Path) -> None:
         found.append(library)
-        time.sleep(0.2)
+        time.sleep(0.05)
         library.write_text(library.name)
         build._noted(library).write_text(build._checksum(library))
 

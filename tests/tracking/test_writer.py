@@ -14,6 +14,8 @@ import pytest
 from mlflow import MlflowClient
 
 from rnnlab.config.config import Config
+from rnnlab.tracking import writer as writer_module
+from rnnlab.tracking.artifacts import draw_figures
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
@@ -93,7 +95,24 @@ MOMENTS = (
 )
 
 
+@pytest.fixture(scope="module")
+def figures(result, tmp_path_factory) -> Path:
+    """A folder with the figures of the run."""
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_figures(result.profile, folder)
+    return folder
+
+
+@pytest.fixture
+def drawn_once(figures, monkeypatch) -> None:
+    """Dozens of deliveries, each of the same figures."""
+    monkeypatch.setattr(
+        writer_module, "draw_figures", lambda _, folder: shutil.copytree(figures, folder, dirs_exist_ok=True)
+    )
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_delivery_cut_short_anywhere_is_made_up_for(uri, state, result, tmp_path, monkeypatch, moment, late):

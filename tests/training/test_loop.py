@@ -153,14 +153,14 @@ def test_an_explosion_in_the_last_update_is_divergence_too():
 
 
 def test_an_easy_task_is_solved_and_stops_early():
-    cfg = config(task={"kind": "delayed_recall", "length": 4, "noise": 0.0}, optimizer__lr=0.02, training__steps=1000)
+    cfg = config(task={"kind": "delayed_recall", "length": 4, "noise": 0.0}, optimizer__lr=0.02, training__steps=400)
     result = run(cfg)
     assert result.outcome == "solved"
     assert result.steps == result.steps_to_solve
-    assert result.steps < 1000
+    assert result.steps < 400
     assert result.test_score >= 0.99
-    assert run(config(**{"task": cfg.task.model_dump(), "optimizer.lr": 0.02, "training.steps": 1000,
-                         "training.stop_when_solved": False})).steps == 1000  # fmt: skip
+    assert run(config(**{"task": cfg.task.model_dump(), "optimizer.lr": 0.02, "training.steps": 400,
+                         "training.stop_when_solved": False})).steps == 400  # fmt: skip
 
 
 def test_the_curve_of_evaluations_is_reported_as_it_grows():

@@ -77,10 +77,11 @@ def test_probes_change_no_bit_where_many_steps_are_answered(tmp_path, kind):
 def assert_probes_change_no_bit(tmp_path, task, kind, options):
     cell = {"kind": kind, "hidden_size": 5, **options}
     clipping = {"threshold": 0.01} if kind == "gru" else None
+    short = {"training__steps": 20, "training__eval_every": 10}
     states = []
     for probes in ("light", "full"):
         torch.manual_seed(0)
-        cfg = config(task=task, cell=cell, remedies__clipping=clipping, recording__probes=probes)
+        cfg = config(task=task, cell=cell, remedies__clipping=clipping, recording__probes=probes, **short)
         states.append(final_state(cfg, tmp_path / probes))
         states[-1]["global"] = torch.get_rng_state()
     assert bits(states[0]) == bits(states[1])
