@@ -75,7 +75,8 @@ def table(foretold: bool) -> pd.DataFrame:
     return rows.assign(arm="arm-" + rows["arm"].astype(str)).reindex(columns=COLUMNS)
 
 
-def test_the_verdict_follows_from_the_numbers():
+def test_the_verdict_follows_from_the_numbers(monkeypatch):
+    monkeypatch.setattr("rnnlab.statistics.foretelling.RESAMPLES", 199)
     for foretold, said in ((True, "they foretell success"), (False, "they cannot be told from chance")):
         runs = table(foretold)
         judged, beaten = judge(runs), baselines(runs)
