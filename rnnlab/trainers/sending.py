@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from rnnlab.common.errors import UserError, check_type
@@ -20,7 +21,7 @@ SINKS = {
 """The file that knows a sink, by the package and the name of its class: to look does not import the package."""
 
 
-def log_profile(log: Recorder | xr.Dataset, to: Any, step: int) -> None:
+def log_profile(log: Recorder | xr.Dataset, to: Any, step: int | np.integer) -> None:
     """Send the newest recorded profile to TensorBoard, MLflow or Weights & Biases.
 
     What arrives by step: the numbers of `rnnlab.trainers.numbers.profile_numbers` as `grad/decay_rate`,
@@ -43,8 +44,8 @@ def log_profile(log: Recorder | xr.Dataset, to: Any, step: int) -> None:
         ...     rnnlab.log_profile(log, writer, step=0)
     """
     check_type("log", log, Recorder | xr.Dataset)
-    check_type("step", step, int)
-    send = sink_of(to)
+    check_type("step", step, int | np.integer)
+    send, step = sink_of(to), int(step)
     profile = log.newest() if isinstance(log, Recorder) else log.isel(step=slice(-1, None))
     if not profile.sizes["step"]:
         raise UserError("log holds no recorded step: call log_profile after a backward pass inside the record block")

@@ -193,6 +193,14 @@ def test_a_model_that_was_converted_stays_so_and_one_that_was_not_is_given_back(
     assert type(converted.below) is rnnlab.LSTM and not converted.below.observers
 
 
+def test_two_callbacks_in_one_trainer_record_each_its_own():
+    net, often, seldom = new_model(), recorder(), recorder(every=2 * EVERY)
+    fit(Module(net), [often, seldom])
+    assert_same(often.record.dataset(), by_hand(new_model()))
+    assert 0 < seldom.record.dataset().sizes["step"] < often.record.dataset().sizes["step"]
+    assert type(net.below) is nn.LSTM
+
+
 def test_the_other_name_of_the_library_takes_the_callback_too(monkeypatch):
     theirs = pytest.importorskip("pytorch_lightning")
     monkeypatch.setitem(globals(), "lightning", theirs)
@@ -214,3 +222,5 @@ def test_mistakes_are_told_before_anything_is_trained():
         recorder().record.dataset()
     with pytest.raises(UserError, match="to is of type str: give a SummaryWriter"):
         recorder(to="tensorboard")
+    with pytest.raises(UserError, match="Module holds no recurrent layer to record"):
+        fit(Module(nn.Linear(2, 3)), [recorder()], max_steps=1)

@@ -29,7 +29,7 @@ def send():
         with rnnlab.record(net) as log:
             for step in STEPS:
                 net(torch.randn(9, 3, 2))[0][-1].sum().backward()
-                rnnlab.log_profile(log, to, step)
+                rnnlab.log_profile(log, to, np.int64(step) if step else step)
                 sent[step] = profile_numbers(log.dataset())
         return sent
 
