@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from own_workers import ThreadPool
 from survey import (
     FOLDER,
     LONG,
@@ -120,14 +121,16 @@ def test_a_store_that_takes_nothing_costs_nothing(
     monkeypatch.setattr(courier, "RETRY_SECONDS", 0.5)
     path = write_sweep(arms={"tanh": {}}, trials=2)
     locked = sqlite3.connect("runs/mlflow.db", isolation_level=None, check_same_thread=False)
+    start = ThreadPool.start
 
-    def lock() -> None:
-        wait_for(running)
-        locked.execute("BEGIN EXCLUSIVE")
+    def lock_and_start(pool: ThreadPool) -> None:
+        if not locked.in_transaction:
+            locked.execute("BEGIN EXCLUSIVE")
+        start(pool)
 
-    locker = later(lock)
-    state = run_sweep(path.name)
-    locker.join()
+    with monkeypatch.context() as patched:  # no run, however short, ends before the store is locked
+        patched.setattr(ThreadPool, "start", lock_and_start)
+        state = run_sweep(path.name)
     assert state.complete and state.undelivered and state.exit_code == UNDELIVERED
     out = capsys.readouterr().out
     assert "MLflow: the tracking store" in out and "is locked" in out
