@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import lacks_room
@@ -42,7 +42,7 @@ IDLE_SECONDS = 0.3
 LOOK_SECONDS = 2.0
 """Between two looks for more, of a worker that has some in hand and has lost none since."""
 MOST_LEARNING = 4
-"""Search slots of a sweep in hand where points are proposed from what others came to: with more, they are worse."""
+"""Search slots of one shape running, where points are proposed from what others came to: with more, they are worse."""
 
 
 class Worker:
@@ -138,8 +138,9 @@ class Worker:
         if not learns(self.definition.sampler):
             return claim_many(alike, room)
         final = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
-        learning = max(1, MOST_LEARNING // self.definition.workers)
-        return claim_many(final, room) or claim_many(alike, min(room, learning - company.size))
+        search = [study for study in alike if study not in final]
+        running = sum(len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))) for study in search)
+        return claim_many(final, room) or claim_many(search, min(room, MOST_LEARNING - running))
 
     def known_studies(self) -> list[optuna.Study]:
         """Those of the sweep's studies that its supervisor has made."""

@@ -113,6 +113,22 @@ def test_a_worker_packs_as_many_as_it_may(
     assert len({trial.user_attrs["worker"] for trial in trials()}) == 1
 
 
+def test_a_search_that_learns_has_four_trials_running_whatever_workers_were_planned(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    fill_up = Worker._fill_up
+
+    def follow(self: Worker, company: Company) -> None:
+        fill_up(self, company)
+        sizes.append(company.size)
+
+    monkeypatch.setattr(Worker, "_fill_up", follow)
+    path = write_sweep(sampler="tpe", trials=12, seeds=1, workers=3, arms={"tanh": {}})
+    assert run_sweep(path, workers=1, console=Console(quiet=True)).closed
+    assert max(sizes) == 4
+
+
 def test_every_worker_gets_its_share(workplace: Path, write_sweep: WriteSweep, own_workers: None) -> None:
     path = write_sweep(trials=6, seeds=1, workers=3, arms={"tanh": {}})
     claimed: list[int] = []
