@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnlab.common.text import number, whole
+from rnnlab.common.text import markdown_table, number, whole
 from rnnlab.statistics.foretelling import OWN_RATE, baseline_table, foretelling_table
 from rnnlab.statistics.gradient_health import EARLY
 
@@ -71,10 +71,8 @@ def page(table: pd.DataFrame, judged: pd.DataFrame, beaten: pd.DataFrame) -> str
         "measure", "when", "runs", "without", "better", "AUC, arms left out", "tasks left out", "within arms",
         "tasks left out, more than the arm's own rate",
     ]  # fmt: skip
-    lines = [header, ["---"] * len(header), *rows]
-    drawn = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     sentences = "\n".join(f"* {sentence}" for sentence in verdict(table, judged, beaten))
-    return f"{intro}\n{drawn}\n\n![AUC by measure](health.png)\n\n## Verdict\n\n{sentences}\n"
+    return f"{intro}\n{markdown_table([header, *rows])}\n\n![AUC by measure](health.png)\n\n## Verdict\n\n{sentences}\n"
 
 
 def verdict(table: pd.DataFrame, judged: pd.DataFrame, beaten: pd.DataFrame) -> list[str]:

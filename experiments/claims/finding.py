@@ -5,6 +5,8 @@ from typing import Literal
 
 import pandas as pd
 
+from rnnlab.common.text import markdown_table
+
 Verdict = Literal["supported", "partly supported", "not supported"]
 
 
@@ -47,8 +49,7 @@ class Finding:
 
     def markdown(self) -> str:
         """Claim, measurement and verdict as Markdown."""
-        header = " | ".join(self.table.columns)
-        rows = [" | ".join(str(value) for value in row) for row in self.table.itertuples(index=False)]
-        table = "\n".join(f"| {line} |" for line in [header, " | ".join("---" for _ in self.table.columns), *rows])
+        rows = [[str(value) for value in row] for row in self.table.itertuples(index=False)]
+        table = markdown_table([list(self.table.columns), *rows])
         parts = "\n".join(f"* {'yes' if p.holds else 'no'}: {p.statement} ({p.evidence})" for p in self.parts)
         return f"**Claim.** {self.claim}\n\n{self.setting}\n\n{table}\n\n{parts}\n\n**Verdict: {self.verdict}.**\n"

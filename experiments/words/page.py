@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rnnlab.common.text import chance, interval, number
+from rnnlab.common.text import chance, interval, markdown_table, number
 from rnnlab.config.config import Config
 from rnnlab.statistics.comparisons import SIGNIFICANT, paired_contest
 from rnnlab.statistics.intervals import student_mean
@@ -95,7 +95,7 @@ def _scores(study: Study) -> str:
         rows.append((cell, interval(*bits), interval(*(2**b for b in bits))))
     shown = _between([np.array([-run.score for run in runs]) for runs in study.runs.values()], list(study.runs))
     return (
-        _table(["predictor", "bits per word", "perplexity"], rows)
+        markdown_table([["predictor", "bits per word", "perplexity"], *rows])
         + f"\n\nPerplexity is 2 to the power of the bits. Between the cells, in bits: {shown}."
     )
 
@@ -131,7 +131,7 @@ def _kinds(study: Study) -> str:
         name: [t.loc[t["vectors"] == name, "trained"].to_numpy(float) for t in tables.values()] for name in VECTORS
     }
     between = "\n".join(f"* {name}: {_between(shares, list(tables))}." for name, shares in trained.items())
-    drawn = _table(["cell", "vectors", "before training", "after"], rows)
+    drawn = markdown_table([["cell", "vectors", "before training", "after"], *rows])
     return f"{text}\n\n{drawn}\n\nBetween the cells, after training:\n\n{between}"
 
 
@@ -144,7 +144,7 @@ def _neighbours(study: Study) -> str:
             near = table.loc[table["symbol"] == word]
             shown.append(", ".join(f"{n} {c:.2f}" for n, c in zip(near["neighbour"], near["cosine"], strict=True)))
         rows.append((word, *shown))
-    return _table(["word", *VECTORS], rows)
+    return markdown_table([["word", *VECTORS], *rows])
 
 
 def _analogies(study: Study) -> str:
@@ -169,7 +169,7 @@ def _analogies(study: Study) -> str:
         f"in {len(study.symbols) - 3} is right by lot. *Rank* is the median place of the right answer."
     )
     header = ["cell", "vectors", "relation", "questions", "right", "plain", "rank"]
-    return f"{text}\n\n{_table(header, rows)}\n\n{sentences}"
+    return f"{text}\n\n{markdown_table([header, *rows])}\n\n{sentences}"
 
 
 def _carried(who: str, solved: pd.DataFrame, asked: int) -> str:
@@ -181,8 +181,3 @@ def _carried(who: str, solved: pd.DataFrame, asked: int) -> str:
     most = "most questions fail" if with_it.mean() < asked / 2 else "most questions are answered"
     more = f"{interval(*held.difference)} of {asked} more right than plain, p = {chance(held.p)}"
     return f"{who}: {most}, and {said} ({more})."
-
-
-def _table(header: list[str], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

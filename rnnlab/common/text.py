@@ -111,3 +111,19 @@ def count(n: int, noun: str) -> str:
         ('1 run', '3 runs')
     """
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def markdown_table(cells: Sequence[Sequence[str]]) -> str:
+    """Write cells as a table in Markdown.
+
+    Args:
+        cells: rows of equal length, the header first.
+
+    Example:
+        >>> print(markdown_table([["arm", "solved"], ["gru", "20"]]))
+        | arm | solved |
+        | --- | --- |
+        | gru | 20 |
+    """
+    header, *rows = cells
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows])

@@ -54,8 +54,13 @@ def arms_matrix(runs: pd.DataFrame, quantity: str = "solved", ax: Axes | None = 
         UserError: if there is no final run.
     """
     in_phase(runs, "final")
-    look, table = LOOKS[quantity], arms_by_task(runs, quantity)
-    shares = table if quantity == "solved" else arms_by_task(runs, "solved")
+    table = arms_by_task(runs, quantity)
+    return draw_matrix(table, table if quantity == "solved" else arms_by_task(runs, "solved"), quantity, ax)
+
+
+def draw_matrix(table: pd.DataFrame, shares: pd.DataFrame, quantity: str, ax: Axes | None = None) -> Axes:
+    """Draw the rows that `arms_by_task` gives for one quantity, arms in the order of those it gives for "solved"."""
+    look = LOOKS[quantity]
     sums = {str(arm): group["value"].to_numpy(float).sum() for arm, group in shares.groupby("arm")}
     arms = sorted(sums, key=lambda arm: -sums[arm])
     tasks = sorted({str(task) for task in table["task"]}, key=natural)

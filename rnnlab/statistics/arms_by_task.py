@@ -81,7 +81,11 @@ def reach_table(runs: pd.DataFrame) -> pd.DataFrame:
         One row an arm, the one that has solved most first: arm, solved and runs (over all tasks), and by kind of task
         the greatest length that at least half of the fresh seeds solved, as they did every shorter one; 0 if none.
     """
-    table = arms_by_task(runs, "solved")
+    return reach_by_kind(arms_by_task(runs, "solved"))
+
+
+def reach_by_kind(table: pd.DataFrame) -> pd.DataFrame:
+    """The same from the rows of `arms_by_task` for the quantity "solved"."""
     rows = []
     for arm, of_arm in table.groupby("arm"):
         shares, counts = of_arm["value"].to_numpy(float), of_arm["runs"].to_numpy(int)

@@ -1,6 +1,8 @@
 """Gradient health of runs that are trained again: the same runs, unharmed, and a page that follows."""
 
+import re
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +10,13 @@ import pytest
 
 from experiments.ablation.__main__ import complete
 from experiments.ablation.again import COLUMNS, _measured
+from experiments.ablation.distances import COLUMNS as SHOWN
+from experiments.ablation.distances import write_distances
 from experiments.ablation.figure import draw
+from experiments.ablation.folklore import held_against
 from experiments.ablation.measures import MEASURES, health
 from experiments.ablation.page import WHERE, baselines, judge, page
+from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.training.loop import run
 from rnnlab.training.progress import Progress
@@ -93,3 +99,53 @@ def test_what_has_been_measured_is_not_measured_again(tmp_path):
     asked = runs.iloc[::-1][["run_id", "task", "arm", "seed"]]
     (found,) = complete(asked.iloc[:30], "sqlite:///nowhere.db", path, 1)
     assert set(found["run_id"]) == set(asked["run_id"].iloc[:30])
+
+
+def test_tasks_of_another_sitting_stay_measured(tmp_path):
+    path, runs = tmp_path / "health.csv", table(True)
+    runs.to_csv(path, index=False)
+    near = runs["task"] == "a-10"
+    (found,) = complete(runs.loc[near].iloc[:20], "sqlite:///nowhere.db", path, 1)
+    assert set(found["run_id"]) == {*runs.loc[~near, "run_id"], *runs.loc[near, "run_id"].iloc[:20]}
+
+
+def sitting(folder: Path, tasks: dict[str, tuple[int, int]]) -> None:
+    """A report's table of two arms, solved so often of 20."""
+    folder.mkdir(exist_ok=True)
+    rows = [(task, arm, n) for task, both in tasks.items() for arm, n in zip(("lstm", "tanh"), both, strict=True)]
+    table = pd.DataFrame(rows, columns=["task", "arm", "solved"]).assign(seeds=20, failed=0)
+    for name in (name for names in SHOWN.values() for name in names):
+        table[name] = table["solved"] / 20 if name.startswith("solved") else 0.1
+    table.to_csv(folder / "ablation.csv", index=False)
+
+
+def test_sittings_make_one_table_of_distances(tmp_path):
+    sitting(tmp_path, {"adding-25": (20, 12), "adding-100": (20, 0), "copying-25": (0, 0)})
+    sitting(tmp_path / "far", {"adding-200": (9, 0)})
+    text = write_distances(tmp_path)
+    assert "[adding-200](far/report.md)" in text and "[adding-25, adding-100 and copying-25](./report.md)" in text
+    assert "| lstm | 100 | – | 49 of 80 |" in text and "| tanh | 25 | – | 12 of 80 |" in text
+    assert all((tmp_path / name).stat().st_size for name in re.findall(r"\((distances-.*?\.png)\)", text))
+
+
+def test_a_folder_without_a_report_has_no_distances(tmp_path):
+    with pytest.raises(UserError, match="holds no table of arms"):
+        write_distances(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        ({"adding-25": (20, 12), "adding-200": (9, 0)}, "holds, up to 200"),
+        ({"adding-25": (20, 20), "adding-200": (4, 0)}, "is not shown"),  # Fisher's p is 0.106
+        ({"adding-25": (0, 20), "adding-200": (9, 0)}, "depends on the task"),
+        ({"adding-25": (0, 20), "adding-200": (0, 0)}, "is the opposite, up to 25"),
+        ({"adding-25": (20, 14), "adding-50": (20, 20), "adding-200": (0, 0)}, "is not shown"),  # 0.020 of three tasks
+    ],
+)
+def test_a_saying_holds_where_the_counts_show_it(counts, verdict):
+    rows = [(task, arm, n / 20) for task, both in counts.items() for arm, n in zip(("lstm", "tanh"), both, strict=True)]
+    solved = pd.DataFrame(rows, columns=["task", "arm", "value"]).assign(runs=20)
+    (row,) = held_against(solved).to_dict("records")
+    assert (row["arm"], row["other"], row["verdict"]) == ("lstm", "tanh", verdict)
+    assert row["undecided"] == sum(both == (0, 0) for both in counts.values())
