@@ -37,7 +37,11 @@ def ablation_forest(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
         UserError: if there is no final run, or there are several tasks.
     """
     in_phase(one_task(runs), "final")
-    table = ablation_table(runs)
+    return draw_forest(ablation_table(runs), ax)
+
+
+def draw_forest(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Draw the rows that `rnnlab.statistics.ablation.ablation_table` gives for one task."""
     baseline, solved_at = float(table["baseline"].iloc[0]), float(table["solved_at"].iloc[0])
     higher = solved_at > baseline
     ranked = table.sort_values("score", ascending=higher, na_position="first", kind="stable")

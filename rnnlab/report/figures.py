@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from rnnlab import plots
 from rnnlab.common.errors import UserError
 from rnnlab.plots import evidence
+from rnnlab.plots.arms import draw_forest
 from rnnlab.plots.style import axes, figure_of
 from rnnlab.statistics.ablation import has_result, scored, solve_table
 from rnnlab.statistics.arms_by_task import arms_by_task
@@ -71,7 +72,7 @@ def task_figures(
         f"forest-{task.label}",
         f"{task.score_name} by arm",
         "Means over the fresh seeds with 95% bootstrap intervals; lines mark the trivial baseline and the criterion.",
-        plots.ablation_forest(runs),
+        draw_forest(rows),
     )
     yield from _solving(runs, task)
     yield from _wins(rows, contests, task)

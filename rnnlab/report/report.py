@@ -3,7 +3,9 @@
 import json
 import shlex
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import pandas as pd
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration, listing, number
-from rnnlab.plots import save
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
-from rnnlab.report.figures import Figure, glance_figures, task_figures
+from rnnlab.report.drawing import Drawn, Rows, draw_tasks, drawers, keep
+from rnnlab.report.figures import glance_figures
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
@@ -78,10 +80,9 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
     """
     uri = tracking_uri or store.tracking_uri()
     sweep = read_sweep(name, uri)
-    analysis = analyse(sweep.runs, sweep.definition, uri)
-    with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
-        draft = Path(folder)
-        markdown = render(sweep, analysis, draft, uri)
+    with drawers(sweep.runs) as pool, tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
+        analysis, draft = analyse(sweep.runs, sweep.definition, uri), Path(folder)
+        markdown = render(sweep, analysis, draft, uri, pool)
         (draft / "report.md").write_text(markdown, encoding="utf-8")
         (draft / "report.html").write_text(to_html(markdown, draft), encoding="utf-8")
         analysis.ablation.to_csv(draft / "ablation.csv", index=False)
@@ -123,7 +124,7 @@ def read_sweep(name: str, uri: str) -> StoredSweep:
     return StoredSweep(definition, source.strip(), runs, versions, read_history(json.loads(history)))
 
 
-def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> str:
+def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str, pool: Executor | None = None) -> str:
     """Draw the figures, write the tables, and write the text around them.
 
     Args:
@@ -131,6 +132,7 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
         analysis: what was worked out from its runs.
         folder: gets figures/ and tables/.
         uri: where profiles are read from.
+        pool: processes that draw.
 
     Returns:
         Markdown that refers to the figures by relative path.
@@ -139,9 +141,9 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
         (folder / name).mkdir()
     loader = jinja2.PackageLoader("rnnlab.report", ".")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
-    sections = [
-        _section(str(label), sweep, analysis, folder, uri) for label in dict.fromkeys(analysis.ablation["task"])
-    ]
+    parts = list(_by_task(analysis))
+    drawn = draw_tasks((Rows(part.ablation, part.runs, part.comparisons) for part in parts), folder, uri, pool)
+    sections = [_section(part, sweep.definition, figures) for part, figures in zip(parts, drawn, strict=True)]
     overall = overall_cells(analysis.overall) if len(analysis.overall) else []
     several = len(sections) > 1
     reach = reach_cells(reach_table(sweep.runs)) if several else []
@@ -154,7 +156,7 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
         tasks=sections,
         overall=overall,
         reach=reach,
-        glance=[_saved(figure, folder) for figure in glance_figures(sweep.runs)] if several else [],
+        glance=[keep(figure, folder) for figure in glance_figures(sweep.runs)] if several else [],
         cautions=cautions(sweep.runs, analysis.ablation, sweep.definition, sweep.history),
         factors=factor_cells(sweep.definition),
         spending=spending_cells(analysis.spending),
@@ -162,25 +164,30 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> st
     )
 
 
-def _section(label: str, sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str) -> dict[str, Any]:
+def _by_task(analysis: Analysis) -> Iterator[Analysis]:
+    """The tables of each task alone, in the order of the definition."""
+    names = ("ablation", "runs", "comparisons", "health", "importance", "pareto")
+    for label in dict.fromkeys(analysis.ablation["task"]):
+        tables = {name: getattr(analysis, name) for name in names}
+        yield replace(analysis, **{name: table.loc[table["task"] == label] for name, table in tables.items()})
+
+
+def _section(part: Analysis, definition: SweepDefinition, figures: list[Drawn]) -> dict[str, Any]:
     """What the report says of one task."""
-    tables = [analysis.ablation, analysis.runs, analysis.comparisons, analysis.health, analysis.importance]
-    tables.append(analysis.pareto)
-    rows, runs, contests, decay, importance, pareto = (table.loc[table["task"] == label] for table in tables)
-    task = task_of(runs.iloc[0])
-    against = contests.loc[contests["other"] == analysis.reference]
+    rows, contests, task = part.ablation, part.comparisons, task_of(part.runs.iloc[0])
+    against = contests.loc[contests["other"] == part.reference]
     return {
-        "label": label,
-        "answer": answer(rows, contests, task, analysis.reference),
+        "label": task.label,
+        "answer": answer(rows, contests, task, part.reference),
         "facts": _facts(task),
-        "table": ablation_cells(rows, runs, against, task, sweep.definition),
-        "health": health(decay),
-        "importance": importance_cells(importance),
-        "no_importance": _no_importance(rows, sweep.definition),
-        "pareto": pareto_cells(pareto, sweep.definition),
-        "figures": [_saved(figure, folder) for figure in task_figures(rows, runs, contests, task, uri)],
+        "table": ablation_cells(rows, part.runs, against, task, definition),
+        "health": health(part.health),
+        "importance": importance_cells(part.importance),
+        "no_importance": _no_importance(rows, definition),
+        "pareto": pareto_cells(part.pareto, definition),
+        "figures": figures,
         "commands": [
-            (row["arm"], _from_definition(row["command"], sweep.definition.name))
+            (row["arm"], _from_definition(row["command"], definition.name))
             for row in rows.to_dict("records")
             if row["command"]
         ],
@@ -209,11 +216,6 @@ def _write_tables(analysis: Analysis, texts: dict[str, Cells], folder: Path) -> 
     for name, cells in texts.items():
         if cells:
             (folder / "tables" / f"{name}.tex").write_text(to_latex(cells), encoding="utf-8")
-
-
-def _saved(figure: Figure, folder: Path) -> Figure:
-    save(figure.axes, folder / "figures" / f"{figure.name}.png")
-    return figure
 
 
 def _facts(task: Task) -> dict[str, str]:

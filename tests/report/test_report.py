@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from rnnlab.commands.resolve import resolve
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import chance, median, number
+from rnnlab.report import drawing
 from rnnlab.report.analysis import analyse
 from rnnlab.report.report import read_sweep, write_report
 from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
@@ -49,7 +50,7 @@ def page(report) -> str:
 @pytest.fixture
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without the figures of single tasks, where nobody looks at them: they take most of the time."""
-    monkeypatch.setattr("rnnlab.report.report.task_figures", lambda *_: [])
+    monkeypatch.setattr("rnnlab.report.drawing.task_figures", lambda *_: [])
 
 
 def tables(page: str) -> list[list[list[str]]]:
@@ -211,10 +212,22 @@ def test_nothing_else_in_the_folder_is_touched_and_nothing_half_written_stays(re
     assert {"report.md", "report.html", "ablation.csv", "notes.md"} <= names
 
 
-def test_writing_again_gives_the_same_report(small_sweep, report, tmp_path, markdown):
+def test_written_again_by_several_processes_it_is_the_same(small_sweep, report, tmp_path, markdown, monkeypatch):
     shutil.copytree(report, tmp_path / "again")
+    monkeypatch.setattr(drawing, "WORTH", 1)
+    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
+    with drawing.drawers(load_sweep("small", small_sweep)) as pool:
+        assert pool is not None
     write_report("small", tmp_path / "again", small_sweep)
     assert (tmp_path / "again/report.md").read_text() == markdown
+    drawn = {path.name: path.read_bytes() for path in (tmp_path / "again/figures").iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in (report / "figures").iterdir()}
+
+
+def test_few_arms_are_drawn_by_one_process():
+    runs = pd.DataFrame({"task": ["a", "b"] * (drawing.WORTH // 2 - 1)})
+    with drawing.drawers(runs.assign(arm=[str(k // 2) for k in range(len(runs))])) as pool:
+        assert pool is None
 
 
 def test_a_sweep_that_is_unknown_or_has_no_result_is_refused(small_sweep, tmp_path):

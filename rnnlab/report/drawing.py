@@ -1,0 +1,83 @@
+"""The figures of a sweep's tasks, drawn side by side: most of the time of a report of many tasks goes there."""
+
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from rnnlab.common.machine import usable_cores
+from rnnlab.plots import save
+from rnnlab.report.figures import Figure, task_figures
+from rnnlab.statistics.ablation import task_of
+
+WORTH = 20
+"""Arms over all tasks from which on the processes save more than it takes to start them."""
+
+
+class Drawn(NamedTuple):
+    """A figure that lies in the folder of its report; name, title and caption are those of `Figure`."""
+
+    name: str
+    title: str
+    caption: str
+
+
+class Rows(NamedTuple):
+    """What the figures of one task are drawn from, as in `rnnlab.report.analysis.Analysis`."""
+
+    ablation: pd.DataFrame
+    runs: pd.DataFrame
+    comparisons: pd.DataFrame
+
+
+@contextmanager
+def drawers(runs: pd.DataFrame) -> Iterator[Executor | None]:
+    """Processes that draw the figures of these runs.
+
+    They start at once, from a server that imports what they need while the tables are worked out here.
+
+    Yields:
+        The processes; None where this one alone is as good.
+    """
+    arms = runs[["task", "arm"]].drop_duplicates()
+    processes = min(len(set(arms["task"])), usable_cores())
+    if processes < 2 or len(arms) < WORTH:
+        yield None
+        return
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(processes, context) as pool:
+        pool.submit(usable_cores)  # nothing starts before something is asked for
+        yield pool
+
+
+def draw_tasks(tasks: Iterable[Rows], folder: Path, uri: str, pool: Executor | None) -> list[list[Drawn]]:
+    """Draw the figures of every task into `figures/` of a folder.
+
+    Args:
+        tasks: rows of each task.
+        folder: that of the report.
+        uri: where profiles are read from.
+        pool: of `drawers`.
+
+    Returns:
+        For each task what was drawn, the most telling first.
+    """
+    draw = partial(_draw_task, folder=folder, uri=uri)
+    return list(pool.map(draw, tasks) if pool else map(draw, tasks))
+
+
+def _draw_task(rows: Rows, folder: Path, uri: str) -> list[Drawn]:
+    task = task_of(rows.runs.iloc[0])
+    return [keep(figure, folder) for figure in task_figures(rows.ablation, rows.runs, rows.comparisons, task, uri)]
+
+
+def keep(figure: Figure, folder: Path) -> Drawn:
+    """Save a figure, and let its axes go."""
+    save(figure.axes, folder / "figures" / f"{figure.name}.png")
+    return Drawn(figure.name, figure.title, figure.caption)
