@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import rnnlab
-from benchmarks.layers import processor
-from benchmarks.timing import take_turns, write_measured
+from benchmarks.timing import processor, take_turns, write_measured
 
 PAGE = Path(__file__).parent.parent / "docs" / "beside.md"
 SIZES = ((100, 32, 64), (400, 16, 100))
@@ -183,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = "\n".join([said, "", *lines])
     print(table)
     if chosen.write:
-        write_measured(PAGE, table)
+        write_measured(PAGE, table, "measured")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from unittest.mock import patch
 import torch
 
 import rnnlab
-from benchmarks.layers import processor
-from benchmarks.timing import take_turns, write_measured
+from benchmarks.timing import processor, take_turns, write_measured
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import compiled, native
 

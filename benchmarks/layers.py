@@ -2,7 +2,6 @@
 
 import argparse
 import multiprocessing
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.contestants import CASES, Case, contestants
-from benchmarks.timing import Timing, gemm_rate, take_turns
+from benchmarks.timing import Timing, gemm_rate, processor, take_turns, write_measured
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-NOTES = Path(__file__).parent / "notes.md"
 GOALS = {"LSTM": 0.4, "GRU": 0.3, "RNN": 0.4}
 THREAD_GOALS = {kind: f" (≤ {goal})" for kind, goal in GOALS.items()}
 DENORMAL_GOALS = {"LSTM": " (≤ 0.15)", "GRU": "", "RNN": ""}
@@ -108,13 +106,6 @@ def tables(cases: Sequence[Case], budget: float) -> str:
     return "\n".join(lines)
 
 
-def processor() -> str:
-    """The processor's name and what torch uses of it."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -127,10 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"error: --only {chosen.only!r} fits no case: choose part of {', '.join(map(str, CASES))}")
     measured = tables(cases, chosen.seconds)
     if chosen.write:
-        heading = (
-            "# Performance\n\nMade by `python -m benchmarks.layers --write`; the notes are from `benchmarks/notes.md`."
-        )
-        PAGE.write_text(f"{heading}\n\n## Measured\n\n{measured}\n\n{NOTES.read_text()}")
+        write_measured(PAGE, measured)
 
 
 if __name__ == "__main__":

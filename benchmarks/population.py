@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.layers import processor
-from benchmarks.timing import take_turns, write_measured
+from benchmarks.timing import processor, take_turns, write_measured
 from rnnlab.config.config import Config
 from rnnlab.training.population import Population
 from rnnlab.training.progress import Progress

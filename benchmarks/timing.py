@@ -1,6 +1,8 @@
 """Fair timing: contestants take turns, so that whatever disturbs the machine disturbs them alike."""
 
+import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,8 +78,25 @@ def gemm_rate(size: int = 1536) -> float:
     return 2 * size**3 / best
 
 
-def write_measured(document: Path, table: str, name: str = "measured") -> None:
-    """Put a table between the marks of a page: `<!-- measured -->`, or another name, and `<!-- end -->`."""
-    before, mark, rest = document.read_text().partition(f"<!-- {name} -->\n")
+def write_measured(document: Path, table: str, name: str | None = None) -> None:
+    """Put a table between the marks of a page.
+
+    Args:
+        document: the page.
+        table: what was measured.
+        name: of the mark, as in `<!-- name -->`, before `<!-- end -->`; without one it is what torch uses of the
+            processor, `AVX2` or `AVX512`, so that a page holds the tables of both.
+    """
+    mark = f"<!-- {name or torch.backends.cpu.get_cpu_capability()} -->\n"
+    before, found, rest = document.read_text().partition(mark)
+    if not found:
+        sys.exit(f"error: {document} has no place for this table: add the lines {mark.strip()} and <!-- end -->")
     _, _, after = rest.partition("<!-- end -->\n")
     document.write_text(f"{before}{mark}{table}\n<!-- end -->\n{after}")
+
+
+def processor() -> str:
+    """The processor's name and what torch uses of it."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()} ({torch.backends.cpu.get_cpu_capability()})"
