@@ -15,6 +15,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,6 +202,8 @@ class Entry:
         if state is not None:
             write_sealed(self.receipt, replace(state.without_bulk(), run_id=run_id).encode())
             shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # the next seed of its slot may be there
+                self.folder.parent.rmdir()  # whoever looks for entries walks through every folder that is left
 
     @property
     def _open_state(self) -> RunState:

@@ -244,3 +244,15 @@ def test_a_reader_never_sees_half_an_entry(box, begin, plain):
         assert seen is not None
     stop.set()
     writer.join()
+
+
+def test_a_delivered_entry_leaves_no_folder_and_takes_none_of_its_neighbours(box, begin, plain):
+    first, second = begin("a/b/c/seed-1"), begin("a/b/c/seed-2")
+    first.finish(plain)
+    first.close("one")
+    assert [entry.key for entry in box.entries()] == ["a/b/c/seed-2"] and second.live.exists()
+    second.finish(plain)
+    second.close("two")
+    assert not second.folder.parent.exists() and box.entries() == []
+    begin("a/b/c/seed-3")
+    assert [entry.key for entry in box.entries()] == ["a/b/c/seed-3"]

@@ -27,7 +27,7 @@ from rnnlab.sweep.store.heartbeat import LossReason
 from rnnlab.sweep.store.home import DEFINITION, Home
 from rnnlab.sweep.store.optuna_private import running_trial
 from rnnlab.sweep.store.slots import INTERRUPTED, best_trial, fill, latest, recover, renew, settled, slot_name
-from rnnlab.sweep.store.state import SweepState, read_state
+from rnnlab.sweep.store.state import SweepState, count_slots
 from rnnlab.sweep.work.pool import EndedWorker, Pool
 from rnnlab.sweep.work.trial import Job, give_up, outbox
 from rnnlab.tracking.courier import Courier
@@ -134,7 +134,8 @@ class Supervisor:
         return state
 
     def _read_state(self) -> SweepState:
-        return replace(read_state(self.outline, self.storage), undelivered=self.outbox.undelivered())
+        studies = {study.study_name: study for study in (*self.searches.values(), *self.finals.values())}
+        return replace(count_slots(self.outline, studies), undelivered=self.outbox.undelivered())
 
     def _open(self, name: str, objectives: int = 1) -> optuna.Study:
         # The parent proposes a point only for a slot that lost its workers before they could.
