@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks.timing import processor, take_turns, write_measured
+from rnnlab.commands.together import update as together
 from rnnlab.config.config import Config
-from rnnlab.training.population import Population
-from rnnlab.training.progress import Progress
 
 SIZES = ((50, 32, (1, 8, 32)), (100, 64, (1, 8, 32)), (200, 100, (1, 8)))
 """T, H, and how many train together; B = 32."""
@@ -33,22 +32,14 @@ DOCUMENT = Path("docs/populations.md")
 
 def update(kind: str, options: dict[str, Any], T: int, H: int, members: int) -> Callable[[], None]:
     """One update of so many runs."""
-
-    def fail(run: Progress, error: Exception | None) -> None:
-        raise error or RuntimeError(f"a run ended after {run.step} updates")
-
-    population = Population(fail)
-    for seed in range(members):
-        data = {
-            "task": {"kind": "adding", "length": T},
-            "cell": {"kind": kind, "hidden_size": H, **options},
-            "training": {"steps": 10**7, "eval_every": 10**7, "batch_size": 32},
-            "remedies": {"clipping": {}},
-            "recording": {"points": 0},
-            "seed": seed,
-        }
-        population.join(Progress(Config.parse(data)))
-    return population.advance
+    data = {
+        "task": {"kind": "adding", "length": T},
+        "cell": {"kind": kind, "hidden_size": H, **options},
+        "training": {"steps": 10**7, "eval_every": 10**7, "batch_size": 32},
+        "remedies": {"clipping": {}},
+        "recording": {"points": 0},
+    }
+    return together([Config.parse({**data, "seed": seed}) for seed in range(members)])
 
 
 def rows(seconds: float) -> list[str]:

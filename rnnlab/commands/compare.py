@@ -14,7 +14,7 @@ from rich.table import Table
 from rnnlab.common.output import Output
 from rnnlab.common.text import chance, interval, median, number
 from rnnlab.report.comparison import Comparison, compare
-from rnnlab.report.comparison_page import answer, repeats, unlike, write_comparison
+from rnnlab.report.comparison_page import alone, answer, repeats, unlike, write_comparison
 from rnnlab.report.comparison_tables import named
 from rnnlab.statistics.two_sweeps import A, B
 from rnnlab.tracking.store import tracking_uri
@@ -56,6 +56,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         say(f"{difference.name}: {difference.a} in A, {difference.b} in B{where}")
     if not comparison.differences:
         say(unlike(comparison))
+    for sentence in alone(comparison):
+        say(sentence)
     for name, one, other in comparison.made_by:
         if one != other:
             say(f"{name}: {one} in A, {other} in B")
@@ -98,6 +100,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
         "contrasts": comparison.contrasts.to_dict("records"),
         "sides": comparison.sides.to_dict("records"),
         "differences": [difference._asdict() for difference in comparison.differences],
+        "alone": alone(comparison),
         "made_by": {name: {"a": one, "b": other} for name, one, other in comparison.made_by},
         "cautions": comparison.cautions,
     }

@@ -15,11 +15,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from rnnlab.commands import packages
 from rnnlab.common.errors import UserError
 from rnnlab.common.machine import usable_cores
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
     from rich.console import Console
 
     from rnnlab.tasks.data import DataFile
@@ -52,7 +52,7 @@ class Diagnosis(NamedTuple):
 def examine() -> Iterator[Diagnosis]:
     """Run every check, each as it is asked for; one that breaks is a problem of its own."""
     software = (_python, _packages, _versions, _kernels, _engines)
-    for check in (*software, _cores, _gpu, _mnist, _text, _storage, _tracking, _database):
+    for check in (*software, _cores, _together, _gpu, _mnist, _text, _storage, _tracking, _database):
         try:
             yield check()
         except Exception as error:  # a doctor does not faint
@@ -99,13 +99,13 @@ def _python() -> Diagnosis:
 
 def _packages() -> Diagnosis:
     """What rnnlab imports, against the ranges it declares."""
-    needed = _requirements()
-    wrong = [requirement for requirement in needed if not _fits(requirement)]
+    needed = packages.needed()
+    wrong = [requirement for requirement in needed if not packages.fits(requirement)]
     if not wrong:
         return Diagnosis(
             "ok", "packages", f"rnnlab {metadata.version('rnnlab')} and the {len(needed)} packages it needs"
         )
-    named = [f"{requirement} (found {_installed(requirement.name) or 'none'})" for requirement in wrong]
+    named = [f"{requirement} (found {packages.installed(requirement.name) or 'none'})" for requirement in wrong]
     mend = f"pip install {' '.join(repr(str(requirement)) for requirement in wrong)}"
     return Diagnosis("problem", "packages", f"{_listed(named)}: {mend}")
 
@@ -115,7 +115,7 @@ def _versions() -> Diagnosis:
     if not CONSTRAINTS.is_file():
         return Diagnosis("ok", "versions", "no constraints.txt beside the package, so any that fit are as good")
     pins = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
-    found = {name: _installed(name) for name in pins}
+    found = {name: packages.installed(name) for name in pins}
     # A local part such as +cpu says how a package was built, not which it is.
     other = [f"{n} {have} (tested {pins[n]})" for n, have in found.items() if have and have.split("+")[0] != pins[n]]
     if other:
@@ -166,6 +166,14 @@ def _cores() -> Diagnosis:
             "warning", "cores", f"{text}; they cannot flush denormals, so vanishing gradients train slowly"
         )
     return Diagnosis("ok", "cores", text)
+
+
+def _together() -> Diagnosis:
+    from rnnlab.commands.together import describe
+
+    with warnings.catch_warnings():  # a compiler that is missing has a line of its own
+        warnings.simplefilter("ignore")
+        return Diagnosis("ok", "together", describe())
 
 
 def _gpu() -> Diagnosis:
@@ -271,27 +279,6 @@ def _data(subject: str, files: "list[DataFile]") -> Diagnosis:
     return Diagnosis(
         "ok", subject, f"{len(files)} file{'s' * (len(files) > 1)} of {files[0].dataset} with the right SHA-256"
     )
-
-
-def _requirements() -> "list[Requirement]":
-    """What rnnlab declares to need on this machine, extras left out."""
-    from packaging.requirements import Requirement
-
-    declared = [Requirement(text) for text in metadata.requires("rnnlab") or []]
-    return [item for item in declared if item.marker is None or item.marker.evaluate({"extra": ""})]
-
-
-def _fits(requirement: "Requirement") -> bool:
-    version = _installed(requirement.name)
-    return version is not None and requirement.specifier.contains(version, prereleases=True)
-
-
-def _installed(name: str) -> str | None:
-    """Version of an installed package."""
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _listed(names: list[str]) -> str:

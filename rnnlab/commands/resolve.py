@@ -40,8 +40,9 @@ def resolve(
     task = next(iter(tasks)) if task is None and len(tasks) == 1 else task
     for option, value, valid in (("--task", task, tasks), ("--arm", arm, arms)):
         if value not in valid:
-            given = "is missing" if value is None else f"= '{value}' is not in it"
-            raise UserError(f"{path} is a sweep, and {option} {given}: {nearest(str(value), valid)}")
+            whole = f"which `rnnlab sweep {path}` takes; to train one run of it, {option} is missing"
+            why = whole if value is None else f"and {option} = '{value}' is not in it"
+            raise UserError(f"{path} is a sweep, {why}: {nearest(str(value), valid)}")
     settings = next(plan.settings for plan in plans if (plan.task, plan.arm) == (task, arm))
     return Config.parse(override(settings, parse_overrides(overrides)), f"arm '{arm}' on {task}")
 

@@ -50,6 +50,15 @@ class _Pass:
         self.recorder.commit(self)
 
 
+def check_scale(scale: float) -> None:
+    """Refuse a `loss_reduction_scale` that is no positive number."""
+    if not isinstance(scale, Real) or not 0 < scale < math.inf:
+        raise UserError(
+            f"loss_reduction_scale = {scale!r} multiplies gradients: give a positive number, "
+            "such as the batch size to undo the mean over a batch"
+        )
+
+
 @dataclass(eq=False)
 class Recorder:
     """Collects total gradient norms of every recurrent layer of a model.
@@ -90,12 +99,7 @@ class Recorder:
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
             raise UserError(f"every = {self.every!r} must be a whole number of backward passes, at least 1")
-        scale = self.loss_reduction_scale
-        if not isinstance(scale, Real) or not 0 < scale < math.inf:
-            raise UserError(
-                f"loss_reduction_scale = {scale!r} multiplies gradients: give a positive number, "
-                "such as the batch size to undo the mean over a batch"
-            )
+        check_scale(self.loss_reduction_scale)
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:

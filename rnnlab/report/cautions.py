@@ -13,6 +13,7 @@ from rnnlab.sweep.plan.factors import searched
 from rnnlab.sweep.plan.outline import Planning
 from rnnlab.sweep.plan.space import Dimension
 from rnnlab.sweep.show.power import power
+from rnnlab.tracking.provenance import named_code
 
 FEW_SEEDS = 5
 """Below this many seeds a bootstrap interval is far from covering what it says."""
@@ -176,23 +177,17 @@ def _repeats(runs: pd.DataFrame) -> str:
 
 def _growth(history: Sequence[Planning]) -> str:
     """What was added to the plan after the first start, when and by which code."""
-    steps = [f"{step.when} UTC at {_short(step.commit)}: {step.added}" for step in history if step.added]
+    steps = [f"{step.when} UTC at {named_code([step.commit])}: {step.added}" for step in history if step.added]
     if not steps:
         return ""
     first = history[0]
     peeked = any("fresh seed" in step.added for step in history)
     return (
-        f"The sweep was begun {first.when} UTC at {_short(first.commit)} and has grown since: {'; '.join(steps)}. What "
-        "was finished before has not been run again."
+        f"The sweep was begun {first.when} UTC at {named_code([first.commit])} and has grown since: {'; '.join(steps)}."
+        " What was finished before has not been run again."
         + " Where seeds are added because of what the first ones showed, p-values come out too small."
         * peeked
     )
-
-
-def _short(commit: str) -> str:
-    """Enough of a commit to find it by."""
-    digits, mark, dirty = commit.partition("-")
-    return f"commit {digits[:10]}{mark}{dirty}"
 
 
 def _code(runs: pd.DataFrame) -> str:

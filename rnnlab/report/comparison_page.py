@@ -47,7 +47,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
             changed=changed_cells(comparison.changed.head(MOST_CHANGED)),
             tasks=[_section(str(label), comparison, draft) for label in dict.fromkeys(comparison.contrasts["task"])],
             differences=difference_cells(comparison.differences),
-            only=_only(comparison),
+            alone=alone(comparison),
         )
         (draft / "comparison.md").write_text(markdown, encoding="utf-8")
         (draft / "comparison.html").write_text(to_html(markdown, draft), encoding="utf-8")
@@ -100,6 +100,19 @@ def unlike(comparison: Comparison) -> str:
     return f"The definitions differ in {listing(names)}." if names else "The definitions do not differ."
 
 
+def alone(comparison: Comparison) -> list[str]:
+    """Name the arms and tasks that one of the two does not have, or has no result of: a sentence for each side."""
+    lines = []
+    for letter, side, other in (("A", comparison.a, comparison.b), ("B", comparison.b, comparison.a)):
+        arms = [] if side.arm or other.arm else [arm for arm in side.arms if arm not in other.arms]
+        tasks = sorted(set(side.sweep.runs["task"]) - set(comparison.contrasts["task"]))
+        kinds = (("arm", arms), ("task", tasks))
+        parts = [f"{noun}{'s' * (len(names) > 1)} {listing(names)}" for noun, names in kinds if names]
+        if parts:
+            lines.append(f"Compared with nothing, as {letter} alone has them: {listing(parts)}.")
+    return lines
+
+
 def _about(side: Side, runs: pd.DataFrame) -> str:
     """A sweep in a few words."""
     question = side.sweep.definition.question
@@ -126,16 +139,3 @@ def _section(label: str, comparison: Comparison, folder: Path) -> dict[str, Any]
         "sides": side_cells(sides, comparison.runs, list(names)),
         "figure": figure,
     }
-
-
-def _only(comparison: Comparison) -> list[str]:
-    """Arms and tasks that one of the two does not have, or has no result of."""
-    lines = []
-    for letter, side, other in (("A", comparison.a, comparison.b), ("B", comparison.b, comparison.a)):
-        arms = [] if side.arm or other.arm else [arm for arm in side.arms if arm not in other.arms]
-        tasks = sorted(set(side.sweep.runs["task"]) - set(comparison.contrasts["task"]))
-        kinds = (("arm", arms), ("task", tasks))
-        parts = [f"{noun}{'s' * (len(names) > 1)} {listing(names)}" for noun, names in kinds if names]
-        if parts:
-            lines.append(f"Compared with nothing, as {letter} alone has them: {listing(parts)}.")
-    return lines

@@ -7,6 +7,7 @@ from typing import Any
 from rnnlab.common.files import write_whole
 from rnnlab.common.text import count, duration, interval
 from rnnlab.reproductions.run import Evidence
+from rnnlab.tracking.provenance import named_code
 
 INTRO = """# Published results, reproduced
 
@@ -51,7 +52,8 @@ def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
         result = finding.result
         spent = duration(finding.seconds) if finding.complete else f"about {duration(60 * result.minutes)}"
         paper = result.paper.partition(", ")[0]
-        cells = (f"[{result.name}](#{result.name})", paper, result.claim, finding.verdict, spent, _commits(finding))
+        made = _code(finding).removeprefix("commit ")
+        cells = (f"[{result.name}](#{result.name})", paper, result.claim, finding.verdict, spent, made)
         rows.append(f"| {' | '.join(cells)} |")
         _draw(finding, path.parent / path.stem)
         parts.append(f"## {result.name}\n\n{_body(finding, f'{path.stem}/')}")
@@ -73,14 +75,12 @@ def criteria_table(finding: Evidence) -> list[tuple[str, str, str, str, str]]:
 def circumstances(finding: Evidence) -> str:
     """Where and with which code the runs were made, in a sentence."""
     machines = sorted({record.cpu for record in finding.records.values()})
-    return (
-        f"{count(len(finding.records), 'run')} in {duration(finding.seconds)} on {', '.join(machines)}, "
-        f"commit {_commits(finding)}"
-    )
+    runs = f"{count(len(finding.records), 'run')} in {duration(finding.seconds)}"
+    return f"{runs} on {', '.join(machines)}, {_code(finding)}"
 
 
-def _commits(finding: Evidence) -> str:
-    return ", ".join(sorted({record.commit[:12] + record.commit[40:] for record in finding.records.values()}))
+def _code(finding: Evidence) -> str:
+    return named_code(record.commit for record in finding.records.values())
 
 
 def _draw(finding: Evidence, folder: Path) -> None:

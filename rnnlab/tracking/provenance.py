@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
@@ -94,20 +94,33 @@ def git_commit() -> str:
 
     Returns:
         40 hexadecimal digits, followed by `-dirty` if tracked files were changed since, or the package holds files
-        that are in no commit; `unknown` if the package does not lie at the top of a git repository, as when it was
-        installed from a wheel.
+        that are in no commit. If the package does not lie at the top of a git repository, as when it was installed
+        from a wheel, its version, which then names the code: `rnnlab 0.2.0, no repository`.
     """
     home = Path(__file__).resolve().parents[2]
     # An environment inside somebody else's repository must not borrow that repository's commit.
     if not (home / ".git").exists():
-        return "unknown"
+        return f"rnnlab {version('rnnlab')}, no repository"
     try:
         commit = _git(home, "rev-parse", "--verify", "HEAD")
         changes = _git(home, "status", "--porcelain", "--untracked-files=no")
         changes += _git(home, "ls-files", "--others", "--exclude-standard", "rnnlab")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return f"rnnlab {version('rnnlab')}, commit unknown"
     return f"{commit}-dirty" if changes else commit
+
+
+def named_code(commits: Iterable[str]) -> str:
+    """Name code to a reader.
+
+    Args:
+        commits: what `git_commit` gave, once or more often.
+
+    Returns:
+        `commit 709bd82bf489, 8b0bd1b54cbd-dirty`, enough of each to find it by; versions as they are.
+    """
+    short = {commit if commit.startswith("rnnlab ") else commit[:12] + commit[40:] for commit in commits}
+    return "commit " * any(not name.startswith("rnnlab ") for name in short) + ", ".join(sorted(short))
 
 
 def _git(home: Path, *arguments: str) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from rnnlab.common.errors import UserError
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.gradients import record as recording
-from rnnlab.gradients.recorder import Recorder
+from rnnlab.gradients.recorder import Recorder, check_scale
 from rnnlab.layers.conversion import convert, restore
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.trainers.sending import log_profile, sink_of
@@ -39,6 +39,8 @@ class Following:
             raise UserError(f"every = {every!r} must be a whole number of updates, at least 1")
         if to is not None:
             sink_of(to)
+        check_type("folder", folder, str | Path | None)
+        check_scale(loss_reduction_scale)
         self._every, self._to = every, to
         self._options = {"folder": folder, "per_example": per_example, "loss_reduction_scale": loss_reduction_scale}
         self._open, self._record = ExitStack(), None

@@ -1,6 +1,7 @@
 """The doctor: each check finds what it is there for, says how to mend it, and changes nothing."""
 
 import io
+import re
 import shutil
 import socket
 import urllib.request
@@ -13,13 +14,16 @@ import pytest
 import torch
 from rich.console import Console
 
-from rnnlab.commands import doctor, gpus
+from rnnlab.commands import doctor, gpus, packages, together
 from rnnlab.commands.doctor import Diagnosis, examine, fit, print_findings
 from rnnlab.common import locks
+from rnnlab.config.config import load_config
 from rnnlab.scan.native import build
 from rnnlab.tasks import data
+from rnnlab.training import memory
+from rnnlab.training.memory import most_members
 
-CHECKS = "python packages versions kernels cells cores gpu mnist text storage tracking database"
+CHECKS = "python packages versions kernels cells cores together gpu mnist text storage tracking database"
 SUBJECTS = CHECKS.split()
 
 
@@ -104,7 +108,7 @@ def test_versions_other_than_the_tested_ones_are_a_warning(bare: Path, monkeypat
     monkeypatch.setattr(doctor, "CONSTRAINTS", pins)
     assert finding("versions").level == "ok"  # there are none to compare with
     installed = {"torch": "2.13.0+cpu", "numpy": "2.0.0"}
-    monkeypatch.setattr(doctor, "_installed", installed.get)
+    monkeypatch.setattr(packages, "installed", installed.get)
     pins.write_text("torch==2.13.0\nnot-installed==1.0\n")
     assert finding("versions") == Diagnosis("ok", "versions", "the 1 installed are those of constraints.txt")
     pins.write_text("torch==2.13.0\nnumpy==2.4.6\n")
@@ -124,6 +128,30 @@ def test_without_kernels_it_says_why(bare: Path, monkeypatch: pytest.MonkeyPatch
 def test_cores_that_keep_denormals_are_a_warning(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "set_flush_denormal", lambda _: False)
     assert finding("cores").level == "warning"
+
+
+def test_it_says_how_many_runs_train_together_and_what_that_saves(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache in (1 << 26, 1 << 21):
+        monkeypatch.setattr(memory, "CACHE", cache)
+        found = finding("together")
+        most, mebibytes = most_members(load_config("adding")), cache >> 20
+        assert found.level == "ok"
+        assert found.text.startswith(
+            f"a worker trains up to {most} runs of adding side by side (what fits into {mebibytes} MiB"
+        )
+    alone, among = (float(number) for number in re.findall(r"([\d.]+) ms", found.text))
+    assert 0 < among < alone
+
+
+def test_what_has_a_line_of_its_own_is_not_said_between_the_lines(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe() -> str:
+        warnings.warn("no C++ compiler was found", RuntimeWarning, stacklevel=2)
+        return "some"
+
+    monkeypatch.setattr(together, "describe", describe)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert finding("together") == Diagnosis("ok", "together", "some")
 
 
 def test_a_gpu_that_torch_cannot_use_is_a_warning(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:

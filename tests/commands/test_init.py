@@ -27,13 +27,32 @@ def test_a_study_runs_to_its_report_as_it_is(workplace, own_workers, plugged):
     ):
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
-    code = [cell for cell in json.loads(Path("study.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
-    script = "\n".join("".join(cell["source"]) for cell in code).replace('"my-study"', '"my-study-smoke"')
-    assert Forked(execute, script, output="said").wait(60) == 0, Path("said").read_text()
+    script = "\n".join(notebook())
+    done = Forked(execute, script, output="said", RNNLAB_SWEEP="my-study-smoke").wait(60)
+    assert done == 0, Path("said").read_text()
+
+
+@pytest.mark.parametrize("named", [None, "another"])
+def test_without_its_sweep_the_notebook_says_what_to_do(workplace, monkeypatch, named):
+    start_study(workplace / "study")
+    os.chdir(workplace / "study")
+    shutil.copytree(workplace / "runs", "runs")
+    monkeypatch.delenv("RNNLAB_SWEEP", raising=False)
+    if named:
+        monkeypatch.setenv("RNNLAB_SWEEP", named)
+    said = "run `rnnlab sweep sweep.yaml`, or name in RNNLAB_SWEEP a sweep that was run: .* holds no sweep "
+    with pytest.raises(UserError, match=f"^{said}'{named or 'my-study'}'"):
+        execute(notebook()[0])
+
+
+def notebook() -> list[str]:
+    """The code of the notebook in this folder, by cell."""
+    cells = json.loads(Path("study.ipynb").read_text())["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def execute(script: str) -> int:
-    """A notebook, in a process that has nothing plugged in."""
+    """Run code of a notebook."""
     exec(script, {"__name__": "__main__"})
     return 0
 

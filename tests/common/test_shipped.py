@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,4 +54,7 @@ def test_a_wheel_works_in_an_empty_folder(tmp_path):
         cwd=empty, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (empty / "runs" / "mlflow.db").exists()
+    with sqlite3.connect(empty / "runs" / "mlflow.db") as database:
+        made = database.execute("SELECT value FROM tags WHERE key = 'rnnlab.git_commit'").fetchall()
+    database.close()
+    assert made == [(f"rnnlab {version('rnnlab')}, no repository",)]

@@ -8,9 +8,11 @@ import pytest
 
 from experiments.genetic_search.compare import best_within, contest, found, spent
 from experiments.genetic_search.figure import draw
-from experiments.genetic_search.page import page
+from experiments.genetic_search.page import NARROW, page, verdict
 from experiments.genetic_search.searches import SAMPLERS, definitions, search
 from rnnlab.sweep.plan.samplers import startup_trials
+
+RECORD = Path(__file__).parents[2] / "docs" / "results" / "genetic"
 
 
 def searches(gain: float, dearer: float = 1.0, trials: int = 6) -> pd.DataFrame:
@@ -52,6 +54,19 @@ def test_the_verdict_follows_from_the_numbers(gain: float, said: str) -> None:
     assert len(answers) == 3 and all(said in answer for answer in answers) and "nan" not in text
     assert contest(found(runs)).difference.value == pytest.approx(gain, abs=0.02)
     assert len(draw(runs).get_lines()) == 2 * (8 + 1) + 1
+
+
+def test_the_page_of_record_is_what_its_numbers_give() -> None:
+    runs = pd.read_csv(RECORD / "trials.csv")
+    (definition, *_) = definitions(len(set(runs["seed"])))
+    assert (RECORD / "report.md").read_text() == page(definition, runs)
+
+
+def test_an_interval_that_leaves_out_0_beside_a_test_that_says_nothing_is_explained_and_nothing_else() -> None:
+    runs = searches(0.0).assign(score=1.0, objective=1.0)
+    for gains, explained in (([0.1] * 5 + [0.0] * 3, True), ([0.1] * 8, False), ([0.1, -0.1] * 4, False)):
+        gain = np.where(runs["sampler"] == "genetic", np.array(gains)[runs["seed"]], 0.0)
+        assert (NARROW in verdict(runs.assign(score=1.0 - gain))) is explained
 
 
 def test_what_costs_more_is_cut_off_earlier() -> None:

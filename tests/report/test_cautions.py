@@ -59,8 +59,8 @@ def test_growth_is_told_with_its_code_and_a_warning_of_seeds_that_were_added():
 
     assert cautions(runs, ablation_table(runs), SweepDefinition.parse(DEFINITION), [first]) == []
     (text,) = grown("arm gru")
-    assert f"begun 2026-01-01 10:00 UTC at commit {'a' * 10} and" in text
-    assert f"since: 2026-01-02 11:00 UTC at commit {'b' * 10}-dirty: arm gru. What" in text
+    assert f"begun 2026-01-01 10:00 UTC at commit {'a' * 12} and" in text
+    assert f"since: 2026-01-02 11:00 UTC at commit {'b' * 12}-dirty: arm gru. What" in text
     assert "too small" not in text and "too small" in grown("6 fresh seeds instead of 2")[0]
 
 

@@ -1,18 +1,22 @@
 """Two stored sweeps beside each other: what came out otherwise is named first, and page and tables say the same."""
 
+import io
 import json
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from rnnlab.commands.cli import app
+from rnnlab.commands.compare import as_dict, print_comparison
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import interval
-from rnnlab.report.comparison import Comparison, compare
+from rnnlab.report.comparison import Comparison, Side, compare
 from rnnlab.report.comparison_page import repeats, write_comparison
 from rnnlab.tracking.reader import load_sweep
 
@@ -102,3 +106,22 @@ def test_the_terminal_and_programs_are_told_the_same(small_sweep, other_store, b
     assert all(len(line) <= 80 for line in text.splitlines() if line.startswith(" "))
     assert [row["difference"] for row in facts["contrasts"]] == both.contrasts["difference"].tolist()
     assert facts["changed"][0]["score_b"] == both.changed["score_b"].iloc[0] and facts["page"] is None
+
+
+def test_what_one_sweep_has_alone_is_a_sentence_for_each_side_everywhere(both, tmp_path):
+    def grown(side: Side, *arms: str) -> Side:
+        definition = side.sweep.definition
+        more = {**definition.arms, **dict.fromkeys(arms, definition.arms["tanh"])}
+        return replace(side, sweep=replace(side.sweep, definition=definition.model_copy(update={"arms": more})))
+
+    unlike = replace(both, a=grown(both.a, "gru"), b=grown(both.b, "lru", "lem"))
+    sentences = [
+        "Compared with nothing, as A alone has them: arm gru.",
+        "Compared with nothing, as B alone has them: arms lru and lem.",
+    ]
+    said = io.StringIO()
+    print_comparison(unlike, Console(file=said))
+    page = write_comparison(unlike, tmp_path / "out").with_suffix(".md").read_text()
+    for text in (said.getvalue(), page):
+        assert [line for line in text.splitlines() if "alone" in line] == sentences
+    assert as_dict(unlike)["alone"] == sentences and as_dict(both)["alone"] == []

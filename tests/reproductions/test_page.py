@@ -33,6 +33,13 @@ def test_what_was_not_run_has_no_number_and_no_figure(tmp_path):
     assert [file.name for file in (tmp_path / "results").iterdir()] == ["influence-balancing.png"]
 
 
+def test_a_page_from_an_installed_package_names_its_version(tmp_path):
+    done, installed = examine(REPRODUCTIONS["influence-balancing"]), "rnnlab 0.2.0, no repository"
+    records = {key: replace(record, commit=installed) for key, record in done.records.items()}
+    page = write_overview([replace(done, records=records)], tmp_path / "results.md").read_text()
+    assert f", {installed}.\n" in page and f" | {installed} |\n" in page and "commit" not in page
+
+
 def test_too_few_seeds_are_said_to_be_too_few(tmp_path):
     result = replace(REPRODUCTIONS["chen-mean-field"], seeds=1)
     page = write_page(examine(result), tmp_path).read_text()

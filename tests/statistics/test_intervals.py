@@ -47,6 +47,13 @@ def test_three_values_are_too_few_for_the_stated_confidence(fewer_resamples):
     assert coverage(draws(3, 200), 3.0) < 0.87
 
 
+def test_ten_normal_values_are_covered_about_nine_times_in_ten(fewer_resamples):
+    samples = draws(10, 400)
+    exact = [student_mean(values) for values in samples]  # covers 95%, whatever the number of values
+    missed = np.mean([low <= 3.0 <= high for _, low, high in exact]) - coverage(samples, 3.0)
+    assert missed == pytest.approx(0.05, abs=2.5 * math.sqrt(0.05 * 0.95 / 400))
+
+
 def test_the_interval_shrinks_with_the_root_of_the_number_of_values():
     generator = np.random.default_rng(0)
     few, many = (bootstrap_mean(values, generator) for values in (draws(50, 1)[0], draws(1250, 1)[0]))

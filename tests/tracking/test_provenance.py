@@ -3,13 +3,14 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from rnnlab.config.config import Config
 from rnnlab.tracking import provenance
-from rnnlab.tracking.provenance import code_tags, config_params, config_tags, git_commit
+from rnnlab.tracking.provenance import code_tags, config_params, config_tags, environment, git_commit, named_code
 
 CONFIG = Config.parse(
     {
@@ -58,7 +59,8 @@ def test_commit_of_a_surrounding_repository_is_not_borrowed(checkout, monkeypatc
     inside = checkout / "venv" / "rnnlab" / "tracking" / "provenance.py"
     inside.parent.mkdir(parents=True)
     monkeypatch.setattr(provenance, "__file__", str(inside))
-    assert git_commit() == "unknown"
+    made = f"rnnlab {version('rnnlab')}, no repository"
+    assert git_commit() == code_tags()["rnnlab.git_commit"] == environment()["git_commit"] == made
 
 
 def test_commit_of_an_empty_repository_is_unknown(tmp_path, monkeypatch, checkout):
@@ -66,7 +68,15 @@ def test_commit_of_an_empty_repository_is_unknown(tmp_path, monkeypatch, checkou
     inside.parent.mkdir(parents=True)
     git(tmp_path / "new", "init", "-q")
     monkeypatch.setattr(provenance, "__file__", str(inside))
-    assert git_commit() == "unknown"
+    assert git_commit() == f"rnnlab {version('rnnlab')}, commit unknown"
+
+
+def test_a_reader_is_told_the_start_of_commits_and_versions_as_they_are():
+    a, b, installed = "a" * 40, "b" * 40 + "-dirty", "rnnlab 0.2.0, no repository"
+    assert named_code([b, a, a]) == f"commit {'a' * 12}, {'b' * 12}-dirty"
+    assert named_code([installed]) == installed
+    assert named_code([installed, a]) == f"commit {'a' * 12}, {installed}"
+    assert named_code([]) == ""
 
 
 def test_parameters_are_the_fields_that_were_set_and_the_tag_gives_the_configuration_back():

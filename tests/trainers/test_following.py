@@ -33,3 +33,14 @@ def test_without_its_library_a_callback_says_what_to_install(module, missing, se
 def test_every_is_a_number_of_updates(every):
     with pytest.raises(UserError, match=f"every = {every} must be a whole number of updates"):
         Following(every)
+
+
+@pytest.mark.parametrize("scale", ["a", None, 0.0, float("nan")])
+def test_a_scale_that_is_no_positive_number_is_refused_where_it_is_given(scale):
+    with pytest.raises(UserError, match=f"loss_reduction_scale = {scale!r} multiplies gradients: give a positive"):
+        Following(loss_reduction_scale=scale)
+
+
+def test_a_folder_that_is_no_path_is_refused_where_it_is_given():
+    with pytest.raises(UserError, match="folder is of type int: give one of type str or Path or None"):
+        Following(folder=3)  # type: ignore[arg-type]

@@ -201,6 +201,13 @@ def test_two_callbacks_in_one_trainer_record_each_its_own():
     assert type(net.below) is nn.LSTM
 
 
+def test_a_second_training_takes_the_place_of_the_first_in_the_record():
+    callback = recorder()
+    fit(Module(new_model()), [callback], max_steps=1)
+    fit(Module(new_model()), [callback])
+    assert_same(callback.record.dataset(), by_hand(new_model()))
+
+
 def test_the_other_name_of_the_library_takes_the_callback_too(monkeypatch):
     theirs = pytest.importorskip("pytorch_lightning")
     monkeypatch.setitem(globals(), "lightning", theirs)

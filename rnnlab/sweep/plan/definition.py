@@ -246,6 +246,8 @@ def load_sweep_definition(path: str | Path, budget: str | None = None, imports: 
         UserError: if anything in it is wrong; names the arm where it is an arm's.
     """
     data = read_yaml(path)
+    if "task" in data and not {"tasks", "arms"} & data.keys():
+        raise UserError(f"{path} is a single experiment, which `rnnlab run {path}` takes: a sweep has tasks and arms")
     if more := import_files(list(imports)):
         data["imports"] = import_files(data.get("imports") or []) | more
     definition = SweepDefinition.parse(data, str(path))
