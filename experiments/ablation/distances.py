@@ -1,18 +1,20 @@
 """Every arm at every distance, from the tables of all sittings of the ablation."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.files import write_whole
-from rnnlab.common.text import listing, markdown_table
+from rnnlab.common.text import listing, markdown_table, number
 from rnnlab.plots import save
 from rnnlab.plots.matrix import draw_matrix
 from rnnlab.report.tables import reach_cells
-from rnnlab.statistics.arms_by_task import reach_by_kind
+from rnnlab.statistics.arms_by_task import HALF, reach_by_kind
 
 from .folklore import folklore_cells, held_against
 
@@ -90,6 +92,7 @@ def write_distances(folder: Path) -> str:
     solved = by_task(arms, "solved")
     reports = [f"[{listing(tasks)}]({sitting}/report.md)" for sitting, tasks in _sittings(arms)]
     parts = [INTRO.format(sittings="; ".join(reports)), markdown_table(reach_cells(reach_by_kind(solved)))]
+    parts += ["", *(f"* {sentence}" for sentence in out_of_order(arms))]
     for quantity, caption in CAPTIONS.items():
         name = f"distances-{quantity.replace('_', '-')}.png"
         save(draw_matrix(by_task(arms, quantity), solved, quantity), folder / name)
@@ -98,6 +101,21 @@ def write_distances(folder: Path) -> str:
     text = "\n".join(parts) + "\n"
     write_whole(folder / "distances.md", text.encode())
     return text
+
+
+def out_of_order(arms: pd.DataFrame) -> Iterator[str]:
+    """Say which arms solve a task less often than a longer one, and what their searches chose."""
+    table = by_task(arms, "solved").assign(rate=arms["learning_rate"]).sort_values("length")
+    for (arm, kind), rows in table.groupby(["arm", "kind"], sort=False):
+        found = rows.to_dict("records")
+        for short, long in itertools.pairwise(found):
+            if long["value"] - short["value"] > 1 - HALF:
+                more, less = (_tuned(row) for row in (long, short))
+                yield f"{arm} solves {kind} over {more} more often than over {less}: a rate is chosen on one seed."
+
+
+def _tuned(row: dict[Any, Any]) -> str:
+    return f"{row['length']} steps ({row['value']:.0%}, rate {number(row['rate'])})"
 
 
 def _sittings(arms: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
