@@ -113,7 +113,7 @@ def sitting(folder: Path, tasks: dict[str, tuple[int, int]]) -> None:
     """A report's table of two arms, solved so often of 20."""
     folder.mkdir(exist_ok=True)
     rows = [(task, arm, n) for task, both in tasks.items() for arm, n in zip(("lstm", "tanh"), both, strict=True)]
-    table = pd.DataFrame(rows, columns=["task", "arm", "solved"]).assign(seeds=20, failed=0)
+    table = pd.DataFrame(rows, columns=["task", "arm", "solved"]).assign(seeds=20, failed=0, learning_rate=0.01)
     for name in (name for names in SHOWN.values() for name in names):
         table[name] = table["solved"] / 20 if name.startswith("solved") else 0.1
     table.to_csv(folder / "ablation.csv", index=False)
@@ -121,10 +121,14 @@ def sitting(folder: Path, tasks: dict[str, tuple[int, int]]) -> None:
 
 def test_sittings_make_one_table_of_distances(tmp_path):
     sitting(tmp_path, {"adding-25": (20, 12), "adding-100": (20, 0), "copying-25": (0, 0)})
-    sitting(tmp_path / "far", {"adding-200": (9, 0)})
+    sitting(tmp_path / "far", {"adding-200": (9, 0), "copying-50": (20, 0)})
     text = write_distances(tmp_path)
-    assert "[adding-200](far/report.md)" in text and "[adding-25, adding-100 and copying-25](./report.md)" in text
-    assert "| lstm | 100 | – | 49 of 80 |" in text and "| tanh | 25 | – | 12 of 80 |" in text
+    assert (
+        "[adding-200 and copying-50](far/report.md)" in text
+        and "[adding-25, adding-100 and copying-25](./report.md)" in text
+    )
+    assert "| lstm | 100 | – | 69 of 100 |" in text and "| tanh | 25 | – | 12 of 100 |" in text
+    assert re.findall(r"^\* (.*) more often", text, re.M) == ["lstm solves copying over 50 steps (100%, rate 0.0100)"]
     assert all((tmp_path / name).stat().st_size for name in re.findall(r"\((distances-.*?\.png)\)", text))
 
 
