@@ -106,12 +106,12 @@ def write_distances(folder: Path) -> str:
 def out_of_order(arms: pd.DataFrame) -> Iterator[str]:
     """Say which arms solve a task less often than a longer one, and what their searches chose."""
     table = by_task(arms, "solved").assign(rate=arms["learning_rate"]).sort_values("length")
-    for (arm, kind), rows in table.groupby(["arm", "kind"], sort=False):
+    for _, rows in table.groupby(["arm", "kind"], sort=False):
         found = rows.to_dict("records")
         for short, long in itertools.pairwise(found):
             if long["value"] - short["value"] > 1 - HALF:
                 more, less = (_tuned(row) for row in (long, short))
-                yield f"{arm} solves {kind} over {more} more often than over {less}: a rate is chosen on one seed."
+                yield f"{long['arm']} solves {long['kind']} over {more} more often than over {less}: a rate is chosen on one seed."
 
 
 def _tuned(row: dict[Any, Any]) -> str:
