@@ -111,7 +111,8 @@ def out_of_order(arms: pd.DataFrame) -> Iterator[str]:
         for short, long in itertools.pairwise(found):
             if long["value"] - short["value"] > 1 - HALF:
                 more, less = (_tuned(row) for row in (long, short))
-                yield f"{long['arm']} solves {long['kind']} over {more} more often than over {less}: a rate is chosen on one seed."
+                done = f"{long['arm']} solves {long['kind']} over {more}"
+                yield f"{done} more often than over {less}: a rate is chosen on one seed."
 
 
 def _tuned(row: dict[Any, Any]) -> str:
