@@ -3,13 +3,14 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from rnnlab.config.config import Config
 from rnnlab.tracking import provenance
-from rnnlab.tracking.provenance import code_tags, config_params, config_tags, git_commit
+from rnnlab.tracking.provenance import code_tags, config_params, config_tags, environment, git_commit
 
 CONFIG = Config.parse(
     {
@@ -96,3 +97,9 @@ def test_tags_name_task_seed_and_hash():
     }
     packages = {"python", "torch", "numpy", "optuna", "mlflow"}
     assert set(code_tags()) == {f"rnnlab.{name}" for name in {"git_commit", "version", "cpu"} | packages}
+
+
+def test_the_environment_names_every_installed_package_and_its_version():
+    packages = environment()["packages"]
+    assert packages == {package.name.lower(): package.version for package in distributions()}
+    assert "torch" in packages and list(packages) == sorted(packages)
