@@ -107,8 +107,11 @@ def empty_store(make_once: MakeOnce) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with a store."""
+    """An empty working directory with a store; figures drawn there are coarse, which takes half the time."""
+    from rnnlab.plots import style
     from rnnlab.tracking.store import tracking_uri
+
+    monkeypatch.setattr(style, "DPI", 50)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
