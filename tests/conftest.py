@@ -5,11 +5,12 @@ the process that only hands out tests never waits for torch.
 """
 
 import copy
+import gc
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,17 @@ TINY: dict[str, Any] = {
 WriteSweep = Callable[..., Path]
 StoreSweep = Callable[..., None]
 MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported now stays to the end: nothing of it is looked through for garbage, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -95,8 +107,11 @@ def empty_store(make_once: MakeOnce) -> Path:
 
 @pytest.fixture
 def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with a store."""
+    """An empty working directory with a store; figures drawn there are coarse, which takes half the time."""
+    from rnnlab.plots import style
     from rnnlab.tracking.store import tracking_uri
+
+    monkeypatch.setattr(style, "DPI", 50)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

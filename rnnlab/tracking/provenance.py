@@ -24,10 +24,10 @@ LISTED = {"task": "rnnlab.task", "arm": "rnnlab.arm", "T": "rnnlab.length"}
 
 def code_tags() -> dict[str, str]:
     """Tags that name code and machine: commit, versions of Python and of what does the numbers, plug-ins, processor."""
-    packages = {f"rnnlab.{name}": version(name) for name in ("torch", "numpy", "optuna", "mlflow")}
+    packages = {f"rnnlab.{name}": _version(name) for name in ("torch", "numpy", "optuna", "mlflow")}
     return {
         "rnnlab.git_commit": git_commit(),
-        "rnnlab.version": version("rnnlab"),
+        "rnnlab.version": _version("rnnlab"),
         "rnnlab.python": platform.python_version(),
         "rnnlab.cpu": cpu(),
         **packages,
@@ -66,15 +66,26 @@ def listed_params(tags: Mapping[str, str]) -> dict[str, str]:
 
 def environment() -> dict[str, Any]:
     """What this process runs on: versions of Python, system and every installed package, processor, commit."""
-    packages = {package.name.lower(): package.version for package in distributions()}
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpu": cpu(),
         "cores": os.cpu_count(),
         "git_commit": git_commit(),
-        "packages": dict(sorted(packages.items())),
+        "packages": installed(),
     }
+
+
+@functools.cache
+def installed() -> dict[str, str]:
+    """Version of every installed package, by its name in lower case; to read them all takes a good part of a second."""
+    each = (package.metadata for package in distributions())  # parsed anew by `name` and by `version`
+    return dict(sorted({metadata["Name"].lower(): metadata["Version"] for metadata in each}.items()))
+
+
+@functools.cache
+def _version(package: str) -> str:
+    return version(package)
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
@@ -106,3 +106,9 @@ def test_tags_name_task_seed_and_hash():
     }
     packages = {"python", "torch", "numpy", "optuna", "mlflow"}
     assert set(code_tags()) == {f"rnnlab.{name}" for name in {"git_commit", "version", "cpu"} | packages}
+
+
+def test_the_environment_names_every_installed_package_and_its_version():
+    packages = environment()["packages"]
+    assert packages == {package.name.lower(): package.version for package in distributions()}
+    assert "torch" in packages and list(packages) == sorted(packages)

@@ -11,8 +11,13 @@ from torch import nn
 import rnnlab
 
 pytestmark = pytest.mark.slow  # the library takes seconds to import
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library() -> None:
+    """Skip the tests where it is not installed; it is imported by what trains, and not to be collected."""
+    for name in ("transformers", "accelerate"):
+        pytest.importorskip(name)
 
 
 class Model(nn.Module):
@@ -31,6 +36,8 @@ ROWS = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
 
 
 def train(net, callbacks=(), folder="unused", model=Model, evaluate=False, before=lambda trainer: None, **options):
+    import transformers
+
     arguments = transformers.TrainingArguments(
         output_dir=str(folder), num_train_epochs=1, per_device_train_batch_size=BATCH, learning_rate=LR, optim="sgd",
         lr_scheduler_type="constant", use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True,

@@ -1,13 +1,14 @@
 """The callback of Lightning records what a loop written by hand records, and changes no bit of a weight."""
 
+import importlib
 import signal
 from functools import partial
-from typing import Any
+from types import ModuleType
 
 import pytest
 import torch
 import xarray as xr
-from by_hand import BATCH, EVERY, LR, UPDATES, Classifier, X, Y, by_hand, growing_scaler, new_model, same_weights
+from by_hand import BATCH, EVERY, UPDATES, Classifier, X, Y, by_hand, growing_scaler, new_model, same_weights
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
@@ -16,50 +17,12 @@ import rnnlab
 from rnnlab.common.errors import UserError
 
 pytestmark = pytest.mark.slow  # Lightning takes seconds to import
-lightning = pytest.importorskip("lightning.pytorch")
 
 
-class Module(lightning.LightningModule):
-    """The usual one."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def training_step(self, batch, batch_idx) -> Any:
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-    def validation_step(self, batch, batch_idx):
-        self.training_step(batch, batch_idx)
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.parameters(), lr=LR)
-
-
-class TwoLosses(Module):
-    """Two backward passes and two updates a batch."""
-
-    automatic_optimization = False
-
-    def training_step(self, batch, batch_idx):
-        for optimizer in self.optimizers():
-            optimizer.zero_grad()
-            self.manual_backward(super().training_step(batch, batch_idx))
-            optimizer.step()
-
-    def configure_optimizers(self):
-        return [torch.optim.SGD(self.net.get_submodule(name).parameters(), lr=LR) for name in ("below", "above")]
-
-
-def fit(module, callbacks=(), validate_every: int | None = None, **options: Any):
-    data = DataLoader(TensorDataset(X, Y), batch_size=BATCH)
-    options = {"max_epochs": 1, "val_check_interval": validate_every} | options
-    trainer = lightning.Trainer(
-        accelerator="cpu", callbacks=list(callbacks), logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, **options,
-    )  # fmt: skip
-    trainer.fit(module, data, data if validate_every else None)
-    return trainer
+@pytest.fixture(scope="module")
+def pl() -> ModuleType:
+    """Models and their training, where Lightning is installed."""
+    return importlib.import_module("lightning_modules")
 
 
 def recorder(every=EVERY, **options):
@@ -83,11 +46,11 @@ def assert_same(record: xr.Dataset, expected: xr.Dataset, module: str = "net."):
     ],
     ids=["plain", "accumulated", "clipped", "bf16"],
 )
-def test_norms_and_weights_are_those_of_a_loop_written_by_hand(ours, theirs):
+def test_norms_and_weights_are_those_of_a_loop_written_by_hand(pl, ours, theirs):
     plain = new_model()
     expected = by_hand(plain, **ours)
     watched, callback = new_model(), recorder()
-    fit(Module(watched), [callback], **theirs)
+    pl.fit(pl.Module(watched), [callback], **theirs)
     record = callback.record.dataset()
     assert_same(record, expected)
     k = ours.get("accumulate", 1)
@@ -95,32 +58,32 @@ def test_norms_and_weights_are_those_of_a_loop_written_by_hand(ours, theirs):
     assert same_weights(watched, plain)
 
 
-def test_weights_and_random_numbers_are_those_without_the_callback():
+def test_weights_and_random_numbers_are_those_without_the_callback(pl):
     watched, unwatched = (rnnlab.convert(new_model(dropout=0.3)) for _ in "ab")
     drawn = []
     for net, callbacks in ((watched, [recorder()]), (unwatched, [])):
         torch.manual_seed(3)
-        fit(Module(net), callbacks)
+        pl.fit(pl.Module(net), callbacks)
         drawn.append(torch.rand(3))
     assert same_weights(watched, unwatched) and torch.equal(*drawn)
     assert not same_weights(watched, new_model())
 
 
-def test_the_factor_of_a_scaler_is_taken_out():
+def test_the_factor_of_a_scaler_is_taken_out(pl):
     from lightning.pytorch.plugins.precision import MixedPrecision
 
     forward = partial(torch.autocast, "cpu", torch.half, cache_enabled=False)
     expected = by_hand(new_model(), scaler=growing_scaler(), forward=forward)
     scaler, callback = growing_scaler(), recorder()
-    fit(Module(new_model()), [callback], plugins=[MixedPrecision("16-mixed", device="cpu", scaler=scaler)])
+    pl.fit(pl.Module(new_model()), [callback], plugins=[MixedPrecision("16-mixed", device="cpu", scaler=scaler)])
     assert scaler.get_scale() == 2.0 ** (10 + UPDATES)
     assert_same(callback.record.dataset(), expected)
 
 
-def test_batches_that_are_accumulated_have_the_norms_of_one_large_batch():
+def test_batches_that_are_accumulated_have_the_norms_of_one_large_batch(pl):
     small = recorder(per_example=True)
     halves, whole = new_model(), new_model()
-    fit(Module(halves), [small], accumulate_grad_batches=UPDATES)
+    pl.fit(pl.Module(halves), [small], accumulate_grad_batches=UPDATES)
     rnnlab.convert(whole)
     with rnnlab.record(whole, per_example=True) as log:
         nn.functional.cross_entropy(whole(X), Y).backward()
@@ -131,35 +94,35 @@ def test_batches_that_are_accumulated_have_the_norms_of_one_large_batch():
     torch.testing.assert_close(torch.tensor(joined), torch.tensor(one.values), rtol=0, atol=1e-5, equal_nan=True)
 
 
-def test_validation_is_not_recorded_and_changes_nothing():
+def test_validation_is_not_recorded_and_changes_nothing(pl):
     callback, expected = recorder(), by_hand(new_model())
-    fit(Module(new_model()), [callback], validate_every=1)
+    pl.fit(pl.Module(new_model()), [callback], validate_every=1)
     assert_same(callback.record.dataset(), expected)
 
 
-def test_two_backward_passes_a_batch_are_two_steps_of_one_number():
+def test_two_backward_passes_a_batch_are_two_steps_of_one_number(pl):
     callback = recorder()
-    fit(TwoLosses(new_model()), [callback])
+    pl.fit(pl.TwoLosses(new_model()), [callback])
     assert callback.record.dataset()["train_step"].values.tolist() == [
         n for n in range(0, 2 * UPDATES, 2) for _ in "ab"
     ]
 
 
-def test_each_recorded_update_is_sent_once(tmp_path):
+def test_each_recorded_update_is_sent_once(pl, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with SummaryWriter(str(tmp_path)) as writer:
-        fit(Module(new_model()), [recorder(to=writer)], accumulate_grad_batches=2)
-        fit(TwoLosses(new_model()), [recorder(every=1, to=writer)], max_steps=6)
+        pl.fit(pl.Module(new_model()), [recorder(to=writer)], accumulate_grad_batches=2)
+        pl.fit(pl.TwoLosses(new_model()), [recorder(every=1, to=writer)], max_steps=6)
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("grad/decay_rate")
     assert [event.step for event in events] == [0, 2, 0, 2, 4]
 
 
-def test_a_training_that_goes_on_counts_on(tmp_path):
-    callback, module = recorder(), Module(new_model())
-    trainer = fit(module)
+def test_a_training_that_goes_on_counts_on(pl, tmp_path):
+    callback, module = recorder(), pl.Module(new_model())
+    trainer = pl.fit(module)
     trainer.save_checkpoint(tmp_path / "half.ckpt")
-    again = lightning.Trainer(
+    again = pl.lightning.Trainer(
         accelerator="cpu", callbacks=[callback], logger=False, enable_checkpointing=False, max_epochs=2,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
@@ -168,8 +131,8 @@ def test_a_training_that_goes_on_counts_on(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_after_an_interrupt_the_record_is_there_and_the_model_as_it_was(error):
-    class Stopped(Module):
+def test_after_an_interrupt_the_record_is_there_and_the_model_as_it_was(pl, error):
+    class Stopped(pl.Module):
         def training_step(self, batch, batch_idx):
             if batch_idx == 3:
                 raise error
@@ -178,56 +141,56 @@ def test_after_an_interrupt_the_record_is_there_and_the_model_as_it_was(error):
     callback, net, before = recorder(), new_model(), signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises((SystemExit, ZeroDivisionError)):
-            fit(Stopped(net), [callback])
+            pl.fit(Stopped(net), [callback])
     finally:
         signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
     assert callback.record.dataset()["train_step"].values.tolist() == [0, 2]
     assert [type(net.below), type(net.above)] == [nn.LSTM, nn.GRU]
 
 
-def test_a_model_that_was_converted_stays_so_and_one_that_was_not_is_given_back():
+def test_a_model_that_was_converted_stays_so_and_one_that_was_not_is_given_back(pl):
     plain, converted = Classifier(), rnnlab.convert(Classifier())
     for net in (plain, converted):
-        fit(Module(net), [recorder()], max_steps=1)
+        pl.fit(pl.Module(net), [recorder()], max_steps=1)
     assert type(plain.below) is nn.LSTM
     assert type(converted.below) is rnnlab.LSTM and not converted.below.observers
 
 
-def test_two_callbacks_in_one_trainer_record_each_its_own():
+def test_two_callbacks_in_one_trainer_record_each_its_own(pl):
     net, often, seldom = new_model(), recorder(), recorder(every=2 * EVERY)
-    fit(Module(net), [often, seldom])
+    pl.fit(pl.Module(net), [often, seldom])
     assert_same(often.record.dataset(), by_hand(new_model()))
     assert 0 < seldom.record.dataset().sizes["step"] < often.record.dataset().sizes["step"]
     assert type(net.below) is nn.LSTM
 
 
-def test_a_second_training_takes_the_place_of_the_first_in_the_record():
+def test_a_second_training_takes_the_place_of_the_first_in_the_record(pl):
     callback = recorder()
-    fit(Module(new_model()), [callback], max_steps=1)
-    fit(Module(new_model()), [callback])
+    pl.fit(pl.Module(new_model()), [callback], max_steps=1)
+    pl.fit(pl.Module(new_model()), [callback])
     assert_same(callback.record.dataset(), by_hand(new_model()))
 
 
-def test_the_other_name_of_the_library_takes_the_callback_too(monkeypatch):
+def test_the_other_name_of_the_library_takes_the_callback_too(pl, monkeypatch):
     theirs = pytest.importorskip("pytorch_lightning")
-    monkeypatch.setitem(globals(), "lightning", theirs)
+    monkeypatch.setattr(pl, "lightning", theirs)
 
     class Other(theirs.LightningModule):
-        training_step, configure_optimizers = Module.training_step, Module.configure_optimizers
+        training_step, configure_optimizers = pl.Module.training_step, pl.Module.configure_optimizers
 
         def __init__(self, net):
             super().__init__()
             self.net = net
 
     callback = recorder()
-    fit(Other(new_model()), [callback])
+    pl.fit(Other(new_model()), [callback])
     assert_same(callback.record.dataset(), by_hand(new_model()))
 
 
-def test_mistakes_are_told_before_anything_is_trained():
+def test_mistakes_are_told_before_anything_is_trained(pl):
     with pytest.raises(UserError, match="record is there once training has begun"):
         recorder().record.dataset()
     with pytest.raises(UserError, match="to is of type str: give a SummaryWriter"):
         recorder(to="tensorboard")
     with pytest.raises(UserError, match="Module holds no recurrent layer to record"):
-        fit(Module(nn.Linear(2, 3)), [recorder()], max_steps=1)
+        pl.fit(pl.Module(nn.Linear(2, 3)), [recorder()], max_steps=1)
