@@ -2,6 +2,7 @@
 
 import argparse
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from rnnlab.common.errors import UserError
 from rnnlab.common.files import write_whole
 from rnnlab.plots import save
 from rnnlab.tracking import store
@@ -73,5 +75,9 @@ def complete(asked: pd.DataFrame, uri: str, path: Path, workers: int) -> Iterato
 
 if __name__ == "__main__":
     began = time.monotonic()
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"({time.monotonic() - began:.0f} s)")

@@ -13,6 +13,7 @@ from rnnlab.common.files import write_whole
 from rnnlab.common.text import listing, markdown_table, number
 from rnnlab.plots import save
 from rnnlab.plots.matrix import draw_matrix
+from rnnlab.report.figures import GLANCES
 from rnnlab.report.tables import reach_cells
 from rnnlab.statistics.arms_by_task import HALF, reach_by_kind
 
@@ -25,14 +26,6 @@ COLUMNS = {
     "decay_rate": ["decay_rate"],
 }
 """What is drawn, and where it stands in a report's table of arms."""
-CAPTIONS = {
-    "solved": "Share of the 20 fresh seeds that solve each task, with Wilson's 95% bounds.",
-    "steps_to_solve": "Updates by which half of the fresh seeds have solved the task (Kaplan-Meier), with 95% bounds; "
-    "grey where half of them never do.",
-    "decay_rate_init": "Slope of log10 of the gradient norm against lag before training: blue grows with distance, "
-    "red vanishes. Grey: no single signal whose decay could be told.",
-    "decay_rate": "The same at the last recorded training step.",
-}
 INTRO = """# Every arm at every distance
 
 Written by `python -m experiments.ablation` from the reports of its sittings, which say how the arms were tuned and
@@ -61,7 +54,7 @@ def read_sittings(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: if there is no such table.
     """
-    paths = sorted([*folder.glob("ablation*.csv"), *folder.glob("*/ablation*.csv")])
+    paths = sorted([*folder.glob("ablation.csv"), *folder.glob("*/ablation.csv")])
     if not paths:
         raise UserError(f"{folder} holds no table of arms: write it with `rnnlab report ablation --out {folder}`")
     tables = [pd.read_csv(path).assign(sitting=str(path.parent.relative_to(folder))) for path in paths]
@@ -93,7 +86,8 @@ def write_distances(folder: Path) -> str:
     reports = [f"[{listing(tasks)}]({sitting}/report.md)" for sitting, tasks in _sittings(arms)]
     parts = [INTRO.format(sittings="; ".join(reports)), markdown_table(reach_cells(reach_by_kind(solved)))]
     parts += ["", *(f"* {sentence}" for sentence in out_of_order(arms))]
-    for quantity, caption in CAPTIONS.items():
+    for quantity in COLUMNS:
+        caption = GLANCES[quantity]
         name = f"distances-{quantity.replace('_', '-')}.png"
         save(draw_matrix(by_task(arms, quantity), solved, quantity), folder / name)
         parts.append(f"\n![{caption}]({name})\n\n*{caption}*")

@@ -56,6 +56,11 @@ def plugins() -> dict[str, str]:
     return dict(_sources)
 
 
+def files() -> list[str]:
+    """Every file that was imported, for a process that is to know the same."""
+    return [str(path) for path in _files]
+
+
 @functools.cache
 def load_installed() -> None:
     """Import the modules that installed packages name as plug-ins.

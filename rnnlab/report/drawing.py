@@ -1,6 +1,7 @@
 """The figures of a sweep's tasks, drawn side by side: most of the time of a report of many tasks goes there."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from rnnlab.common import plugins
 from rnnlab.common.machine import usable_cores
 from rnnlab.plots import save
 from rnnlab.report.figures import Figure, task_figures
@@ -51,9 +53,15 @@ def drawers(runs: pd.DataFrame) -> Iterator[Executor | None]:
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(processes, context) as pool:
+    with ProcessPoolExecutor(processes, context, _begin, (plugins.files(),)) as pool:
         pool.submit(usable_cores)  # nothing starts before something is asked for
         yield pool
+
+
+def _begin(files: list[str]) -> None:
+    """Know the tasks of the user's own, and leave Ctrl-C to the process that is waited for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    plugins.import_files(files)
 
 
 def draw_tasks(tasks: Iterable[Rows], folder: Path, uri: str, pool: Executor | None) -> list[list[Drawn]]:

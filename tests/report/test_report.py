@@ -14,6 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from rnnlab.commands.resolve import resolve
+from rnnlab.common import plugins
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import chance, median, number
 from rnnlab.report import drawing
@@ -222,6 +223,16 @@ def test_written_again_by_several_processes_it_is_the_same(small_sweep, report, 
     assert (tmp_path / "again/report.md").read_text() == markdown
     drawn = {path.name: path.read_bytes() for path in (tmp_path / "again/figures").iterdir()}
     assert drawn == {path.name: path.read_bytes() for path in (report / "figures").iterdir()}
+
+
+def test_processes_that_draw_know_what_was_plugged_in(tmp_path, monkeypatch):
+    own = tmp_path / "my_tasks.py"
+    own.write_text("MINE = 1\n")
+    plugins.import_files([str(own)])
+    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
+    runs = pd.DataFrame({"task": ["a", "b"] * drawing.WORTH})
+    with drawing.drawers(runs.assign(arm=[str(k // 2) for k in range(len(runs))])) as pool:
+        assert pool is not None and str(own) in pool.submit(plugins.files).result()
 
 
 def test_few_arms_are_drawn_by_one_process():
