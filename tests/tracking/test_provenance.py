@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -10,7 +12,15 @@ import pytest
 
 from rnnlab.config.config import Config
 from rnnlab.tracking import provenance
-from rnnlab.tracking.provenance import code_tags, config_params, config_tags, environment, git_commit, named_code
+from rnnlab.tracking.provenance import (
+    code_tags,
+    config_params,
+    config_tags,
+    environment,
+    git_commit,
+    installed,
+    named_code,
+)
 
 CONFIG = Config.parse(
     {
@@ -110,5 +120,16 @@ def test_tags_name_task_seed_and_hash():
 
 def test_the_environment_names_every_installed_package_and_its_version():
     packages = environment()["packages"]
-    assert packages == {package.name.lower(): package.version for package in distributions()}
+    installed_here = distributions(path=[sysconfig.get_path("purelib")])
+    assert {package.name.lower(): package.version for package in installed_here}.items() <= packages.items()
     assert "torch" in packages and list(packages) == sorted(packages)
+
+
+def test_of_two_copies_of_a_package_the_one_that_python_imports_is_named(tmp_path, monkeypatch):
+    copy = tmp_path / "torch-0.1.dist-info" / "METADATA"
+    copy.parent.mkdir()
+    copy.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    assert installed.__wrapped__()["torch"] == version("torch")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert installed.__wrapped__()["torch"] == "0.1"
