@@ -16,7 +16,7 @@ from rnnlab.plots import save
 from rnnlab.tracking import store
 
 from .again import COLUMNS, SEEDS, fresh_runs, measure_again
-from .distances import write_distances
+from .distances import expressible, write_distances
 from .figure import draw
 from .page import baselines, judge, page
 
@@ -37,6 +37,7 @@ def main() -> None:
     table = pd.DataFrame()
     for table in complete(asked, uri, options.out / "health.csv", options.workers):
         print(f"{len(table)} runs measured of {len(asked)} in this store and those of other sittings", flush=True)
+    table = expressible(table)
     judged, beaten = judge(table), baselines(table)
     text = page(table, judged, beaten)
     write_whole(options.out / "health.md", text.encode())

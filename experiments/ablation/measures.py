@@ -30,6 +30,16 @@ MEASURES = {
     "signal_noise": "signal to noise of dE/dW",
     "learnable_lag": "predicted learnable lag",
 }
+SAID = {
+    "decay_rate": "slope of log10 of the gradient norm against lag, decades a step: the larger, the slower it vanishes",
+    "unevenness": "the same without its sign: how far from neither vanishing nor exploding",
+    "horizon": "lag up to which the norm stays above a hundredth of that at the last step",
+    "norm_ratio": "log10 of the norm at the task's own lag over that at the last step",
+    "sensitivity": "log10 of how much the last state depends on the weights, E ‖ds/dW‖²",
+    "signal_noise": "log10 of mean over spread of the weights' gradient between sequences",
+    "learnable_lag": "longest lag whose gradient all sequences of the budget together would raise above its noise",
+}
+"""What each says, in a sentence."""
 MAX_LAG = 200
 SIGNS = 4
 """Random signs a weight for the sensitivity, whose mean over all of them is what counts."""

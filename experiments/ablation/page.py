@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rnnlab.common.text import markdown_table, number, whole
+from rnnlab.common.text import listing, markdown_table, number, whole
 from rnnlab.statistics.foretelling import OWN_RATE, baseline_table, foretelling_table
 from rnnlab.statistics.gradient_health import EARLY
 
 from .again import MOMENTS
-from .measures import MEASURES
+from .cast import CANNOT
+from .measures import MEASURES, SAID
 
 TOGETHER = "all together"
 WHERE = {
@@ -22,18 +23,29 @@ WHERE = {
 }
 INTRO = """# Does gradient health predict success?
 
-Written by `python -m experiments.ablation`; every sentence follows from the numbers by the rules in
-`experiments/ablation/page.py`.
+{short}
 
-The runs are those of the ablation. Each was trained again from its configuration, which gives the same run, up to
-{early} of its updates, and its gradient was measured on a fresh batch before the first update and then. {runs} runs of
-{arms} arms on {tasks} tasks; {solved} of them solved their task, and {mixed} of the tasks have runs of both outcomes,
-without which there is nothing to foretell.
+Written by `python -m experiments.ablation`; every sentence follows from the numbers by the rules in
+`experiments/ablation/page.py`. It says what foretells, not what causes; what is left of the gradient at the *end* of
+training stands beside what is solved [on the page of distances](distances.md#was-it-the-gradient).
+
+The runs are the first {seeds} of the fresh seeds of every arm on every task of the [ablation](distances.md): {runs}
+runs of {arms} arms on {tasks} tasks ({named}). Each was trained again from its configuration, which gives the same run,
+up to {early} of its updates, and its gradient was measured on a fresh batch before the first update and then. {solved}
+of them solved their task, and {mixed} of the tasks have runs of both outcomes, without which there is nothing to
+foretell. Left out: {cannot}.
+
+{measures}
 
 AUC is the chance that of two runs on the same task, one that solved it and one that did not, the measure gives the
 first the better score: 1 is foresight, 0.5 chance. Measures are ranked within each task, and which end of a measure is
 the good one is learnt from other arms (or other tasks) than those that are judged; *all together* is a linear
-regression. Intervals are 95%, by a bootstrap over whole arms in which everything is learnt anew.
+regression. Intervals are 95%, by a bootstrap over whole arms in which everything is learnt anew, and so reach below 0.5
+where the arms drawn teach the wrong end. They are in **bold** where they exclude chance.
+"""
+BELOW = """*Missing*: runs in which the measure does not exist. *Good end*: the one that all runs together teach.
+*Gain*: AUC on tasks left out, less that of knowing how often the arm solves the other tasks; above 0 the measure knows
+more. The other arms' rate on the task is the same for all runs of a task and can tell none of them apart: 0.5.
 """
 
 
@@ -62,17 +74,51 @@ def baselines(table: pd.DataFrame) -> pd.DataFrame:
 
 def page(table: pd.DataFrame, judged: pd.DataFrame, beaten: pd.DataFrame) -> str:
     """The whole page as Markdown."""
-    mixed = table.groupby("task")["solved"].nunique().eq(2).sum()
-    counts = {name: table[column].nunique() for name, column in (("arms", "arm"), ("tasks", "task"))}
-    solved = f"{table['solved'].astype(bool).mean():.0%}"
-    intro = INTRO.format(early=f"{EARLY:.0%}", runs=len(table), solved=solved, mixed=mixed, **counts)
-    rows = [_line(row) for row in [*judged.to_dict("records"), *beaten.to_dict("records")]]
     header = [
-        "measure", "when", "runs", "without", "better", "AUC, arms left out", "tasks left out", "within arms",
-        "tasks left out, more than the arm's own rate",
+        "measure", "when", "runs", "missing", "good end", "AUC, arms left out", "AUC, tasks left out",
+        "AUC, seeds of one arm", "gain over the arm's own rate",
     ]  # fmt: skip
+    rows = [_line(row) for row in [*judged.to_dict("records"), *beaten.to_dict("records")]]
     sentences = "\n".join(f"* {sentence}" for sentence in verdict(table, judged, beaten))
-    return f"{intro}\n{markdown_table([header, *rows])}\n\n![AUC by measure](health.png)\n\n## Verdict\n\n{sentences}\n"
+    parts = [_intro(table, judged, beaten), markdown_table([header, *rows]), "", BELOW, "![AUC by measure](health.png)"]
+    caption = (
+        "*A point and its interval to the right of the black line foretell. The dashed line is what knowing the arm "
+        "reaches on tasks left out, and is for those points alone.*"
+    )
+    return "\n".join([*parts, "", caption, "", "## Verdict", "", sentences, ""])
+
+
+def _intro(table: pd.DataFrame, judged: pd.DataFrame, beaten: pd.DataFrame) -> str:
+    counts = {name: table[column].nunique() for name, column in (("arms", "arm"), ("tasks", "task"))}
+    return INTRO.format(
+        short="\n".join(f"* **{sentence}**" for sentence in in_short(judged, beaten)),
+        seeds=table.groupby(["task", "arm"])["seed"].nunique().max(),
+        early=f"{EARLY:.0%}",
+        runs=len(table),
+        named=listing(list(dict.fromkeys(table["task"]))),
+        solved=f"{table['solved'].astype(bool).mean():.0%}",
+        mixed=table.groupby("task")["solved"].nunique().eq(2).sum(),
+        cannot="; ".join(f"{arm} on {kind}, which is {why}" for (arm, kind), why in CANNOT.items()),
+        measures=markdown_table([["Measure", "In a sentence"], *([MEASURES[key], SAID[key]] for key in MEASURES)]),
+        **counts,
+    )
+
+
+def in_short(judged: pd.DataFrame, beaten: pd.DataFrame) -> list[str]:
+    """The answer: of an arm, of a seed, and beside what is known without a gradient."""
+    together = judged.loc[judged["measure"] == TOGETHER].to_dict("records")
+    (rate,) = (row for row in beaten.to_dict("records") if row["measure"] == OWN_RATE)
+    does = {1: "yes", 0: "not told from chance", -1: "the wrong way round", None: "too few arms to tell"}
+    found = []
+    for asked, setting in (("Which arm will solve a task it has not been seen on", "tasks"), ("Which seed", "within")):
+        said = (f"{MOMENTS[row['moment']]} {does[_side(row, setting)]} ({_estimate(row, setting)})" for row in together)
+        found.append(f"{asked}, by all measures together: {'; '.join(said)}.")
+    more = [row for row in judged.to_dict("records") if _side(row, "gain", chance=0.0) == 1]
+    found.append(
+        f"Knowing how often the arm solves other tasks gives {_estimate(rate, 'tasks')}; measures that give more: "
+        f"{listing([str(row['measure']) for row in more]) or 'none'}."
+    )
+    return found
 
 
 def verdict(table: pd.DataFrame, judged: pd.DataFrame, beaten: pd.DataFrame) -> list[str]:
@@ -130,8 +176,8 @@ def _by_chance(single: pd.DataFrame) -> str:
     sides = [_side(row, setting) for row in single.to_dict("records") for setting in WHERE]
     judged, missed = (sum(side in kinds for side in sides) for kinds in ((-1, 0, 1), (-1, 1)))
     return (
-        f"Of {judged} intervals of single measures {missed} lie beside 0.5; if none of them told anything, about "
-        f"{whole(judged / 20)} would."
+        f"Of {judged} intervals of single measures, which are not independent, {missed} exclude 0.5; if none of them "
+        f"told anything, about {whole(judged / 20)} would."
     )
 
 
@@ -174,7 +220,12 @@ def _estimate(row: dict[Any, Any], setting: str) -> str:
     return f"{value:.2f}" if math.isnan(low) or low == high else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
+def _bold(row: dict[Any, Any], setting: str, chance: float = 0.5) -> str:
+    told = _side(row, setting, chance) and row[f"{setting}_low"] < row[f"{setting}_high"]
+    return f"**{_estimate(row, setting)}**" if told else _estimate(row, setting)
+
+
 def _line(row: dict[Any, Any]) -> Sequence[str]:
     better = {1.0: "larger", -1.0: "smaller"}.get(row["sign"], "")
-    settings = [_estimate(row, setting) for setting in (*WHERE, "gain")]
+    settings = [_bold(row, setting) for setting in WHERE] + [_bold(row, "gain", chance=0.0)]
     return [row["measure"], MOMENTS.get(row["moment"], ""), str(row["runs"]), str(row["missing"]), better, *settings]

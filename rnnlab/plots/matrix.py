@@ -1,12 +1,13 @@
 """Every arm on every task of a sweep in one figure: which solves what, at which distance."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize, TwoSlopeNorm
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.image import AxesImage
 
 from rnnlab.plots.runs import in_phase
 from rnnlab.plots.style import INK, axes, dress
@@ -15,25 +16,36 @@ from rnnlab.statistics.arms_by_task import arms_by_task
 
 
 class _Look(NamedTuple):
-    """How one quantity is shown."""
+    """How one quantity is shown: title, colours, what their two ends mean, how number and bounds are written."""
 
     title: str
     colors: str
+    ends: tuple[str, str]
     text: str
     bound: str = ""
 
 
 LOOKS = {
-    "solved": _Look("Share of fresh seeds that solve the task, with 95% bounds", "viridis", "{:.2f}", "{:.2f}"),
+    "solved": _Look(
+        "Share of fresh seeds that solve the task, with 95% bounds", "viridis", ("none", "all"), "{:.2f}", "{:.2f}"
+    ),
     "progress": _Look(
-        "Mean progress of fresh seeds: 0 is the trivial baseline, 1 the criterion", "viridis", "{:.2f}", "{:.2f}"
+        "Mean progress of fresh seeds: 0 is the trivial baseline, 1 the criterion",
+        "viridis", ("baseline", "criterion"), "{:.2f}", "{:.2f}",
     ),
     "steps_to_solve": _Look(
-        "Updates by which half of the seeds have solved the task", "viridis_r", "{:,.0f}", "{:,.0f}"
+        "Updates by which half of the seeds have solved the task", "YlOrBr", ("fast", "slow"), "{:,.0f}", "{:,.0f}"
     ),
-    "decay_rate_init": _Look("Decay of the gradient before training, decades a step of lag", "RdBu", "{:+.3f}"),
-    "decay_rate": _Look("Decay of the gradient at the last recorded step, decades a step of lag", "RdBu", "{:+.3f}"),
-}
+    "decay_rate_init": _Look(
+        "Decay of the gradient before training, decades a step of lag", "RdBu", ("vanishes", "grows"), "{:+.3f}"
+    ),
+    "decay_rate": _Look(
+        "Decay of the gradient at the last recorded step, decades a step of lag",
+        "RdBu", ("vanishes", "grows"), "{:+.3f}",
+    ),
+}  # fmt: skip
+STEEP = 0.4
+"""Decay rate of the darkest colour: figures before and after training share one scale."""
 DARK = 0.45
 """Brightness of a cell below which its text is white."""
 
@@ -69,20 +81,41 @@ def draw_matrix(table: pd.DataFrame, shares: pd.DataFrame, quantity: str, ax: Ax
     image = ax.imshow(values, cmap=look.colors, norm=_scale(quantity, values), aspect="auto")
     ax.set_facecolor("#e4e4e4")
     for row in table.to_dict("records"):
-        x, y = tasks.index(row["task"]), arms.index(row["arm"])
         if math.isfinite(row["value"]):
             red, green, blue, _ = image.to_rgba(np.array([row["value"]]))[0]
             color = "white" if 0.299 * red + 0.587 * green + 0.114 * blue < DARK else INK
-            bounds = "–".join(look.bound.format(b) if math.isfinite(b) else "" for b in (row["low"], row["high"]))
-            place = y - 0.14 if look.bound else y
-            ax.text(x, place, look.text.format(row["value"]), ha="center", va="center", fontsize=8.5, color=color)
-            ax.text(x, y + 0.25, bounds if look.bound else "", ha="center", va="center", fontsize=5.5, color=color)
+            _write_number(ax, tasks.index(row["task"]), arms.index(row["arm"]), row, look, color)
     ax.set_yticks(range(len(arms)), arms)
-    dress(ax, look.title, "length of the task (time steps)", "arm", grid=None)
+    dress(ax, look.title, "length, as each task counts it", "arm", grid=None)
     ax.xaxis.labelpad = 18
     _name_tasks(ax, table.drop_duplicates("task"), tasks)
     ax.spines[["left", "bottom"]].set_visible(False)
+    _name_colors(ax, image, look.ends)
     return ax
+
+
+def _write_number(ax: Axes, x: int, y: int, row: dict[Any, Any], look: _Look, color: str) -> None:
+    """The number in its cell, with its bounds beneath; a nought alone, so that the others are seen."""
+    if row["value"] == 0 and look.bound:
+        ax.text(x, y, "0", ha="center", va="center", fontsize=7, color=color, alpha=0.6)
+        return
+    ax.text(
+        x, y - 0.14 * bool(look.bound), look.text.format(row["value"]),
+        ha="center", va="center", fontsize=8.5, color=color,
+    )  # fmt: skip
+    if look.bound:
+        bounds = "–".join(look.bound.format(b) if math.isfinite(b) else "∞" for b in (row["low"], row["high"]))
+        ax.text(x, y + 0.25, bounds, ha="center", va="center", fontsize=5.5, color=color)
+
+
+def _name_colors(ax: Axes, image: AxesImage, ends: tuple[str, str]) -> None:
+    """A bar of the colours beside the figure, with a word at either end."""
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.02, pad=0.015, aspect=40, format="{x:,g}")
+    bar.ax.minorticks_off()
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    bar.ax.tick_params(labelsize=8, length=0)
+    for end, y, side in zip(ends, (-0.012, 1.012), ("top", "bottom"), strict=True):
+        bar.ax.text(0.5, y, end, transform=bar.ax.transAxes, ha="center", va=side, fontsize=8.5, color=INK)
 
 
 def _name_tasks(ax: Axes, table: pd.DataFrame, tasks: list[str]) -> None:
@@ -107,5 +140,4 @@ def _scale(quantity: str, values: np.ndarray) -> Normalize:
         return Normalize(0, 1)
     if quantity == "steps_to_solve":
         return LogNorm(finite.min(), max(finite.max(), finite.min() * 1.01))
-    widest = max(float(np.abs(finite).max()), 1e-9)
-    return TwoSlopeNorm(0, -widest, widest)
+    return Normalize(-STEEP, STEEP)

@@ -24,11 +24,12 @@ GLANCES = {
     "solves most is on top, in the figures below as well.",
     "progress": "How far the fresh seeds get where they do not: mean progress from the trivial baseline (0) to the "
     "criterion (1), with 95% bootstrap bounds.",
-    "steps_to_solve": "Updates by which half of the fresh seeds have solved the task (Kaplan-Meier), with 95% bounds; "
-    "grey where half of them never do.",
+    "steps_to_solve": "Updates by which half of the fresh seeds have solved the task (Kaplan-Meier, looked at after "
+    "every evaluation), with 95% bounds, ∞ where the budget does not bound them; grey where half of them never do.",
     "decay_rate_init": "Slope of log10 of the gradient norm against lag before training, mean over the fresh seeds: "
-    "blue grows with distance, red vanishes. Grey: no single signal whose decay could be told.",
-    "decay_rate": "The same at the last recorded training step.",
+    "-0.2 is a factor of ten in five steps. Grey: no slope, since a loss at every step leaves no single signal, or a "
+    "dilated layer too few lags.",
+    "decay_rate": "The same at the last recorded training step, which comes early in a run that stops on solving.",
 }
 """What is shown of every arm on every task, and what its caption says."""
 TOLD_APART = 12
