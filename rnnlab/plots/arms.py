@@ -15,6 +15,8 @@ SOLVED, UNSOLVED = "#0173b2", "#d55e00"  # blue and vermilion of the colour-blin
 SPREAD = 0.24  # rows
 ABOVE = 1.025  # axes heights
 ASIDE = 0.012
+BESIDE = 1.5
+"""Room left and right of all learning rates, as a factor."""
 """Decades between the marks above the axes of neighbouring arms, so that none hides another."""
 SCORELESS = {"diverged": "x", "pruned": "1", "failed": "+", "running": "."}
 """Markers of search trials by the outcome that leaves no score to draw."""
@@ -97,6 +99,7 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
             one[RATE], one["score"],
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
+    ax.set_xlim(trials[RATE].min() / BESIDE, trials[RATE].max() * BESIDE)  # those without a score as well
     log_axis(ax, "x")
     if spans_decades(scored["score"]):
         log_axis(ax, "y")

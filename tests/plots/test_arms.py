@@ -76,6 +76,7 @@ def test_lr_sensitivity_draws_every_search_trial_as_a_point_or_as_a_mark_that_sa
     assert {y for some in marks for y in some[:, 1]} == {ABOVE}
     assert legend(ax) == ["a", "b", "1 diverged", "1 pruned", "2 failed", "1 running"]
     assert ax.get_xscale() == "log" and ax.get_ylabel() == "mse"
+    assert all(ax.get_xlim()[0] < x < ax.get_xlim()[1] for some in marks for x in some[:, 0])
 
 
 def test_lr_sensitivity_draws_a_trial_on_several_seeds_once():

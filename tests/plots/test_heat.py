@@ -37,6 +37,20 @@ def test_heatmap_tells_what_was_not_measured_from_what_was_zero():
     assert ax.patch.get_hatch() and legend(ax) == ["not measured", "exactly zero"]
 
 
+def test_a_heatmap_of_more_steps_than_pixels_drops_no_norm():
+    """A dilated layer has a gradient at one step in 64: each is seen, and black is only what is zero all through."""
+    data = profile().isel(time=np.zeros(1000, int))
+    data["log10_grad_norm"][...] = np.nan
+    data["log10_grad_norm"][..., ::64] = -2.0
+    data["zero_fraction"][...] = 1.0
+    data["zero_fraction"][..., ::64] = 0.0
+    drawn, zero = (pixels(image) for image in plots.heatmap(data).images)
+    seen = np.isfinite(drawn)
+    assert drawn.shape[1] <= 400 and (seen.sum(axis=1) == len(range(0, 1000, 64))).all()
+    assert (seen != (zero == 0)).all()
+    assert plots.heatmap(data).images[0].get_extent()[:2] == [-0.5, 999.5]
+
+
 def test_heatmap_states_its_limits_and_how_far_norms_lie_outside():
     low = plots.heatmap(profile(rate=-1.0))  # from 0 down to -33
     assert low.images[0].get_clim() == (-12, 0) and color_bar(low).extend == "min"
