@@ -38,6 +38,7 @@ from rnnlab.statistics.ablation import has_result, task_of
 from rnnlab.statistics.arms_by_task import reach_table
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.outline import Planning, read_history
+from rnnlab.sweep.show.forecast import typical
 from rnnlab.sweep.show.mlflow_page import HISTORY
 from rnnlab.tasks import Task
 from rnnlab.tracking import store
@@ -245,8 +246,26 @@ def _protocol(sweep: StoredSweep) -> dict[str, str]:
     return {
         "Search": f"{definition.search_trials} trials an arm and task, {seeds}, sampler {definition.sampler}, "
         f"pruner {definition.pruner}; the lowest last validation loss wins, that of a solved trial weighed with the "
-        "share of the updates it took",
+        f"share of the updates it took{_cut_short(runs)}",
+        "Solved": _when_solved(definition),
         "Then": f"the best point of each arm trained anew on {count(definition.seeds, 'fresh seed')}, the same for "
         f"every arm: {listing([str(seed) for seed in definition.final_seeds()])}",
         "Spent": f"{'; '.join(spent)} (wall time of training and evaluation, one after the other{unpaid})",
     }
+
+
+def _cut_short(runs: pd.DataFrame) -> str:
+    """How many search trials a pruner has left without a result."""
+    search = runs.loc[runs["phase"] == "search"]
+    pruned = int((search["outcome"] == "pruned").to_numpy().sum())
+    return f". Of {count(len(search), 'search run')} {pruned} were pruned before their last update" if pruned else ""
+
+
+def _when_solved(definition: SweepDefinition) -> str:
+    """Which of a run's validations counts."""
+    if all(typical(definition, plan).training.stop_when_solved for plan in definition.studies):
+        return "a run stops, and counts as solved, at its first validation that meets the criterion"
+    return (
+        "a run counts as solved where its last validation meets the criterion; curves and updates to solve show the "
+        "first that does, after which a run may fall back"
+    )
