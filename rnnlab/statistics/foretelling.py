@@ -202,7 +202,9 @@ def _without_tasks(cases: Cases) -> list[Interval]:
 def _intervals(cases: Cases, aucs: Callable[[np.ndarray], list[float]], within: list[bool]) -> list[Interval]:
     """Numbers by how often each arm counts, each with a bootstrap over arms if enough arms tell anything of it."""
     values = aucs(np.ones(cases.arms))
-    known = [cases.telling(inside) >= FEWEST and not math.isnan(value) for inside, value in zip(within, values, strict=True)]
+    known = [
+        cases.telling(inside) >= FEWEST and not math.isnan(value) for inside, value in zip(within, values, strict=True)
+    ]
     found = [Interval(value, math.nan, math.nan) for value in values]
     if not any(known):
         return found
