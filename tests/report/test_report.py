@@ -22,6 +22,7 @@ from rnnlab.common.text import chance, median, number
 from rnnlab.plots import style
 from rnnlab.report import drawing
 from rnnlab.report.analysis import analyse
+from rnnlab.report.publish import publish
 from rnnlab.report.report import read_sweep, write_report
 from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
 from rnnlab.tracking.reader import load_sweep
@@ -274,7 +275,17 @@ def test_a_sweep_that_is_unknown_or_has_no_result_is_refused(small_sweep, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(small_sweep, tmp_path, few_figures):
+def test_a_folder_that_cannot_be_made_is_named_before_anything_is_drawn(small_sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnlab.report.report.render", lambda *_: pytest.fail("it draws"))
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the report to .*file"):
         write_report("small", tmp_path / "file", small_sweep)
+
+
+def test_a_file_that_cannot_be_written_is_told_with_its_folder(tmp_path):
+    for folder in ("draft", "out/report.md"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "draft/report.md").write_text("")
+    with pytest.raises(UserError, match=r"cannot write the report to .*out: Is a directory"):
+        publish(tmp_path / "draft", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.md"]

@@ -55,7 +55,7 @@ def test_a_smoke_budget_runs_to_its_end(workplace: Path, own_workers: None) -> N
     assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash
 
     runs = load_sweep(smoke.name)
-    assert set(runs["status"]) == {"FINISHED"} and np.isfinite(runs["test_loss"]).all()
+    assert set(runs["status"]) == {"FINISHED"} and np.isfinite(runs["loss"]).all()
     for run in runs.to_dict("records"):
         file, task, arm, overrides = told(run["command"])
         assert file == str(path)

@@ -29,7 +29,7 @@ from rnnlab.sweep.store.slots import (
     worker_name,
 )
 
-SLOTS, PROCESSES = 16, 4
+SLOTS, PROCESSES = 12, 3
 
 
 def url_of(database: Database) -> str:
