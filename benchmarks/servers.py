@@ -30,10 +30,11 @@ class Postgres:
 
     Args:
         folder: an empty folder; it comes to belong to whom the server runs as.
+        durable: whether what is committed outlives the machine, and not only the server, for which it waits.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, durable: bool = True) -> None:
+        self.folder, self.port, self.durable = folder, free_port(), durable
         self.binaries = postgres_binaries()
         # PostgreSQL refuses to run as root.
         self._user = "nobody" if os.geteuid() == 0 else None
@@ -42,7 +43,8 @@ class Postgres:
         secret = folder / "secret"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        self._call("initdb", f"--username={USER}", f"--pwfile={secret}", "--auth=scram-sha-256", "--encoding=UTF8")
+        how = ["--auth=scram-sha-256", "--encoding=UTF8", *([] if durable else ["--no-sync"])]
+        self._call("initdb", f"--username={USER}", f"--pwfile={secret}", *how)
         secret.unlink()
         self.start()
 
@@ -60,6 +62,7 @@ class Postgres:
     def start(self) -> None:
         """Start the server and wait until it answers."""
         settings = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100"
+        settings += "" if self.durable else " -c fsync=off"
         self._call("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", settings, "start")
 
     def stop(self) -> None:
@@ -91,10 +94,10 @@ def postgres_binaries() -> Path:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that lasts as long as the block."""
+def postgres(durable: bool = True) -> Iterator[Postgres]:
+    """A PostgreSQL server that lasts as long as the block; see `Postgres`."""
     with tempfile.TemporaryDirectory(prefix="rnnlab-postgres-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
+        server = Postgres(Path(folder), durable)
         try:
             yield server
         finally:

@@ -5,6 +5,7 @@ the process that only hands out tests never waits for torch.
 """
 
 import copy
+import functools
 import gc
 import os
 import shutil
@@ -99,19 +100,30 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 
 @pytest.fixture(scope="session")
 def empty_store(make_once: MakeOnce) -> Path:
-    """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
+    """An MLflow database with its schema, which takes seconds to make and is copied for each test.
+
+    Which schema is the newest is asked whenever a database is opened; the 67 files that say so are read once.
+    """
+    from mlflow.store.db import utils
+
     from rnnlab.tracking.store import prepare_store
 
+    utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
     return make_once("store", lambda folder: prepare_store(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory with a store; figures drawn there are coarse, which takes half the time."""
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of a third of the resolution, which are drawn and saved in half the time."""
     from rnnlab.plots import style
-    from rnnlab.tracking.store import tracking_uri
 
     monkeypatch.setattr(style, "DPI", 50)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, empty_store: Path, coarse: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with a store; figures drawn there are coarse."""
+    from rnnlab.tracking.store import tracking_uri
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -124,13 +136,12 @@ def workplace(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture
 def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps whose workers are threads, where the test is not of workers."""
-    from own_workers import ThreadPool
+    from own_workers import ThreadPool, hurry
 
     from rnnlab.sweep import runner
-    from rnnlab.sweep.work import supervisor
 
     monkeypatch.setattr(runner, "WorkerPool", ThreadPool)
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["pytest", "mlflow", "psycopg", "rnnlab.sweep.runner", "rnnlab.sweep.work.worker"])
+FORKED.set_forkserver_preload(
+    ["pytest", "mlflow", "psycopg", "rnnlab.sweep.runner", "rnnlab.sweep.work.worker", "rnnlab.report.drawing"]
+)
 
 
 class Forked:
@@ -50,6 +53,11 @@ class Forked:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+
+def start_server() -> None:
+    """Let whoever forks from now on fork from this server: there is one a process, and the first to ask starts it."""
+    forkserver.ensure_running()
 
 
 def command_line(*arguments: str) -> int:

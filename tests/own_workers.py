@@ -5,12 +5,21 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
 from forked import Forked
 
 from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.home import find_home
+from rnnlab.sweep.work import supervisor, worker
 from rnnlab.sweep.work.pool import WorkerPool
 from rnnlab.sweep.work.worker import Worker, main
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at sweeps of a few short runs more often than would be worth it for others."""
+    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(supervisor, "LOOKING_SHARE", 0.2)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.1)
 
 
 class ThreadPool(WorkerPool):

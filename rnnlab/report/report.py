@@ -23,7 +23,7 @@ from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
 from rnnlab.report.latex import to_latex
 from rnnlab.report.mlflow_page import present
-from rnnlab.report.publish import publish
+from rnnlab.report.publish import make_folder, publish
 from rnnlab.report.tables import (
     Cells,
     ablation_cells,
@@ -77,10 +77,11 @@ def write_report(name: str, out: Path, tracking_uri: str | None = None) -> Path:
         Path of report.html.
 
     Raises:
-        UserError: if the sweep is unknown, or none of its final runs has a result yet.
+        UserError: if the sweep is unknown, none of its final runs has a result yet, or the folder cannot be written to.
     """
     uri = tracking_uri or store.tracking_uri()
     sweep = read_sweep(name, uri)
+    make_folder(out)  # who cannot write there learns it before minutes of drawing
     with drawers(sweep.runs) as pool, tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:
         analysis, draft = analyse(sweep.runs, sweep.definition, uri), Path(folder)
         markdown = render(sweep, analysis, draft, uri, pool)

@@ -9,7 +9,15 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from rnnlab.statistics.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_difference, bootstrap_mean, wilson
+from rnnlab.statistics.intervals import (
+    CONFIDENCE,
+    NORMAL,
+    RESAMPLES,
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    wilson,
+)
 
 SIGNIFICANT = 1 - CONFIDENCE
 BESIDE = 1e-9
@@ -46,8 +54,7 @@ def paired_contest(one: np.ndarray, other: np.ndarray, generator: np.random.Gene
     Reference: Fisher 1935, "The Design of Experiments", section 21.
     """
     differences = one - other
-    won = float((differences > 0).sum() + (differences == 0).sum() / 2)
-    probability, difference = wilson(won, len(one)), bootstrap_mean(differences, generator)
+    probability, difference = paired_chance(differences), bootstrap_mean(differences, generator)
     if len(one) < 2 or not differences.any():
         return Contest(probability, difference, 1.0)
     trials = 2 ** len(one) if len(one) <= EXACT_SEEDS else RESAMPLES
@@ -55,6 +62,12 @@ def paired_contest(one: np.ndarray, other: np.ndarray, generator: np.random.Gene
         (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=trials, rng=generator
     )
     return Contest(probability, difference, float(test.pvalue))
+
+
+def paired_chance(differences: np.ndarray) -> Interval:
+    """Estimate the chance of winning a seed from what was won and lost on each, ties counting half."""
+    won = float((differences > 0).sum() + (differences == 0).sum() / 2)
+    return wilson(won, len(differences))
 
 
 def least_p(seeds: int, tests: int) -> float:
@@ -79,25 +92,30 @@ def unpaired_contest(one: np.ndarray, other: np.ndarray, generator: np.random.Ge
         one: (m,) scores, higher is better.
         other: (n,) scores of the other arm.
         generator: draws resamples.
+    """
+    p = float(stats.mannwhitneyu(one, other).pvalue)
+    difference = bootstrap_difference(one, other, generator)
+    return Contest(unpaired_chance(one, other), difference, 1.0 if math.isnan(p) else p)
+
+
+def unpaired_chance(one: np.ndarray, other: np.ndarray) -> Interval:
+    """Estimate the chance that a run of the one beats a run of the other, ties counting half.
 
     Reference: Newcombe 2006, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic.
         Part 2: asymptotic methods and evaluation", method 5, which inverts the variance of Hanley and McNeil 1982.
     """
     m, n = len(one), len(other)
     won = float((np.sign(one[:, None] - other).mean() + 1) / 2)
-    z2 = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2
 
     def excess(theta: float) -> float:
         rest = (m + n) / 2 - 1
         spread = 1 + rest * (1 - theta) / (2 - theta) + rest * theta / (1 + theta)
-        return float((won - theta) ** 2 - z2 * theta * (1 - theta) * spread / (m * n))
+        return float((won - theta) ** 2 - NORMAL**2 * theta * (1 - theta) * spread / (m * n))
 
     # The estimate itself lies between the two bounds; at 0 and 1 it solves the equation too, and is passed by.
     low = optimize.root_scalar(excess, bracket=(0, won - BESIDE)).root if won > 0 else 0.0
     high = optimize.root_scalar(excess, bracket=(won + BESIDE, 1)).root if won < 1 else 1.0
-    p = float(stats.mannwhitneyu(one, other).pvalue)
-    difference = bootstrap_difference(one, other, generator)
-    return Contest(Interval(won, low, high), difference, 1.0 if math.isnan(p) else p)
+    return Interval(won, low, high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

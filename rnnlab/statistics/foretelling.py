@@ -12,8 +12,6 @@ from rnnlab.statistics.intervals import Interval, percentiles
 RESAMPLES = 499
 """In each of which everything is fitted anew."""
 RIDGE = 1.0
-Ranking = Callable[[np.ndarray], np.ndarray]
-"""Which pairs are ranked right, by how often each arm counts."""
 FEWEST = 5
 """Arms on either side of the pairs below which a bootstrap over arms says nothing."""
 SETTINGS = ("arms", "tasks", "within", "gain")
@@ -57,8 +55,10 @@ def baseline_table(runs: pd.DataFrame) -> pd.DataFrame:
     that the latter, like a constant, is 0.5 within every task: it tells hard tasks from easy ones and nothing else.
     """
     cases, unknown = Cases(runs, np.zeros((len(runs), 1))), Interval.unknown()
-    flat, alike = _interval(cases, cases.ranked_without_arms), _interval(cases, cases.ranked_without_arms, within=True)
-    own = _interval(cases, cases.ranked_by_own_rate) if cases.tasks > 1 else unknown
+    flat, alike = _without_arms(cases)
+    own, right = unknown, cases.ranked_by_own_rate()
+    if cases.tasks > 1:
+        (own,) = _intervals(cases, lambda weights: [cases.across(right, weights)], [False])
     rows = ((CONSTANT, flat, flat), (OWN_RATE, unknown, own), (OTHERS_RATE, flat, flat))
     found = [(name, (arms, tasks, alike, unknown)) for name, arms, tasks in rows]
     return pd.DataFrame([_row(name, len(runs), 0, math.nan, estimates) for name, estimates in found])
@@ -85,6 +85,7 @@ class Cases:
         self.arms, self.tasks = len(arms), len(tasks)
         one, other = np.nonzero((self.task[:, None] == self.task) & solved[:, None] & ~solved)
         self.pair_task, self.pair_arms = self.task[one], (self.arm[one], self.arm[other])
+        self.alike = self.arm[one] == self.arm[other]
         self.differences = x[one] - x[other]
         terms = np.column_stack([np.ones(len(x)), solved, x])
         self.moments = np.zeros((self.arms, self.tasks, terms.shape[1], terms.shape[1]))
@@ -106,8 +107,8 @@ class Cases:
         own = np.einsum("a,atij->tij", weights, self.moments)
         return self._ranked(_effects(own.sum(0) - own)[self.pair_task])
 
-    def ranked_by_own_rate(self, weights: np.ndarray) -> np.ndarray:
-        """The same by the share of an arm's runs on other tasks that solve them."""
+    def ranked_by_own_rate(self) -> np.ndarray:
+        """The same by the share of an arm's runs on other tasks that solve them, however often any arm counts."""
         count, solved = (own.sum(1, keepdims=True) - own for own in (self.moments[..., 0, 0], self.moments[..., 0, 1]))
         rate = np.divide(solved, count, out=np.full(count.shape, 0.5), where=count > 0)
         one, other = (rate[arm, self.pair_task] for arm in self.pair_arms)
@@ -121,23 +122,22 @@ class Cases:
             weights: (arms,), how often each counts.
         """
         one, other = self.pair_arms
-        pairs = np.where(one == other, weights[one], weights[one] * weights[other])
+        pairs = np.where(self.alike, weights[one], weights[one] * weights[other])
         return _mean_share(self.pair_task, pairs, right, np.ones(self.tasks))
 
     def within(self, right: np.ndarray, weights: np.ndarray) -> float:
         """AUC among the runs of one arm on one task, averaged over those with both outcomes; as `across`."""
-        alike = self.pair_arms[0] == self.pair_arms[1]
-        cell = (self.pair_arms[0] * self.tasks + self.pair_task)[alike]
-        return _mean_share(cell, np.ones(len(cell)), right[alike], np.repeat(weights, self.tasks))
+        cell = self.pair_arms[0][self.alike] * self.tasks + self.pair_task[self.alike]
+        return _mean_share(cell, np.ones(len(cell)), right[self.alike], np.repeat(weights, self.tasks))
 
     def telling(self, within: bool) -> int:
         """How many arms there is evidence of: with solved runs or with others, whichever are fewer, or with both."""
         one, other = self.pair_arms
-        return len(set(one[one == other])) if within else min(len(set(one)), len(set(other)))
+        return len(set(one[self.alike])) if within else min(len(set(one)), len(set(other)))
 
     def _ranked(self, effects: np.ndarray) -> np.ndarray:
         """(P,) from the effects (P, measures) of the fit for each pair."""
-        return np.heaviside(np.round((self.differences * effects).sum(1), 12), 0.5)
+        return np.heaviside(np.round(np.einsum("pm,pm->p", self.differences, effects), 12), 0.5)
 
 
 def _judged(runs: pd.DataFrame, name: str, columns: list[str]) -> dict[str, object]:
@@ -147,10 +147,9 @@ def _judged(runs: pd.DataFrame, name: str, columns: list[str]) -> dict[str, obje
     cases = Cases(known, np.nan_to_num(x))
     arms = tasks = within = gain = Interval.unknown()
     if cases.arms > 2:
-        arms, within = (_interval(cases, cases.ranked_without_arms, within=inside) for inside in (False, True))
+        arms, within = _without_arms(cases)
     if cases.tasks > 1:
-        tasks = _interval(cases, cases.ranked_without_tasks)
-        gain = _interval(cases, cases.ranked_without_tasks, cases.ranked_by_own_rate)
+        tasks, gain = _without_tasks(cases)
     sign = float(_effects(cases.moments.sum((0, 1)))[0]) if len(columns) == 1 else math.nan
     return _row(name, len(known), len(runs) - len(known), sign, (arms, tasks, within, gain))
 
@@ -179,18 +178,42 @@ def _effects(moments: np.ndarray) -> np.ndarray:
     return np.linalg.solve(scatter + RIDGE * np.eye(scatter.shape[-1]), slope)[..., 0]
 
 
-def _interval(cases: Cases, ranked: Ranking, other: Ranking | None = None, within: bool = False) -> Interval:
-    """AUC of a ranking, or how much more it is than another's, with a bootstrap over arms if enough tell anything."""
+def _without_arms(cases: Cases) -> list[Interval]:
+    """AUC across arms left out, and within arms."""
 
-    def auc(weights: np.ndarray) -> float:
-        found = [(cases.within if within else cases.across)(r(weights), weights) for r in (ranked, other) if r]
-        return found[0] - sum(found[1:])
+    def aucs(weights: np.ndarray) -> list[float]:
+        right = cases.ranked_without_arms(weights)
+        return [cases.across(right, weights), cases.within(right, weights)]
 
-    value = auc(np.ones(cases.arms))
-    if cases.telling(within) < FEWEST or math.isnan(value):
-        return Interval(value, math.nan, math.nan)
+    return _intervals(cases, aucs, [False, True])
+
+
+def _without_tasks(cases: Cases) -> list[Interval]:
+    """AUC across tasks left out, and how much more it is than that of the arm's own rate on other tasks."""
+    own = cases.ranked_by_own_rate()
+
+    def aucs(weights: np.ndarray) -> list[float]:
+        found = cases.across(cases.ranked_without_tasks(weights), weights)
+        return [found, found - cases.across(own, weights)]
+
+    return _intervals(cases, aucs, [False, False])
+
+
+def _intervals(cases: Cases, aucs: Callable[[np.ndarray], list[float]], within: list[bool]) -> list[Interval]:
+    """Numbers by how often each arm counts, each with a bootstrap over arms if enough arms tell anything of it."""
+    values = aucs(np.ones(cases.arms))
+    known = [
+        cases.telling(inside) >= FEWEST and not math.isnan(value) for inside, value in zip(within, values, strict=True)
+    ]
+    found = [Interval(value, math.nan, math.nan) for value in values]
+    if not any(known):
+        return found
     draws = np.random.default_rng(0).multinomial(cases.arms, np.full(cases.arms, 1 / cases.arms), size=RESAMPLES)
-    return Interval(value, *percentiles(np.array([auc(weights) for weights in draws])))
+    columns = np.array([aucs(weights) for weights in draws]).T
+    return [
+        Interval(one.value, *percentiles(column)) if enough else one
+        for one, column, enough in zip(found, columns, known, strict=True)
+    ]
 
 
 def _mean_share(group: np.ndarray, weights: np.ndarray, right: np.ndarray, counts: np.ndarray) -> float:
@@ -205,4 +228,4 @@ def _mean_share(group: np.ndarray, weights: np.ndarray, right: np.ndarray, count
     whole = np.bincount(group, weights, len(counts))
     part = np.bincount(group, weights * right, len(counts))
     known = (whole > 0) & (counts > 0)
-    return float(np.average(part[known] / whole[known], weights=counts[known])) if known.any() else math.nan
+    return float(part[known] / whole[known] @ counts[known] / counts[known].sum()) if known.any() else math.nan

@@ -11,6 +11,8 @@ from rnnlab.statistics.intervals import Interval, percentiles
 EARLY = 0.05
 """Share of the planned updates up to which a measurement counts as early."""
 RESAMPLES = 1999
+BLOCKS = 20
+"""In which they are computed one after the other, so that thousands of runs fit into memory."""
 FEWEST = 5
 """Arms, or runs, below which a resampled correlation says nothing."""
 MEASURES = {"decay_rate_init": "before training", "decay_rate_early": f"early, within {EARLY:.0%} of the updates"}
@@ -59,8 +61,9 @@ def over_arms(arms: list[np.ndarray], seed: int = 0) -> Interval:
     if len(arms) < FEWEST or math.isnan(value):
         return Interval(value, math.nan, math.nan)
     picks = generator.integers(len(arms), size=(RESAMPLES, len(arms)))
-    draws = [_spearman(np.concatenate([arms[k] for k in pick])) for pick in picks]
-    return Interval(value, *percentiles(np.array(draws)))
+    counts = (picks[:, :, None] == np.arange(len(arms))).sum(1)  # (R, arms)
+    draws = [_weighted_spearman(arms, block) for block in np.array_split(counts, BLOCKS)]
+    return Interval(value, *percentiles(np.concatenate(draws)))
 
 
 def within_groups(groups: list[np.ndarray], seed: int = 0) -> Interval:
@@ -95,3 +98,24 @@ def _correlation(ranks: list[np.ndarray]) -> np.ndarray:
 def _spearman(values: np.ndarray) -> float:
     """Spearman's ρ of (n, 2) values; NaN where either does not vary."""
     return float(_correlation([_centred_ranks(values[None])])[0])
+
+
+def _weighted_spearman(arms: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    """Spearman's ρ over all runs, where every arm is there as often as it counts: (R, arms) to (R,)."""
+    arm = np.repeat(np.arange(len(arms)), [len(values) for values in arms])
+    weights = counts[:, arm].astype(float)  # (R, N)
+    x, y = (_weighted_ranks(values, weights) for values in np.concatenate(arms).T)
+    with np.errstate(invalid="ignore"):  # a resample without any spread has none
+        return (weights * x * y).sum(1) / np.sqrt((weights * x**2).sum(1) * (weights * y**2).sum(1))
+
+
+def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Centred ranks of values (N,) that are there as often as their weights (R, N) say, ties in the middle: (R, N)."""
+    order = np.argsort(values)
+    rising = values[order]
+    starts = np.flatnonzero(np.append(True, rising[1:] != rising[:-1]))
+    of_level = np.add.reduceat(weights[:, order], starts, axis=1)  # (R, levels), from the least up
+    middle = np.cumsum(of_level, axis=1) - (of_level + weights.sum(1, keepdims=True)) / 2
+    level = np.empty(len(values), int)
+    level[order] = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(values)))
+    return middle[:, level]

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
+NORMAL = float(special.ndtri((1 + CONFIDENCE) / 2))
+"""Quantile of the normal distribution at the upper bound."""
 RESAMPLES = 9999
 
 
@@ -42,7 +44,7 @@ def student(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spread = np.nansum((values - mean) ** 2, 0)
     error = np.sqrt(spread[several] / (count[several] - 1) / count[several])
     half = np.full(count.shape, np.nan)
-    half[several] = stats.t.ppf((1 + CONFIDENCE) / 2, count[several] - 1) * error
+    half[several] = special.stdtrit(count[several] - 1, (1 + CONFIDENCE) / 2) * error
     return mean, half
 
 
@@ -177,8 +179,7 @@ def wilson(successes: float, n: float) -> Interval:
     """
     if n == 0:
         return Interval.unknown()
-    z2 = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) ** 2
-    p = successes / n
+    p, z2 = successes / n, NORMAL**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     # Rounding must not put the bounds beside a fraction of 0 or 1.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from rnnlab.statistics.comparisons import SIGNIFICANT, paired_contest, seeds_needed
 from rnnlab.statistics.intervals import Interval, student_mean
@@ -125,7 +125,7 @@ def overall(verdicts: Iterable[Verdict]) -> Verdict:
 
 def _one_sided(count: int) -> float:
     """Student's quantile of a one-sided test at 5%."""
-    return float(stats.t.ppf(1 - SIGNIFICANT, count - 1))
+    return float(special.stdtrit(count - 1, 1 - SIGNIFICANT))
 
 
 def _spread(data: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from rnnlab.plots.style import figure_of, looks
 from rnnlab.probes.states import hidden_states
 
 
-def test_a_figure_of_its_own_is_unknown_to_pyplot_and_saved_whole(tmp_path):
+def test_a_figure_of_its_own_is_unknown_to_pyplot_and_saved_whole(tmp_path, coarse):
     before = plt.get_fignums()
     ax = plots.heatmap(profile())
     plots.save(ax, tmp_path / "figure.png")
@@ -116,7 +116,7 @@ def test_axes_are_named_and_no_text_is_cut_off(draw, data):
         lambda data: plots.heatmaps({"a": data})[0],
     ],
 )
-def test_a_profile_without_any_finite_norm_is_drawn_empty(draw, tmp_path):
+def test_a_profile_without_any_finite_norm_is_drawn_empty(draw, tmp_path, coarse):
     data = profile()
     for name in ("log10_grad_norm", "log10_grad_norm_by_lag"):
         data[name][:] = np.nan

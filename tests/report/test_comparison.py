@@ -62,7 +62,7 @@ def test_what_is_finished_is_compared_and_what_is_not_is_counted(both):
     assert len(both.contrasts) == 4
 
 
-def test_the_page_tells_all_of_it_the_changed_run_first(both, tmp_path):
+def test_the_page_tells_all_of_it_the_changed_run_first(both, tmp_path, coarse):
     page = write_comparison(both, tmp_path / "out")
     markdown = page.with_suffix(".md").read_text()
     sections = re.findall(r"^## (.*)$", markdown, re.MULTILINE)
@@ -108,7 +108,7 @@ def test_the_terminal_and_programs_are_told_the_same(small_sweep, other_store, b
     assert facts["changed"][0]["score_b"] == both.changed["score_b"].iloc[0] and facts["page"] is None
 
 
-def test_what_one_sweep_has_alone_is_a_sentence_for_each_side_everywhere(both, tmp_path):
+def test_what_one_sweep_has_alone_is_a_sentence_for_each_side_everywhere(both, tmp_path, coarse):
     def grown(side: Side, *arms: str) -> Side:
         definition = side.sweep.definition
         more = {**definition.arms, **dict.fromkeys(arms, definition.arms["tanh"])}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rnnlab.report import importance as module
 from rnnlab.report.importance import PREDICTABLE, importance, why_unknown
 from rnnlab.report.tables import importance_cells
 from rnnlab.sweep.plan.space import Dimension
@@ -22,6 +23,12 @@ def trials(n: int = 40, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.nda
     decades, sizes = generator.uniform(-5, -1, n), generator.choice([8.0, 16.0, 32.0], n)
     columns = {"param.optimizer.lr": 10**decades, "param.training.batch_size": sizes, "trial": range(n), "run_id": "x"}
     return pd.DataFrame(columns), decades, sizes
+
+
+@pytest.fixture
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two estimates are held against each other, any forest will do."""
+    monkeypatch.setattr(module, "TREES", 16)
 
 
 def test_the_hyperparameter_that_decides_takes_nearly_all_of_the_variance():
@@ -48,13 +55,13 @@ def test_noise_is_given_to_no_hyperparameter():
     assert all(one is not None and one.predicted < PREDICTABLE and one.shares == {} for one in found)
 
 
-def test_exploded_scores_cannot_stretch_the_variance():
+def test_exploded_scores_cannot_stretch_the_variance(few_trees):
     search, decades, _ = trials()
     plain, exploded = (importance(search, pd.Series(scores), SPACE) for scores in (decades, np.exp(decades * 50)))
     assert plain == exploded  # the same order, thus the same ranks
 
 
-def test_trials_without_score_and_the_order_of_trials_do_not_matter():
+def test_trials_without_score_and_the_order_of_trials_do_not_matter(few_trees):
     search, decades, _ = trials()
     scores = pd.Series(decades)
     lost = pd.concat([search, search.iloc[:3].assign(trial=99)], ignore_index=True)

@@ -36,7 +36,7 @@ def status(tanh: dict[str, Counts], lstm: dict[str, Counts]) -> Status:
 
 
 @pytest.fixture
-def page(small_sweep: str, tmp_path: Path) -> Iterator[LivePage]:
+def page(small_sweep: str, tmp_path: Path, coarse: None) -> Iterator[LivePage]:
     with LivePage.of("small", tmp_path, small_sweep) as page:
         yield page
 

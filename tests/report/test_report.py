@@ -5,26 +5,53 @@ import html
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib.image
 import pandas as pd
 import pytest
+from forked import start_server
 from markdown_it import MarkdownIt
 
 from rnnlab.commands.resolve import resolve
 from rnnlab.common import plugins
 from rnnlab.common.errors import UserError
 from rnnlab.common.text import chance, median, number
+from rnnlab.plots import style
 from rnnlab.report import drawing
 from rnnlab.report.analysis import analyse
+from rnnlab.report.publish import publish
 from rnnlab.report.report import read_sweep, write_report
 from rnnlab.statistics.ablation import ablation_table, comparison_table, solve_table
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.writer import start_parent
 
 pytestmark = pytest.mark.slow
+
+
+COARSE = "from rnnlab.plots import style\n\nstyle.DPI = 50\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_everywhere(tmp_path_factory) -> Iterator[Path]:
+    """A file of the user's own by which every process that draws draws coarse figures, in half the time."""
+    own = tmp_path_factory.mktemp("own") / "coarse.py"
+    own.write_text(COARSE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", style.DPI)
+        patch.setattr(plugins, "_files", {})
+        patch.setattr(plugins, "_sources", {})
+        plugins.import_files([str(own)])
+        yield own
+
+
+@pytest.fixture
+def two_drawers(monkeypatch) -> None:
+    """Figures are drawn by two processes, which find imported what they need."""
+    start_server()
+    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +230,7 @@ def test_every_figure_exists_and_shows_something(markdown, report):
     assert len(paths) == 7 + 2 + 4 and len(set(paths)) == 13
     for path in paths:
         pixels = matplotlib.image.imread(report / path)
-        assert pixels.shape[1] > 400 and pixels[..., :3].std() > 0.02
+        assert pixels.shape[1] > 2.7 * style.DPI and pixels[..., :3].std() > 0.02
 
 
 def test_nothing_else_in_the_folder_is_touched_and_nothing_half_written_stays(report):
@@ -213,10 +240,11 @@ def test_nothing_else_in_the_folder_is_touched_and_nothing_half_written_stays(re
     assert {"report.md", "report.html", "ablation.csv", "notes.md"} <= names
 
 
-def test_written_again_by_several_processes_it_is_the_same(small_sweep, report, tmp_path, markdown, monkeypatch):
+def test_written_again_by_several_processes_it_is_the_same(
+    small_sweep, report, tmp_path, markdown, monkeypatch, two_drawers
+):
     shutil.copytree(report, tmp_path / "again")
     monkeypatch.setattr(drawing, "WORTH", 1)
-    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
     with drawing.drawers(load_sweep("small", small_sweep)) as pool:
         assert pool is not None
     write_report("small", tmp_path / "again", small_sweep)
@@ -225,14 +253,10 @@ def test_written_again_by_several_processes_it_is_the_same(small_sweep, report, 
     assert drawn == {path.name: path.read_bytes() for path in (report / "figures").iterdir()}
 
 
-def test_processes_that_draw_know_what_was_plugged_in(tmp_path, monkeypatch):
-    own = tmp_path / "my_tasks.py"
-    own.write_text("MINE = 1\n")
-    plugins.import_files([str(own)])
-    monkeypatch.setattr(drawing, "usable_cores", lambda: 2)
+def test_processes_that_draw_know_what_was_plugged_in(coarse_everywhere, two_drawers):
     runs = pd.DataFrame({"task": ["a", "b"] * drawing.WORTH})
     with drawing.drawers(runs.assign(arm=[str(k // 2) for k in range(len(runs))])) as pool:
-        assert pool is not None and str(own) in pool.submit(plugins.files).result()
+        assert pool is not None and str(coarse_everywhere) in pool.submit(plugins.files).result()
 
 
 def test_few_arms_are_drawn_by_one_process():
@@ -251,7 +275,17 @@ def test_a_sweep_that_is_unknown_or_has_no_result_is_refused(small_sweep, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(small_sweep, tmp_path, few_figures):
+def test_a_folder_that_cannot_be_made_is_named_before_anything_is_drawn(small_sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnlab.report.report.render", lambda *_: pytest.fail("it draws"))
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the report to .*file"):
         write_report("small", tmp_path / "file", small_sweep)
+
+
+def test_a_file_that_cannot_be_written_is_told_with_its_folder(tmp_path):
+    for folder in ("draft", "out/report.md"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "draft/report.md").write_text("")
+    with pytest.raises(UserError, match=r"cannot write the report to .*out: Is a directory"):
+        publish(tmp_path / "draft", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.md"]

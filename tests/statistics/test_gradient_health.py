@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from rnnlab.statistics.gradient_health import health_table, over_arms, within_groups
+from rnnlab.statistics.gradient_health import _weighted_spearman, health_table, over_arms, within_groups
 from rnnlab.tracking.reader import early_decay, load_profile, load_sweep
 
 
@@ -21,6 +21,19 @@ def test_over_all_runs_it_is_spearmans_correlation():
     arms[0] = np.round(arms[0])  # with ties
     everything = np.concatenate(arms)
     assert over_arms(arms).value == pytest.approx(stats.spearmanr(everything[:, 0], everything[:, 1])[0])
+
+
+def test_a_resample_of_arms_has_the_correlation_of_the_runs_that_it_draws():
+    generator = np.random.default_rng(9)
+    arms = [values[: 3 + k] for k, values in enumerate(clusters(4, 6, generator))]
+    arms[0], arms[1][:, 0] = np.round(arms[0]), -np.inf  # with ties
+    picks = generator.integers(len(arms), size=(20, len(arms)))
+    counts = np.array([np.bincount(pick, minlength=len(arms)) for pick in picks])
+    drawn = [np.concatenate([arms[k] for k in pick]) for pick in picks]
+    expected = [
+        stats.spearmanr(values[:, 0], values[:, 1])[0] if np.ptp(values[:, 1]) else math.nan for values in drawn
+    ]
+    assert _weighted_spearman(arms, counts) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 def test_within_one_group_it_is_spearmans_correlation():

@@ -54,7 +54,7 @@ def test_ten_normal_values_are_covered_about_nine_times_in_ten(fewer_resamples):
     assert missed == pytest.approx(0.05, abs=2.5 * math.sqrt(0.05 * 0.95 / 400))
 
 
-def test_the_interval_shrinks_with_the_root_of_the_number_of_values():
+def test_the_interval_shrinks_with_the_root_of_the_number_of_values(fewer_resamples):
     generator = np.random.default_rng(0)
     few, many = (bootstrap_mean(values, generator) for values in (draws(50, 1)[0], draws(1250, 1)[0]))
     assert (few.high - few.low) / (many.high - many.low) == pytest.approx(5, rel=0.25)

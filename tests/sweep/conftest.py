@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bench import Bench, MakeBench
-from own_workers import ForkedPool
+from own_workers import ForkedPool, hurry
 from ticking import EVALUATION, UPDATE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
@@ -17,7 +17,6 @@ from rnnlab.config.config import Config
 from rnnlab.sweep import runner
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.store.postgres import Database
-from rnnlab.sweep.work import supervisor
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -40,7 +39,7 @@ def server() -> Iterator[Postgres]:
         postgres_binaries()
     except FileNotFoundError as missing:
         pytest.skip(str(missing))
-    with postgres() as running:
+    with postgres(durable=False) as running:
         yield running
 
 
@@ -71,7 +70,7 @@ def rnnlab(tmp_path: Path) -> Iterator[Start]:
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps whose workers are processes that need not import torch again."""
     monkeypatch.setattr(runner, "WorkerPool", ForkedPool)
-    monkeypatch.setattr(supervisor, "POLL_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture

@@ -132,7 +132,7 @@ def test_a_sweep_in_a_database(
 ) -> None:
     """A worker elsewhere that has claimed a slot and fallen silent costs nothing; nobody writes the password down."""
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 2.0)
     storage = server.fresh()
     database = Database(storage, name_of(request))
     path = write_sweep(name=database.sweep, arms={"tanh": {}}, trials=2, seeds=1)

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from own_workers import hurry
 from rich.console import Console
 from survey import (
     FOLDER,
@@ -59,7 +60,7 @@ def test_a_whole_sweep(
     monkeypatch.setenv("PYTHONPATH", f"{workplace / 'missing'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     path = write_sweep()
     definition = load_sweep_definition(path)
-    state = run_sweep(path.name, workers=2)
+    state = run_sweep(path.name, workers=1)  # of several, three of them, below
     assert state.complete and state.exit_code == 0
     assert (state.all_slots.planned, state.all_slots.done, state.failures) == (10, 10, [])
     assert_each_planned_run_was_done_once(definition)
@@ -216,8 +217,9 @@ def test_an_unreadable_journal_is_refused_and_left_alone(workplace: Path, write_
 def test_workers_that_cannot_start_end_the_sweep_with_a_hint(
     workplace: Path, write_sweep: WriteSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hurry(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(workplace))
-    (workplace / "torch.py").write_text("raise ImportError('no torch here')")
+    (workplace / "optuna.py").write_text("raise ImportError('no optuna here')")  # what a worker imports first
     with pytest.raises(UserError, match=r"read .*workers/0\.log"):
         run_sweep(write_sweep(), workers=1, console=Console(quiet=True))
-    assert "no torch here" in (FOLDER / "workers" / "0.log").read_text()
+    assert "no optuna here" in (FOLDER / "workers" / "0.log").read_text()

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -34,7 +35,7 @@ def test_every_arm_meets_every_task_with_enough_seeds_to_tell(name: str) -> None
     assert "optimizer.lr" in definition.search
 
 
-@pytest.mark.parametrize("name", [*TOPICS, "ablation"])
+@pytest.mark.parametrize("name", [name for name in (*TOPICS, "ablation") if name != WHOLE])
 def test_every_arm_trains_at_the_smoke_budget(name: str) -> None:
     smoke = load_sweep_definition(SWEEPS / f"{name}.yaml", "smoke")
     assert set(smoke.arms) == set(load_sweep_definition(SWEEPS / f"{name}.yaml").arms)
@@ -54,7 +55,7 @@ def test_a_smoke_budget_runs_to_its_end(workplace: Path, own_workers: None) -> N
     assert load_sweep_definition(workplace / "runs" / "sweeps" / smoke.name / "sweep.yaml").hash == smoke.hash
 
     runs = load_sweep(smoke.name)
-    assert set(runs["status"]) == {"FINISHED"}
+    assert set(runs["status"]) == {"FINISHED"} and np.isfinite(runs["loss"]).all()
     for run in runs.to_dict("records"):
         file, task, arm, overrides = told(run["command"])
         assert file == str(path)

@@ -239,7 +239,7 @@ class DatabaseHome:
         sweep, known = self.folder.name, self.database.known()
         if sweep not in known:
             raise _unknown(sweep, self.database.shown, known)
-        return optuna.load_study(study_name=sweep, storage=self.database.open()).user_attrs[KEPT][name]
+        return self.database.note(sweep, KEPT)[name]
 
     def open(
         self, repair: bool = False, told_to_stop: Callable[[], bool] = lambda: False

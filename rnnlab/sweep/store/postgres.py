@@ -61,6 +61,9 @@ WITH picked AS (
 )
 SELECT study_id, trial_id FROM taken ORDER BY place
 """
+_NOTE = """
+SELECT value_json FROM studies JOIN study_user_attributes USING (study_id) WHERE study_name = :study AND key = :key
+"""
 _ONE_TICKET_A_TRY = """
 CREATE UNIQUE INDEX IF NOT EXISTS rnnlab_ticket ON trial_user_attributes (value_json) WHERE key = 'ticket'
 """
@@ -142,6 +145,15 @@ class Database:
         with self._explained(), self.engine.connect() as connection:
             schemas = connection.execute(sa.text(query)).scalars().all()
         return [schema.removeprefix(PREFIX) for schema in schemas if schema.startswith(PREFIX)]
+
+    def note(self, study: str, key: str) -> Any:
+        """What stands with a study, in one statement, where opening Optuna's storage takes a dozen.
+
+        Raises:
+            UserError: if the database cannot be reached.
+        """
+        with self._explained(), self.engine.connect() as connection:
+            return json.loads(connection.execute(sa.text(_NOTE), {"study": study, "key": key}).scalar_one())
 
     def lock(self) -> "SweepLock":
         """The lock that the one supervisor of the sweep holds."""

@@ -1,9 +1,9 @@
 """The laws of a sweep in PostgreSQL, against a real server: one claim a slot, one trial a try, one supervisor."""
 
 import math
-import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.synchronize import Barrier
 
 import optuna
 import pytest
@@ -29,7 +29,7 @@ from rnnlab.sweep.store.slots import (
     worker_name,
 )
 
-SLOTS, PROCESSES = 16, 4
+SLOTS, PROCESSES = 12, 3
 
 
 def url_of(database: Database) -> str:
@@ -46,15 +46,18 @@ def plan(study: optuna.Study) -> None:
     fill(study, [{}] * SLOTS, [{"phase": "search"}] * SLOTS)
 
 
-def awake(seconds: float) -> None:
-    """Hold a process, so that each of them has read this file before they begin."""
-    time.sleep(seconds)
+together: list[Barrier] = []
+"""Where the processes of a pool wait for each other."""
 
 
-def enqueue_and_claim(url: str, begin: float) -> list[int]:
+def meet_at(barrier: Barrier) -> None:
+    together.append(barrier)
+
+
+def enqueue_and_claim(url: str) -> list[int]:
     """What every process does at the same moment: enqueue all slots, then claim until none is left."""
     study = optuna.load_study(study_name="a", storage=Database(url, "tiny").open())
-    time.sleep(max(0.0, begin - time.time()))
+    together[0].wait()
     plan(study)
     claimed = []
     while found := claim_many([study], 3):
@@ -62,9 +65,9 @@ def enqueue_and_claim(url: str, begin: float) -> list[int]:
     return claimed
 
 
-def take_back(url: str, begin: float) -> None:
+def take_back(url: str) -> None:
     study = optuna.load_study(study_name="a", storage=Database(url, "tiny").open())
-    time.sleep(max(0.0, begin - time.time()))
+    together[0].wait()
     recover(study, lambda trial: "lost")
     plan(study)
 
@@ -96,13 +99,13 @@ def test_a_trial_read_in_one_statement_is_what_optuna_reads_in_six(database: Dat
 @pytest.mark.slow
 def test_processes_at_once_double_nothing(study: optuna.Study, database: Database) -> None:
     """Enqueued, claimed and recovered by all of them at the same moment, every slot is there once."""
-    with ProcessPoolExecutor(PROCESSES, FORKED) as processes:
-        list(processes.map(awake, [0.5] * PROCESSES))
-        url, begin = url_of(database), time.time() + 0.5
-        claims = list(processes.map(enqueue_and_claim, [url] * PROCESSES, [begin] * PROCESSES))
+    barrier = FORKED.Barrier(PROCESSES, timeout=60)
+    with ProcessPoolExecutor(PROCESSES, FORKED, meet_at, (barrier,)) as processes:
+        urls = [url_of(database)] * PROCESSES
+        claims = list(processes.map(enqueue_and_claim, urls))
         assert Counter(number for claimed in claims for number in claimed) == Counter(range(SLOTS))
         assert Counter(trial.user_attrs["slot"] for trial in study.trials) == Counter(range(SLOTS))
-        list(processes.map(take_back, [url] * PROCESSES, [time.time() + 0.5] * PROCESSES))
+        list(processes.map(take_back, urls))
     assert Counter(trial.state for trial in study.trials) == {TrialState.FAIL: SLOTS, TrialState.WAITING: SLOTS}
     assert all(trial.state == TrialState.WAITING for trial in latest(study).values())
 

@@ -41,10 +41,10 @@ def told(bench: Bench) -> list[Any]:
 
 @pytest.mark.parametrize("fields", [{}, {"search_seeds": 2}, {"pruner": "median"}])
 def test_slots_in_company_end_as_they_do_alone(make_bench: MakeBench, fields: dict[str, Any]) -> None:
-    alone, together = (make_bench(trials=4, name=name, **fields) for name in ("alone", "together"))
-    for _ in range(4):
+    alone, together = (make_bench(trials=3, name=name, **fields) for name in ("alone", "together"))
+    for _ in range(3):
         execute(alone.claim(), never)
-    work_through(together, 4)
+    work_through(together, 3)
     if fields.get("pruner") is None:
         assert told(together) == told(alone)
         assert [run.info.status for run in together.runs()] == [run.info.status for run in alone.runs()]
@@ -91,11 +91,16 @@ def test_one_that_is_stopped_in_company_goes_on_alone(make_bench: MakeBench) -> 
     assert told(bench) == told(alone)
 
 
-@pytest.mark.parametrize("population", [None, 1, 2])
+@pytest.mark.parametrize(("population", "arms"), [(None, ["tanh", "relu"]), (1, ["tanh"]), (2, ["tanh"])])
 def test_a_worker_packs_as_many_as_it_may(
-    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch, population: int | None
+    workplace: Path,
+    write_sweep: WriteSweep,
+    own_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
+    population: int | None,
+    arms: list[str],
 ) -> None:
-    sizes = []
+    sizes, trials_an_arm = [], 5 if population is None else 3
     advance = Population.advance
 
     def follow(self: Population) -> None:
@@ -103,12 +108,13 @@ def test_a_worker_packs_as_many_as_it_may(
         advance(self)
 
     monkeypatch.setattr(Population, "advance", follow)
-    path = write_sweep(trials=5, seeds=1, workers=1, arms={"tanh": {}, "relu": {"cell.activation": "relu"}})
+    changes = {arm: {"cell.activation": arm} for arm in arms}
+    path = write_sweep(trials=trials_an_arm, seeds=1, workers=1, arms=changes)
     definition = load_sweep_definition(path)
     path.write_text(path.read_text() + ("" if population is None else f"population: {population}\n"))
     assert load_sweep_definition(path).hash == definition.hash
     state = run_sweep(path, workers=1, console=Console(quiet=True))
-    assert state.closed and state.all_slots.done == 12
+    assert state.closed and state.all_slots.done == len(arms) * (trials_an_arm + 1)
     assert max(sizes) == (population or 5)
     assert len({trial.user_attrs["worker"] for trial in trials()}) == 1
 
@@ -124,7 +130,7 @@ def test_a_search_that_learns_has_four_trials_running_whatever_workers_were_plan
         sizes.append(company.size)
 
     monkeypatch.setattr(Worker, "_fill_up", follow)
-    path = write_sweep(sampler="tpe", trials=12, seeds=1, workers=3, arms={"tanh": {}})
+    path = write_sweep(sampler="tpe", trials=10, seeds=1, workers=2, arms={"tanh": {}})  # a share would be five
     assert run_sweep(path, workers=1, console=Console(quiet=True)).closed
     assert max(sizes) == 4
 
