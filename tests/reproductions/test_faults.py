@@ -11,7 +11,10 @@ from rnnlab.reproductions.run import examine
 SMALL = [result for result in REPRODUCTIONS.values() if not result.full_scale]
 QUICK = {"saxe-orthogonal", "influence-balancing", "pascanu-wall"}
 """A second or less; the others take seconds to minutes."""
-UNDECIDED = {"cooijmans-gradient", "arjovsky-gradient-norms", "chang-dilated-copying", "laurent-batch-norm"}
+UNDECIDED = {
+    *("cooijmans-gradient", "arjovsky-gradient-norms", "chang-dilated-copying", "laurent-batch-norm"),
+    "greff-variants",
+}
 """Of these the deciding seeds themselves leave some statement inconclusive; a fault has to contradict them."""
 REPETITIONS = range(1, 6)
 
