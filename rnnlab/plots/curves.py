@@ -75,5 +75,5 @@ def points(
             ax.plot([expected[name]] * 2, [row - 0.35, row + 0.35], color=FAINT, linewidth=2)
     ax.set_yticks(range(len(values)), list(values))
     ax.set_ylim(len(values) - 0.5, -0.5)
-    dress(ax, title, f"{xlabel} (stroke: expected)", "", grid="x")
+    dress(ax, title, f"{xlabel} (stroke: expected)" if expected else xlabel, "", grid="x")
     return ax

@@ -96,11 +96,14 @@ class Ordering(Criterion):
     behind: str | float
     """What is claimed to be larger."""
     margin: float = 0.0
-    """By how much, at least."""
+    """By how much, at least; where it is negative, by how much what is ahead may be the larger one."""
 
     @property
     def statement(self) -> str:
         if isinstance(self.behind, str) and isinstance(self.ahead, str):
+            if self.margin < 0:
+                gap = f"by less than {number(-self.margin)}"
+                return f"{self.quantity} of {self.ahead} is not above that of {self.behind}, or {gap}"
             gap = f" by {number(self.margin)} at least" if self.margin else ""
             return f"{self.quantity} of {self.ahead} is below that of {self.behind}{gap}"
         if isinstance(self.ahead, str):

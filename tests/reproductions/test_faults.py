@@ -13,7 +13,7 @@ QUICK = {"saxe-orthogonal", "influence-balancing", "pascanu-wall"}
 """A second or less; the others take seconds to minutes."""
 UNDECIDED = {
     *("cooijmans-gradient", "arjovsky-gradient-norms", "chang-dilated-copying", "laurent-batch-norm"),
-    "zucchet-linear-systems",
+    *("greff-variants", "zucchet-linear-systems"),
 }
 """Of these the deciding seeds themselves leave some statement inconclusive; a fault has to contradict them."""
 REPETITIONS = range(1, 6)

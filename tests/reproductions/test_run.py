@@ -110,3 +110,12 @@ def test_the_present_code_is_held_against_what_is_stored(tmp_path, monkeypatch):
     rate = Adam.rate
     monkeypatch.setattr(Adam, "rate", lambda self, *args: rate(self, *args) * (1 + 1e-6))
     assert len(doubts(TRAINED, tmp_path)) == 2
+
+
+def test_what_may_be_the_larger_one_by_a_little_says_so():
+    little = Ordering("y", "no change", "rounding", "three", "four", margin=-0.5)
+    assert little.statement == "y of three is not above that of four, or by less than 0.500"
+    found = {"three": [{"y": 1.2}, {"y": 1.0}] * 3, "four": [{"y": 1.0}, {"y": 1.1}] * 3}
+    assert little.decide(found).verdict == "reproduced"
+    assert replace(little, margin=0.0).decide(found).verdict == "inconclusive"
+    assert little.decide({**found, "three": [{"y": 1.6}, {"y": 1.7}] * 3}).verdict == "contradicted"
