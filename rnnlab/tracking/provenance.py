@@ -80,8 +80,8 @@ def environment() -> dict[str, Any]:
 def installed() -> dict[str, str]:
     """Version of every installed package, by its name in lower case; to read them all takes a good part of a second.
 
-    Of a package that lies in several folders of the path the first counts, for Python imports that one: setuptools, once
-    imported, brings older copies of a dozen packages along behind everybody else's.
+    Of a package that lies in several folders of the path the first counts, for Python imports that one: setuptools,
+    once imported, brings older copies of a dozen packages along behind everybody else's.
     """
     each = (package.metadata for package in distributions())  # parsed anew by `name` and by `version`
     found = [(metadata["Name"].lower(), metadata["Version"]) for metadata in each]
