@@ -5,6 +5,7 @@ the process that only hands out tests never waits for torch.
 """
 
 import copy
+import functools
 import gc
 import os
 import shutil
@@ -100,8 +101,12 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
 @pytest.fixture(scope="session")
 def empty_store(make_once: MakeOnce) -> Path:
     """An MLflow database with its schema, which takes seconds to make and is copied for each test."""
+    from mlflow.store.db import utils
+
     from rnnlab.tracking.store import prepare_store
 
+    if hasattr(utils, "_get_latest_schema_revision"):  # MLflow reads all its migrations again for each store it opens
+        utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
     return make_once("store", lambda folder: prepare_store(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 
