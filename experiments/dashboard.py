@@ -38,6 +38,10 @@ TALL = 1150  # pixels
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),  # it looks at this alone
+    *(
+        "--force-prefers-reduced-motion",
+        "--js-flags=--no-opt",
+    ),  # each page is seen for seconds: to optimise it takes longer
 )
 HIDE_PATHS = """
 for (const element of document.querySelectorAll('*'))
@@ -55,41 +59,45 @@ def find_browser() -> tuple[str, str] | None:
 
 
 @contextmanager
-def served(uri: str, folder: Path | None = None) -> Iterator[str]:
+def served(uri: str) -> Iterator[str]:
     """Run `rnnlab ui` on a free port.
 
     Args:
         uri: MLflow tracking URI of the store.
-        folder: its working directory, where it keeps artifacts that it is sent.
 
     Yields:
         Address of the dashboard.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "rnnlab", "ui", "--port", str(port)]
     server = subprocess.Popen(
         command,
-        cwd=folder,
         env={**os.environ, "MLFLOW_TRACKING_URI": uri},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        _await_server(f"http://127.0.0.1:{port}/health", server)
-        yield f"http://127.0.0.1:{port}"
+        await_server(address := f"http://127.0.0.1:{port}", server.poll)
+        yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # the server and what it started
         server.wait()
 
 
-def _await_server(address: str, server: subprocess.Popen[bytes]) -> None:
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def await_server(address: str, ended: Callable[[], object]) -> None:
+    """Wait until a server answers, unless it has ended with a number before."""
     end = time.monotonic() + 2 * SECONDS
-    while server.poll() is None and time.monotonic() < end:
+    while ended() is None and time.monotonic() < end:
         try:
-            urllib.request.urlopen(address, timeout=5).close()
+            urllib.request.urlopen(f"{address}/health", timeout=5).close()
             return
         except OSError:
             time.sleep(0.2)
@@ -101,13 +109,13 @@ class Browser:
 
     Args:
         paths: of Chromium and its driver.
+        scale: pixels that are drawn for each of the page; fewer where nobody looks at pictures.
     """
 
-    def __init__(self, paths: tuple[str, str]) -> None:
+    def __init__(self, paths: tuple[str, str], scale: float = 1.0) -> None:
         options = webdriver.ChromeOptions()
         options.binary_location = paths[0]
-        size = f"--window-size=1500,{TALL}"
-        for flag in (*FLAGS, size):
+        for flag in (*FLAGS, f"--window-size=1500,{TALL}", f"--force-device-scale-factor={scale}"):
             options.add_argument(flag)
         self.driver = webdriver.Chrome(options, Service(paths[1]))
 
@@ -122,6 +130,10 @@ class Browser:
         self.driver.get("about:blank")  # a change of what follows the # alone would not load anything
         self.driver.get(address)
 
+    def go(self, address: str) -> None:
+        """Follow an address within the page that is open, which only changes what follows the #."""
+        self.driver.get(address)
+
     def see(self, text: str) -> WebElement:
         """Wait until a text is visible; the last element that consists of it."""
         return self.wait(f"//*[normalize-space(text())={_quoted(text)}]")
@@ -132,7 +144,7 @@ class Browser:
 
     def click_at(self, path: str) -> None:
         """Wait for an element by XPath and click on it; again where the page has replaced it meanwhile."""
-        self._until(lambda: self.wait(path).click() is None, path)
+        self.until(lambda: self.wait(path).click() is None, path)
 
     def wait(self, path: str) -> WebElement:
         """Wait until an element is visible, scroll to it and return it; the last one if there are several."""
@@ -145,17 +157,17 @@ class Browser:
                 )
             return found[-1] if found else False
 
-        return self._until(visible, path)
+        return self.until(visible, path)
 
     def gone(self, path: str) -> None:
         """Wait until nothing is there any more by this XPath."""
-        self._until(lambda: not self.driver.find_elements(By.XPATH, path), f"none of {path}")
+        self.until(lambda: not self.driver.find_elements(By.XPATH, path), f"none of {path}")
 
     def picture(self, path: str = "//img") -> None:
         """Wait until a picture is visible and has arrived."""
-        self._until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
+        self.until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
 
-    def _until(self, condition: Callable[[], T | Literal[False]], sought: str) -> T:
+    def until(self, condition: Callable[[], T | Literal[False]], sought: str) -> T:
         """Ask again and again, as a page may replace what was found before it is used."""
         waiting = WebDriverWait(self.driver, SECONDS, LOOK, ignored_exceptions=[WebDriverException])
         return waiting.until(lambda _: condition(), sought)
@@ -171,7 +183,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
         arm: the arm whose first final run is opened.
         keep: called with the name of every station.
     """
-    browser.open(dashboard)
+    browser.open(f"{dashboard}/health")  # a page of the same origin that takes no time to load
     for key, value in CALM.items():
         browser.driver.execute_script("localStorage.setItem(arguments[0], arguments[1])", key, value)
     browser.open(f"{dashboard}/#/experiments")
@@ -186,7 +198,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.see("About this run")  # else the page of metrics may come back after the next click
     browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
     _look_at_a_study(browser, keep)
-    browser.open(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')
+    browser.go(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')
     for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
         browser.click(section)
     browser.click_at("(//*[normalize-space(text())='Show diff only'])[1]")
@@ -249,11 +261,13 @@ def _choose_view(browser: Browser, name: str) -> None:
 
 def _slide_to_the_end(browser: Browser) -> None:
     """Move a slider from picture to picture; one key too many would lead beyond the last."""
-    slider = browser.wait("//*[@role='slider']")
-    while slider.get_attribute("aria-valuenow") != slider.get_attribute("aria-valuemax"):
-        slider.send_keys(Keys.ARROW_RIGHT)
-        time.sleep(0.5)
-        slider = browser.wait("//*[@role='slider']")
+
+    def slider() -> WebElement:
+        return browser.wait("//*[@role='slider']")
+
+    while (place := slider().get_attribute("aria-valuenow")) != slider().get_attribute("aria-valuemax"):
+        slider().send_keys(Keys.ARROW_RIGHT)
+        browser.until(lambda before=place: slider().get_attribute("aria-valuenow") != before, "the next picture")
 
 
 def _run(arm: str) -> str:

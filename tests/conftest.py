@@ -108,7 +108,8 @@ def empty_store(make_once: MakeOnce) -> Path:
 
     from rnnlab.tracking.store import prepare_store
 
-    utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
+    if hasattr(utils, "_get_latest_schema_revision"):
+        utils._get_latest_schema_revision = functools.cache(utils._get_latest_schema_revision)
     return make_once("store", lambda folder: prepare_store(f"sqlite:///{folder / 'mlflow.db'}")) / "mlflow.db"
 
 

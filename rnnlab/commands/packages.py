@@ -1,5 +1,6 @@
 """Which packages rnnlab needs, and which are installed."""
 
+import functools
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,9 @@ def fits(requirement: "Requirement") -> bool:
     return version is not None and requirement.specifier.contains(version, prereleases=True)
 
 
+@functools.cache
 def installed(name: str) -> str | None:
-    """Version of an installed package."""
+    """Version of an installed package; kept, because its metadata are parsed whole to find it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -4,9 +4,10 @@ import functools
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Mapping
-from importlib.metadata import distributions, version
+from importlib.metadata import Distribution, distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +79,21 @@ def environment() -> dict[str, Any]:
 
 @functools.cache
 def installed() -> dict[str, str]:
-    """Version of every installed package, by its name in lower case; to read them all takes a good part of a second.
+    """Version of every installed package, by its name in lower case.
 
     Of a package that lies in several folders of the path the first counts, for Python imports that one: setuptools,
     once imported, brings older copies of a dozen packages along behind everybody else's.
     """
-    each = (package.metadata for package in distributions())  # parsed anew by `name` and by `version`
-    found = [(metadata["Name"].lower(), metadata["Version"]) for metadata in each]
-    return dict(sorted(dict(reversed(found)).items()))
+    found = [_head(package) for package in distributions()]
+    named = [(head["Name"].lower(), head["Version"]) for head in reversed(found) if len(head) == 2]
+    return dict(sorted(dict(named).items()))
+
+
+def _head(package: Distribution) -> dict[str, str]:
+    """Name and version, as far as its metadata say them; the library would parse the descriptions of all packages."""
+    files = map(package.read_text, ("METADATA", "PKG-INFO", ""))  # the last one where the metadata are a single file
+    head = next(filter(None, files), "").partition("\n\n")[0]
+    return dict(re.findall(r"^(Name|Version):[ \t]*(\S+)", head, re.MULTILINE))
 
 
 @functools.cache

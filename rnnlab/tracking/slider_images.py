@@ -12,9 +12,9 @@ from matplotlib import colormaps
 from mlflow import MlflowClient
 from PIL import Image, ImageDraw, ImageFont
 
+from rnnlab.tracking.views import PROFILE_IMAGES
 from rnnlab.training.result import summarised
 
-KEY = "grad/profile"
 FRAMES = 4
 """Pictures a run, from the first recorded training step to the last: each is two files and a tag to MLflow."""
 LOW, HIGH = -10, 2
@@ -40,7 +40,7 @@ def log_profile_images(client: MlflowClient, run_id: str, profile: xr.Dataset) -
     for row in np.unique(np.linspace(0, S - 1, min(S, FRAMES)).round().astype(int)):
         step = int(profile["train_step"].values[row])
         if step not in there:
-            client.log_image(run_id, picture(profile, int(row)), key=KEY, step=step, synchronous=True)
+            client.log_image(run_id, picture(profile, int(row)), key=PROFILE_IMAGES, step=step, synchronous=True)
 
 
 def picture(profile: xr.Dataset, row: int) -> Image.Image:

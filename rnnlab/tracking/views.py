@@ -9,9 +9,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rnnlab.tracking.slider_images import KEY
-
 TAG = "mlflow.sharedViewState."
+PROFILE_IMAGES = "grad/profile"
+"""Name of the pictures of a run's gradient profile; here, so that `rnnlab ui` need not wait for what draws them."""
 NAME = "attributes.`Run Name`"
 FIXED = (NAME, "runDateAndNestInfo", "duration")
 """Columns that the dashboard shows in every view; it takes an order and widths only for a list of all that it shows."""
@@ -52,7 +52,7 @@ def saved_views(contents: Contents) -> dict[str, str]:
     goal = "score" if alike else "solved"
     relation, parallel = [_relation()] * alike, _parallel([*keys, *contents.searched], goal)
     # Parameters beside a picture would make its cell as wide as their text, and the first picture fill the page.
-    pictures = _chart("IMAGE", "pictures", imageKeys=[KEY], step=0, showRunParams=False)
+    pictures = _chart("IMAGE", "pictures", imageKeys=[PROFILE_IMAGES], step=0, showRunParams=False)
     identity, searched = ([f"params.`{name}`" for name in names] for names in (keys, contents.searched))
     numbers, averages = ([f"metrics.`{name}`" for name in names] for names in (RESULTS, AVERAGES))
     views = {

@@ -9,8 +9,6 @@ import xarray as xr
 
 from rnnlab.common.errors import UserError, check_type
 from rnnlab.gradients.recorder import Recorder
-from rnnlab.plots.lag import lag_plot
-from rnnlab.plots.style import picture
 from rnnlab.trainers.numbers import profile_numbers
 
 SINKS = {
@@ -43,6 +41,9 @@ def log_profile(log: Recorder | xr.Dataset, to: Any, step: int | np.integer) -> 
         ...     net(torch.randn(20, 4, 2))[0][-1].sum().backward()
         ...     rnnlab.log_profile(log, writer, step=0)
     """
+    from rnnlab.plots.lag import lag_plot  # late: a callback that records and sends nothing draws nothing either
+    from rnnlab.plots.style import picture
+
     check_type("log", log, Recorder | xr.Dataset)
     check_type("step", step, int | np.integer)
     send, step = sink_of(to), int(step)

@@ -28,8 +28,7 @@ SUBJECTS = CHECKS.split()
 
 
 def finding(subject: str) -> Diagnosis:
-    (found,) = [found for found in examine() if found.subject == subject]
-    return found
+    return next(found for found in examine() if found.subject == subject)
 
 
 def report(width: int = 80, terminal: bool = False) -> tuple[list[Diagnosis], list[str]]:

@@ -9,6 +9,8 @@ import pytest
 
 from rnnlab.config.config import Config
 from rnnlab.tracking import outbox
+from rnnlab.tracking import writer as writer_module
+from rnnlab.tracking.artifacts import draw_figures
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.run_state import RunState
@@ -41,6 +43,23 @@ class StoredRun:
     def fail(self, reason: str, **options: Any) -> None:
         self.entry.fail(reason, **options)
         self.deliver()
+
+
+@pytest.fixture(scope="session")
+def figures(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the figures of the run."""
+    folder = tmp_path_factory.mktemp("drawn")
+    assert result.profile is not None
+    draw_figures(result.profile, folder)
+    return folder
+
+
+@pytest.fixture
+def drawn_once(figures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deliveries in which the figures are not drawn anew, which takes most of the time of each."""
+    monkeypatch.setattr(
+        writer_module, "draw_figures", lambda _, folder: shutil.copytree(figures, folder, dirs_exist_ok=True)
+    )
 
 
 StartRun = Callable[..., StoredRun]

@@ -146,11 +146,11 @@ def test_a_server_that_dies_meanwhile_is_spoken_of_in_words(box, begin, plain):
 
 @pytest.mark.slow
 def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
-    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 1.5)
     deliver = Writer.deliver
 
     def slowly(self: Writer, entry: Entry) -> str | None:
-        time.sleep(0.3)
+        time.sleep(0.2)
         return deliver(self, entry)
 
     monkeypatch.setattr(Writer, "deliver", slowly)
@@ -182,6 +182,7 @@ def flip(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("damage", [cut, flip])
 @pytest.mark.parametrize("file", ["ended.json", "live.json", "files/profile.nc"])
 def test_damage_is_set_aside_and_the_rest_delivered(uri, box, begin, result, plain, file, damage):

@@ -128,7 +128,8 @@ def test_the_environment_names_every_installed_package_and_its_version():
 def test_of_two_copies_of_a_package_the_one_that_python_imports_is_named(tmp_path, monkeypatch):
     copy = tmp_path / "torch-0.1.dist-info" / "METADATA"
     copy.parent.mkdir()
-    copy.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n")
+    copy.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.1\n\nVersion: 0.2 will be better.\n")
+    (tmp_path / "broken-1.0.dist-info").mkdir()  # of an installation that was cut short
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     assert installed.__wrapped__()["torch"] == version("torch")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -1,18 +1,25 @@
 """A tracking server over http gives what a local store gives, and its dashboard shows it in a real browser."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import xarray as xr
+from forked import Forked, command_line
 
-from experiments.dashboard import Browser, find_browser, served, tour
+from experiments.dashboard import Browser, await_server, find_browser, free_port, tour
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
+from rnnlab.plots import style
+from rnnlab.report import drawing
 from rnnlab.report.report import write_report
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
@@ -28,15 +35,41 @@ OWN = ["run_id", "parent_id", "seconds"]
 """Columns in which the same sweep differs between two stores."""
 
 
+def command(folder: Path, port: int) -> int:
+    """`rnnlab ui` as it works in a folder, where the server keeps the artifacts that it is sent."""
+    os.chdir(folder)
+    return command_line("ui", "--port", str(port))
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, empty_store, store_small_sweep) -> Iterator[str]:
-    """A real server with the first task of the sweep `small`, all of it written and reported over http."""
+def ui(tmp_path_factory, empty_store) -> Iterator[tuple[Forked, str]]:
+    """The process of `rnnlab ui` with an empty store, and its address."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "mlflow.db")
-    with served(f"sqlite:///{folder / 'mlflow.db'}", folder) as uri:
-        store_small_sweep(uri, folder, tasks=1)
-        write_report("small", folder / "report", uri)
-        yield uri
+    port = free_port()
+    process = Forked(command, folder, port, MLFLOW_TRACKING_URI=f"sqlite:///{folder / 'mlflow.db'}")
+    try:
+        await_server(address := f"http://127.0.0.1:{port}", process.poll)
+        yield process, address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where the sweep is trained, and its report written."""
+    return tmp_path_factory.mktemp("small")
+
+
+@pytest.fixture(scope="module")
+def server(ui, folder, store_small_sweep) -> str:
+    """A real server with the first task of the sweep `small`, all of it written and reported over http."""
+    store_small_sweep(ui[1], folder, tasks=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "DPI", 50)  # coarse figures are drawn in half of the time
+        write_report("small", folder / "report", ui[1])
+    return ui[1]
 
 
 def test_a_sweep_and_its_profiles_are_the_same_from_a_server(server, small_sweep):
@@ -90,7 +123,9 @@ def test_the_report_lies_where_the_descriptions_say(server):
         assert {"solved", "diverged", "decay_rate"} <= set(parent.data.metrics)
 
 
-def test_a_report_written_again_adds_no_run_and_no_number(server, tmp_path):
+def test_a_report_written_again_adds_no_run_and_no_number(server, folder, tmp_path, monkeypatch):
+    """Its figures are those of the first, which take most of the time of a report."""
+    monkeypatch.setattr(drawing, "save", lambda _, path: shutil.copy(folder / "report" / "figures" / path.name, path))
     experiment = experiment_id(server, "small")
 
     def stored() -> list[tuple[str, int]]:
@@ -120,7 +155,7 @@ def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(ser
     paths = find_browser()
     assert paths is not None
     seen: list[str] = []
-    with Browser(paths) as browser:
+    with Browser(paths, scale=0.5) as browser:
         tour(browser, server, "small", "lstm", seen.append)
     assert seen == [
         "arms",
@@ -134,3 +169,11 @@ def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(ser
         "report",
         "compare",
     ]
+
+
+def test_the_dashboard_ends_with_all_it_started_when_told_to(ui):
+    """The last of these tests: there is no server after it."""
+    process, address = ui
+    process.send_signal(signal.SIGTERM)  # to it alone
+    assert process.wait(30) == 0
+    assert socket.socket().connect_ex(("127.0.0.1", int(address.rpartition(":")[2])))

@@ -14,8 +14,6 @@ import pytest
 from mlflow import MlflowClient
 
 from rnnlab.config.config import Config
-from rnnlab.tracking import writer as writer_module
-from rnnlab.tracking.artifacts import draw_figures
 from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
@@ -95,22 +93,6 @@ MOMENTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def figures(result, tmp_path_factory) -> Path:
-    """A folder with the figures of the run."""
-    folder = tmp_path_factory.mktemp("drawn")
-    draw_figures(result.profile, folder)
-    return folder
-
-
-@pytest.fixture
-def drawn_once(figures, monkeypatch) -> None:
-    """Dozens of deliveries, each of the same figures."""
-    monkeypatch.setattr(
-        writer_module, "draw_figures", lambda _, folder: shutil.copytree(figures, folder, dirs_exist_ok=True)
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize("late", [False, True])
@@ -165,6 +147,7 @@ def test_a_point_sent_again_by_somebody_who_does_not_know_is_stored_once(uri, st
     assert len(stored) == len(set(stored)) == sum(len(curve.steps) for curve in result.history.values())
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_a_second_run_of_one_identity_is_removed(uri, state, result, tmp_path):
     entry = Outbox(tmp_path / "outbox").entry("it")
     entry.open(state)
@@ -237,6 +220,7 @@ def test_a_parent_is_found_again_by_its_tags(uri, tmp_path):
     assert artifacts(uri, parent) == {"sweep.yaml"}
 
 
+@pytest.mark.usefixtures("drawn_once")
 @pytest.mark.parametrize(
     ("phase", "trial", "drawn"),
     [

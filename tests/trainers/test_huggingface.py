@@ -1,5 +1,7 @@
 """The callback of the Hugging Face Trainer records what a loop written by hand records."""
 
+import gc
+import importlib
 from functools import partial
 
 import pytest
@@ -18,6 +20,8 @@ def library() -> None:
     """Skip the tests where it is not installed; it is imported by what trains, and not to be collected."""
     for name in ("transformers", "accelerate"):
         pytest.importorskip(name)
+    importlib.import_module("transformers").Trainer  # noqa: B018, the name imports what it stands for
+    gc.freeze()  # the Trainer collects garbage each time it trains, and would look through all that was imported
 
 
 class Model(nn.Module):

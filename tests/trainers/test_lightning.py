@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import rnnlab
 from rnnlab.common.errors import UserError
+from rnnlab.plots import style
 
 pytestmark = pytest.mark.slow  # Lightning takes seconds to import
 
@@ -108,9 +109,10 @@ def test_two_backward_passes_a_batch_are_two_steps_of_one_number(pl):
     ]
 
 
-def test_each_recorded_update_is_sent_once(pl, tmp_path):
+def test_each_recorded_update_is_sent_once(pl, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    monkeypatch.setattr(style, "DPI", 50)  # coarse pictures take half the time
     with SummaryWriter(str(tmp_path)) as writer:
         pl.fit(pl.Module(new_model()), [recorder(to=writer)], accumulate_grad_batches=2)
         pl.fit(pl.TwoLosses(new_model()), [recorder(every=1, to=writer)], max_steps=6)
