@@ -143,7 +143,7 @@ def write_down(function: Callable[..., object], arguments: Sequence[object], who
 
 
 @functools.cache
-def _decompositions() -> dict[object, Any]:
+def _decompositions() -> dict[Any, Any]:
     """How torch takes operations apart: it asks every operation that there is, which takes as long as a trace."""
     return dict(attrgetter("_decomp.core_aten_decompositions")(torch)().items())
 
