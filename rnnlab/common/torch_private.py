@@ -7,7 +7,7 @@ scan; only `rnnlab.record` cannot do without the last one.
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -137,9 +137,15 @@ def write_down(function: Callable[..., object], arguments: Sequence[object], who
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    apart = attrgetter("_decomp.core_aten_decompositions")(torch)()
-    rules = {operation: rule for operation, rule in apart.items() if operation not in set(whole)}
+    kept = set(whole)
+    rules = {operation: rule for operation, rule in _decompositions().items() if operation not in kept}
     return make_fx(lambda *each: function(*each), decomposition_table=rules, tracing_mode="real")(*arguments).graph
+
+
+@functools.cache
+def _decompositions() -> dict[Any, Any]:
+    """How torch takes operations apart: it asks every operation that there is, which takes as long as a trace."""
+    return dict(attrgetter("_decomp.core_aten_decompositions")(torch)().items())
 
 
 def is_repeatable(operation: object) -> bool:

@@ -17,10 +17,6 @@ T, B, I, H = 7, 4, 3, 5
 LENGTHS = torch.tensor([3, 7, 1, 5])
 NAMES = ["RNN", "LSTM", "GRU"]
 KINDS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("LSTM", {"proj_size": 2}), ("GRU", {})]
-STACKS = [
-    {"num_layers": layers, "bidirectional": both, "batch_first": batch_first, "bias": bias}
-    for layers, both, batch_first, bias in itertools.product((1, 3), (False, True), (False, True), (False, True))
-]
 # Sums in another order: a few ulp of outputs near 1; gradients add up T of them.
 OUTPUTS, GRADIENTS = {torch.float32: 1e-6, torch.float64: 1e-12}, {torch.float32: 2e-5, torch.float64: 1e-12}
 
@@ -69,18 +65,20 @@ def inputs(layer: nn.RNNBase, shape: str, with_states: bool) -> tuple[Any, Any, 
     return x, hx, leaves
 
 
-@pytest.mark.parametrize("dtype", OUTPUTS, ids=str)
 @pytest.mark.parametrize("shape", ["batch", "single", "packed", "sorted"])
 @pytest.mark.parametrize(("name", "options"), KINDS, ids=str)
-def test_outputs_states_and_gradients(name, options, shape, dtype):
-    for stack in STACKS:
+def test_outputs_states_and_gradients(name, options, shape):
+    """Six switches, two of which follow from the parity of three others: any three meet in all eight ways."""
+    for deep, both, first, with_states in itertools.product((False, True), repeat=4):
+        bias, dtype = deep ^ both ^ first, torch.float64 if both ^ first ^ with_states else torch.float32
+        stack = {"num_layers": 3 if deep else 1, "bidirectional": both, "batch_first": first, "bias": bias}
         theirs, ours = twins(name, dtype, **options, **stack)
-        for with_states in (False, True):
-            x, hx, leaves = inputs(theirs, shape, with_states)
-            expected, found = run(theirs, x, hx, leaves), run(ours, x, hx, leaves)
-            for kind, (a, b) in enumerate(zip(expected, found, strict=True)):
-                tolerance = (GRADIENTS if kind else OUTPUTS)[dtype]
-                torch.testing.assert_close(b, a, rtol=tolerance, atol=tolerance, msg=lambda m, s=stack: f"{s}: {m}")
+        x, hx, leaves = inputs(theirs, shape, with_states)
+        expected, found = run(theirs, x, hx, leaves), run(ours, x, hx, leaves)
+        case = f"{stack}, states {with_states}, {dtype}"
+        for kind, (a, b) in enumerate(zip(expected, found, strict=True)):
+            tolerance = (GRADIENTS if kind else OUTPUTS)[dtype]
+            torch.testing.assert_close(b, a, rtol=tolerance, atol=tolerance, msg=lambda m, case=case: f"{case}: {m}")
 
 
 @pytest.mark.parametrize("enforce_sorted", [True, False])

@@ -136,22 +136,41 @@ def test_non_contiguous_inputs_and_gradients(database, name):
         same(gradients(layer, spread, [strided(g) for g in upstream]), expected, 1e-13)
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_first_and_second_derivatives_are_torchs(database, name):
+    """Of every output with respect to everything, and of all these with respect to everything once more."""
+    for sample in samples(database, name, torch.float64, requires_grad=True):
+        found = []
+        for ours in (True, False):
+            layer, inputs = build(name, sample, torch.float64, ours), sample.forward_input.args
+            leaves, outputs = [*flat(inputs), *layer.parameters()], flat(layer(*inputs))
+            torch.manual_seed(2)
+            upstream = [torch.randn_like(y, requires_grad=True) for y in outputs]
+            first = torch.autograd.grad(outputs, leaves, upstream, create_graph=True)
+            again = [torch.randn_like(g) for g in first]
+            # What a gradient does not depend on at all, as with relu, has a derivative of zero.
+            second = torch.autograd.grad(first, [*leaves, *upstream], again, materialize_grads=True)
+            found.append([*first, *second])
+        same(*found, tolerance=1e-11)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("check", [torch.autograd.gradcheck, torch.autograd.gradgradcheck])
 @pytest.mark.parametrize("name", PAIRS)
-def test_first_and_second_derivatives(database, name, check):
-    stride = 3 if check is torch.autograd.gradgradcheck else 1  # the samples come in pairs: three meets all kinds
-    for sample in samples(database, name, torch.float64, requires_grad=True)[::stride]:
-        layer = build(name, sample, torch.float64)
-        leaves, spec = pytree.tree_flatten(sample.forward_input.args)
-        names = [name for name, _ in layer.named_parameters()]
+def test_derivatives_are_finite_differences(database, name, check):
+    """Of one sample with biases and states, since all have torch's; with those that do not come back left out, too."""
+    sample = samples(database, name, torch.float64, requires_grad=True)[-5 if name == "LSTM" else -3]
+    layer = build(name, sample, torch.float64)
+    assert layer.bias and not layer.bidirectional and len(sample.forward_input.args) == 2
+    leaves, spec = pytree.tree_flatten(sample.forward_input.args)
+    names = [name for name, _ in layer.named_parameters()]
 
-        def function(*tensors: Tensor, layer=layer, leaves=leaves, spec=spec, names=names) -> Any:
-            weights = dict(zip(names, tensors[len(leaves) :], strict=True))
-            inputs = pytree.tree_unflatten(tensors[: len(leaves)], spec)
-            return tuple(flat(torch.func.functional_call(layer, weights, inputs)))
+    def function(*tensors: Tensor) -> Any:
+        weights = dict(zip(names, tensors[len(leaves) :], strict=True))
+        inputs = pytree.tree_unflatten(tensors[: len(leaves)], spec)
+        return tuple(flat(torch.func.functional_call(layer, weights, inputs)))
 
-        assert check(function, (*leaves, *layer.parameters()), fast_mode=True)
+    assert check(function, (*leaves, *layer.parameters()), fast_mode=True)
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from forked import Forked
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations
@@ -141,7 +141,7 @@ def test_copies_made_while_recording_are_free_of_it(name):
     assert log.dataset().sizes["step"] == 1
 
 
-def wrapped_step(rank: int, world: int, folder: str) -> None:
+def wrapped_step(rank: int, world: int, folder: str) -> int:
     """One step of one process: its share of the batch through DDP, recorded."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/rendezvous{world}", rank=rank, world_size=world)
@@ -160,6 +160,7 @@ def wrapped_step(rank: int, world: int, folder: str) -> None:
             torch.save([p.grad for p in layer.parameters()], f"{folder}/{name}{world}{rank}.pt")
     finally:
         dist.destroy_process_group()
+    return 0
 
 
 def batch() -> tuple[Tensor, Tensor]:
@@ -176,7 +177,9 @@ def test_distributed_data_parallel_averages_torchs_gradients(world, tmp_path: Pa
     if world == 1:
         wrapped_step(0, 1, str(tmp_path))
     else:
-        mp.spawn(wrapped_step, (world, str(tmp_path)), nprocs=world)  # type: ignore[attr-defined]
+        logs = [tmp_path / f"{rank}.log" for rank in range(world)]
+        steps = [Forked(wrapped_step, rank, world, str(tmp_path), output=log) for rank, log in enumerate(logs)]
+        assert [step.wait(60) for step in steps] == [0] * world, [log.read_text() for log in logs]
     for name in NAMES:
         theirs, (x, y) = twins(name, dtype=torch.float64, num_layers=2)[0], batch()
         (theirs(x)[0] - y).square().mean().backward()

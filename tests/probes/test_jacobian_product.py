@@ -48,10 +48,10 @@ def test_padded_examples_end_where_they_end():
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
-@pytest.mark.parametrize("rho", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("rho", [0.1, 1.0, 10.0])
 def test_a_scaled_orthogonal_recurrence_keeps_all_singular_values_at_its_power(rho, dtype, error):
-    """Far beyond the range of the type: 1000 steps at 0.3 are 500 decades."""
-    steps = 1000
+    """Far beyond the range of the type, which is at most 324 decades."""
+    steps = 400
     found = jacobian_product(linear((rho * orthogonal(3)).to(dtype), steps))["log10_singular_value"]
     expected = found.window.values[:, None] * math.log10(rho) * np.ones(3)
     # Weights rounded to `dtype` are off by that much at every step.

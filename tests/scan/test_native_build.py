@@ -4,18 +4,16 @@ import gc
 import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forked import Forked
 from native_calls import run, supports
 
 from rnnlab.cells import Weights, make_cell
@@ -112,13 +110,23 @@ def test_a_damaged_library_is_compiled_anew(fresh_load, compiles, damage):
     assert len(compiles) == 4
 
 
-@pytest.mark.slow
+@pytest.fixture
+def small_source(fresh_load: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The real headers, and of the rest only what tells of a call: compiled in a second. The folder it lies in."""
+    exports = re.findall(r"^int64_t (?:layout_number|call_size).*", (build.SOURCES / "kernels.cpp").read_text(), re.M)
+    for header in build.SOURCES.glob("*.h"):
+        shutil.copy(header, tmp_path)
+    (tmp_path / "kernels.cpp").write_text("\n".join(['#include "layout.h"', 'extern "C" {', *exports, "}"]))
+    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fPIC", "-shared"))
+    return tmp_path
+
+
 @pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
-def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(fresh_load, monkeypatch):
+def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(fresh_load, small_source, monkeypatch):
     (fresh_load / "building").mkdir(parents=True)
     (fresh_load / "building" / "half.so").touch()  # of a process that was killed
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fopenmp", "-fPIC", "-shared"))
     assert build.load() is not None
     left = sorted(p.suffix or p.name for p in fresh_load.iterdir())
     assert left == [".sha256", ".so", "lock"]
@@ -128,7 +136,6 @@ def test_what_was_compiled_serves_without_a_compiler_and_leaves_nothing_behind(f
 
 
 LAYOUTS = {
-    "as Python writes it": ("", ""),
     "a field more": ("const double* alpha;", "const double *alpha, *beta;"),
     "another number": ("LAYOUT_NUMBER = ", "LAYOUT_NUMBER = 1000 + "),
 }
@@ -136,20 +143,11 @@ LAYOUTS = {
 
 @pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
 @pytest.mark.parametrize("kind", LAYOUTS)
-def test_a_library_that_reads_calls_in_another_way_is_never_called(fresh_load, monkeypatch, tmp_path, kind):
-    """Compiled from the real header with a change, and of the rest only what tells of a call."""
-    exports = re.findall(r"^int64_t (?:layout_number|call_size).*", (build.SOURCES / "kernels.cpp").read_text(), re.M)
-    for header in build.SOURCES.glob("*.h"):
-        shutil.copy(header, tmp_path)
-    header = (tmp_path / "layout.h").read_text()
+def test_a_library_that_reads_calls_in_another_way_is_never_called(small_source, kind):
+    """Compiled as in the test above, which loads it, but for the header."""
+    header = (small_source / "layout.h").read_text()
     assert LAYOUTS[kind][0] in header
-    (tmp_path / "layout.h").write_text(header.replace(*LAYOUTS[kind], 1))
-    (tmp_path / "kernels.cpp").write_text("\n".join(['#include "layout.h"', 'extern "C" {', *exports, "}"]))
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
-    monkeypatch.setattr(build, "FLAGS", ("-std=c++17", "-O0", "-fPIC", "-shared"))
-    if kind == "as Python writes it":
-        assert build.load() is not None
-        return
+    (small_source / "layout.h").write_text(header.replace(*LAYOUTS[kind], 1))
     with pytest.warns(RuntimeWarning, match=r"reference path: .*kernels-\w+.so reads a call in another way"):
         assert build.load() is None
 
@@ -170,35 +168,37 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypat
     assert build.cache_folder() == tmp_path / f"rnnlab-{os.getuid()}"
 
 
-SUMS = """
-import numpy, torch
-from rnnlab.cells import Weights, make_cell
-from rnnlab.scan.native import build, run
-
-def sums():
-    cell, generator = make_cell("lstm", hidden_size=21), numpy.random.default_rng(0)
+def sums() -> list[float]:
+    """Of what a scan and its way back yield."""
+    cell, generator = make_cell("lstm", hidden_size=21), np.random.default_rng(0)
     shapes = cell.parameter_shapes(3)
     weights = {n: torch.from_numpy(generator.standard_normal(s) / 4).requires_grad_() for n, s in shapes.items()}
-    y, _ = run(cell, Weights(weights, True), torch.ones(5, 7, 3).double(), [(torch.zeros(7, 21).double(),) * 2])
+    y, _ = run(cell, Weights(weights, True), torch.ones(5, 7, 3).double(), (torch.zeros(7, 21).double(),) * 2)
     y.sum().backward()
-    return [float(y.detach().sum()), *(float(w.grad.square().sum()) for w in weights.values())]
-"""
+    gradients = [w.grad for w in weights.values() if w.grad is not None]
+    return [float(y.detach().sum()), *(float(g.square().sum()) for g in gradients)]
+
+
+def sums_by(instructions: str, file: str) -> int:
+    """The same in a process whose torch names another instruction set, by kernels compiled quickly."""
+    torch.backends.cpu.get_cpu_capability = lambda: instructions
+    build.FLAGS = ("-std=c++17", "-O0", "-fopenmp", "-fPIC", "-shared")
+    build.load.cache_clear()
+    library = build.load()
+    assert library is not None and library._name == str(build.compiled(build._kernels()))
+    np.save(file, sums())
+    return 0
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(build.load() is None, reason="needs a C++ compiler")
-def test_every_instruction_set_gives_the_same_result():
-    """The best that this processor has, here; each lower one in a process of its own, compiled quickly."""
-    quickly = 'build.FLAGS = ("-std=c++17", "-O0", "-fopenmp", "-fPIC", "-shared")'
-    sets = ("DEFAULT", "AVX2", "AVX512")
-    here: dict[str, Any] = {}
-    exec(SUMS, here)
-    expected = here["sums"]()
+def test_every_instruction_set_gives_the_same_result(tmp_path):
+    """The best that this processor has, here; each lower one in a process of its own."""
+    sets, expected = ("DEFAULT", "AVX2", "AVX512"), sums()
     for instructions in sets[: sets.index(torch.backends.cpu.get_cpu_capability())]:
-        environment = os.environ | {"ATEN_CPU_CAPABILITY": instructions.lower(), "OMP_NUM_THREADS": "1"}
-        code = [sys.executable, "-c", f"{SUMS}\n{quickly}\nprint(*sums())"]
-        done = subprocess.run(code, env=environment, check=True, capture_output=True, text=True)
-        np.testing.assert_allclose([float(word) for word in done.stdout.split()], expected, rtol=1e-10)
+        file, said = tmp_path / f"{instructions}.npy", tmp_path / f"{instructions}.txt"
+        assert Forked(sums_by, instructions, str(file), output=said).wait(120) == 0, said.read_text()
+        np.testing.assert_allclose(np.load(file), expected, rtol=1e-10)
 
 
 def test_memory_comes_back_when_nothing_refers_to_it():

@@ -4,15 +4,18 @@ import math
 import subprocess
 import sys
 import time
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
+from rnnlab.cells import make_cell
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
+from rnnlab.scan.compiled import support
 from rnnlab.scan.native import build
 from rnnlab.scan.native.support import prepare
 from rnnlab.training.loop import run
@@ -29,6 +32,12 @@ BASE = {
 
 def config(**changes) -> Config:
     return Config.parse(override(BASE, {name.replace("__", "."): value for name, value in changes.items()}))
+
+
+@cache
+def whole(batch_norm: bool = False) -> Result:
+    """A run from its first update to its last, trained once for all tests that compare another with it."""
+    return run(config(**({"cell__norm": "batch", "cell__norm_noise": 0.1} if batch_norm else {})))
 
 
 def assert_identical(a: Result, b: Result) -> None:
@@ -76,10 +85,10 @@ def test_training_is_over_at_a_score_of_ones_own():
     assert run(config(training__stop_at=0.0)).steps == 60
 
 
-@pytest.mark.parametrize("norm", [{}, {"cell__norm": "batch", "cell__norm_noise": 0.1}], ids=["plain", "batch norm"])
+@pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("stop_after", [1, 22, 45, 59])
-def test_a_resumed_run_is_bit_identical(tmp_path, stop_after, norm):
-    cfg = config(**norm)
+def test_a_resumed_run_is_bit_identical(tmp_path, stop_after, batch_norm):
+    cfg = whole(batch_norm).config
     checkpoint = tmp_path / "checkpoint.pt"
     updates = 0
 
@@ -90,7 +99,7 @@ def test_a_resumed_run_is_bit_identical(tmp_path, stop_after, norm):
 
     with pytest.raises(Interrupted):
         run(cfg, checkpoint=checkpoint, should_stop=stop)
-    assert_identical(run(cfg, checkpoint=checkpoint), run(cfg))
+    assert_identical(run(cfg, checkpoint=checkpoint), whole(batch_norm))
 
 
 def test_a_checkpoint_of_another_experiment_is_refused(tmp_path):
@@ -119,12 +128,12 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_starts_anew(tmp_path, dam
     damaged = damage(checkpoint.read_bytes())
     checkpoint.write_bytes(damaged)
     with pytest.warns(UserWarning, match=r"is damaged: it is kept as checkpoint.pt.damaged-1"):
-        assert_identical(run(config(), checkpoint=checkpoint), run(config()))
+        assert_identical(run(config(), checkpoint=checkpoint), whole())
     assert (tmp_path / "checkpoint.pt.damaged-1").read_bytes() == damaged
 
 
 def test_recording_changes_no_weight():
-    with_recording, without = run(config()), run(config(recording__points=0))
+    with_recording, without = whole(), run(config(recording__points=0))
     assert with_recording.test_loss == without.test_loss
     assert with_recording.history["train/loss"] == without.history["train/loss"]
     assert without.profile is None
@@ -171,11 +180,11 @@ def test_the_curve_of_evaluations_is_reported_as_it_grows():
 
 
 def test_following_profiles_and_evaluations_changes_no_bit():
-    profiles, plain = [], run(config())
+    profiles: list[tuple] = []
     followed = run(
         config(), on_evaluation=lambda step, curves: None, on_profile=lambda *profile: profiles.append(profile)
     )
-    assert_identical(followed, plain)
+    assert_identical(followed, whole())
     assert followed.profile is not None
     assert [step for step, *_ in profiles] == followed.profile["train_step"].values.tolist()
 
@@ -217,14 +226,24 @@ def test_compiling_the_kernels_counts_in_no_run(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not build.has_compiler(), reason="needs a C++ compiler")
 def test_a_run_imports_neither_the_compiler_nor_what_only_reports_and_trainers_need():
+    """Nor the tracer, where a step was compiled before: the second process reads what the first, here, has written."""
     program = """
 import sys, rnnlab, rnnlab.tracking.artifacts
 from rnnlab import plots
-config = {"task": {"kind": "adding", "length": 9}, "cell": {"kind": "lstm", "hidden_size": 3}}
-rnnlab.run(rnnlab.Config.parse({**config, "training": {"steps": 2, "eval_examples": 4, "test_examples": 4}}))
+from rnnlab.scan.compiled import support
+for kind in ("lstm", "mgu"):
+    config = {"task": {"kind": "adding", "length": 12}, "cell": {"kind": kind, "hidden_size": 3}}
+    rnnlab.run(rnnlab.Config.parse({**config, "training": {"steps": 2, "eval_examples": 4, "test_examples": 4}}))
 plots.heatmap, plots.lag_plot, rnnlab.log_profile
-print(*{"torch._dynamo", "sympy", "scipy.stats", "seaborn", "sklearn", "mlflow", "optuna"} & {*sys.modules})
+assert support._KERNELS
+print(*{"torch._dynamo", "rnnlab.scan.compiled.trace", "sympy", "scipy.stats", "seaborn", "sklearn"} & {*sys.modules})
 print(*{"accelerate", "lightning", "pytorch_lightning", "tensorboard", "transformers", "wandb"} & {*sys.modules})
+print(*{"mlflow", "optuna"} & {*sys.modules})
 """
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n\n"
+    for training in (True, False):
+        cell = make_cell("mgu", hidden_size=3)
+        assert support.kernel(cell, tuple(cell.parameter_shapes(2)), training, torch.float32) is not None
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n\n\n" and not done.stderr

@@ -25,7 +25,7 @@ from rnnlab.training.result import Result
 BASE: dict[str, Any] = {
     "task": {"kind": "adding", "length": 9},
     "cell": {"kind": "vanilla", "hidden_size": 7},
-    "training": {"steps": 6, "eval_every": 3, "batch_size": 5, "eval_examples": 8, "test_examples": 8},
+    "training": {"steps": 4, "eval_every": 2, "batch_size": 5, "eval_examples": 8, "test_examples": 8},
     "recording": {"points": 2},
 }
 REMEDIES: dict[str, Any] = {
@@ -206,7 +206,7 @@ def test_what_cannot_begin_keeps_no_other_from_its_end() -> None:
 
     with pytest.raises(ZeroDivisionError):
         train_together(configs(4), begin, told.append)
-    assert len(told) == 2 and all(result.steps == 6 for result in told)
+    assert len(told) == 2 and all(result.steps == 4 for result in told)
     with pytest.raises(UserError, match=r"configs\[1\]"):
         train_together([configs(1)[0], "no config"])  # type: ignore[list-item]
 
@@ -254,7 +254,7 @@ def test_an_interruption_in_company_goes_on_alone(tmp_path: Any) -> None:
 
         def stop(asked: list[int] = asked) -> bool:
             asked.append(1)
-            return len(asked) == 4
+            return len(asked) == 3
 
         population.join(Progress(config, tmp_path / f"{k}.pt", should_stop=stop))
     while population.members:
