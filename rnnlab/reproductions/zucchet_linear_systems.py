@@ -118,8 +118,8 @@ register(
         "chosen on seeds 0 to 2, in the place of the best of five. As in the authors' code the teacher's state is ten "
         "real numbers, each seed has a teacher of its own, and the LRU's eigenvalues start above ν, the RNN's from 0 "
         "on; the teacher's moduli reach 1 here, and 1 - 0.24 (1 - ν) there. Inconclusive by two of eight teachers, "
-        "whose long memory the RNN learned better than their short one; figure 3 shows means of losses, which the "
-        "worst seeds make",
+        "whose long memory the RNN learned better than the short one; figure 3 shows means, in which the worst losses "
+        "weigh most",
         faults=(
             Fault(
                 "complex units in the place of the dense matrix",
