@@ -78,7 +78,7 @@ register(
         ),
         reduced={
             "all": {
-                **{"task.length": 50, "training.steps": 200, "training.eval_every": 200},
+                **{"training.steps": 200, "training.eval_every": 200},
                 **{"training.eval_examples": 20, "training.test_examples": 100},
             }
         },
