@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.importance import FanovaImportanceEvaluator
 
 from rnnlab.sweep.plan.space import Dimension, Space
 
@@ -48,12 +47,13 @@ def importance(search: pd.DataFrame, scores: pd.Series, space: Space, seed: int 
 
     Reference: Hutter, Hoos and Leyton-Brown 2014, "An Efficient Approach for Assessing Hyperparameter Importance".
     """
-    from sklearn.ensemble import RandomForestRegressor  # late: takes a second to import
-
     counted = search.loc[scores.notna()].sort_values(["trial", "run_id"])
     ranks = scores.loc[counted.index].rank()
     if why_unknown(space, len(counted)) or ranks.nunique() < 2:
         return None
+    from optuna.importance import FanovaImportanceEvaluator  # late: forests take a second to import
+    from sklearn.ensemble import RandomForestRegressor
+
     points = [
         {name: _coordinate(dimension, row[f"param.{name}"]) for name, dimension in space.items()}
         for row in counted.to_dict("records")
