@@ -25,6 +25,8 @@ NOT_RUN = "(not run by the tests)"
 
 SHORT_RUN = ["training.steps=20", "training.eval_every=10", "training.test_examples=20", "recording.points=2"]
 """What every `rnnlab run` gets beside its own arguments."""
+SHORT_SEEDS = ["recording.points=0"]
+"""And one of many seeds, each of which would have figures drawn that a single run has too."""
 SHORT_SWEEP = {"trials": 1, "seeds": 1, "workers": 1, "base.recording.points": 2}
 SHORT_SWEEP |= {"base.training.steps": 4, "base.training.eval_every": 2}
 """What is changed in the definition of every sweep that a page shows."""
@@ -81,6 +83,7 @@ def test_commands_run_one_after_the_other(path, workplace, own_workers, plugged)
                     next(c for c in fenced(path, "python") if re.search(r"^(@|register\()", c, re.MULTILINE))
                 )
         extra = SHORT_RUN if arguments[0] == "run" else []
+        extra = [*extra, *SHORT_SEEDS] if "--seeds" in arguments else extra
         done = CliRunner().invoke(app, [*arguments, *extra], catch_exceptions=False)
         assert done.exit_code == 0, f"rnnlab {' '.join(arguments)}\n{done.output}"
         assert done.stdout.strip()

@@ -34,11 +34,11 @@ def code_of(path: Path) -> list[str]:
 def client() -> Iterator["NotebookClient"]:
     """One process for every notebook: to import torch and MLflow takes longer than the cells."""
     import nbformat
-    from jupyter_client.manager import AsyncKernelManager
     from jupyter_core.utils import run_sync
+    from kernels import ForkedKernelManager
     from nbclient import NotebookClient
 
-    manager, resources = AsyncKernelManager(), {"metadata": {"path": str(ANALYSIS)}}
+    manager, resources = ForkedKernelManager(), {"metadata": {"path": str(ANALYSIS)}}
     yield NotebookClient(nbformat.v4.new_notebook(), km=manager, timeout=120, resources=resources)
     run_sync(manager.shutdown_kernel)(now=True)
 
@@ -49,7 +49,8 @@ def execute(client: "NotebookClient", path: Path, **environment: str) -> list[An
 
     client.nb = nbformat.read(path, as_version=4)
     names = ("MLFLOW_TRACKING_URI", "RNNLAB_SWEEP")
-    code = f"import os\nfor name in {names}: os.environ.pop(name, None)\nos.environ.update({environment})\n%reset -f"
+    code = f"import gc, os\nfor name in {names}: os.environ.pop(name, None)\nos.environ.update({environment})\n"
+    code += "gc.freeze()\n%reset -f"  # which otherwise looks through all that is imported for garbage
     client.nb.cells.insert(0, nbformat.v4.new_code_cell(code))
     client.execute()
     return [cell for cell in client.nb.cells if cell.cell_type == "code"][1:]

@@ -86,7 +86,7 @@ def table(foretold: bool) -> pd.DataFrame:
 
 
 def test_the_verdict_follows_from_the_numbers(monkeypatch):
-    monkeypatch.setattr("rnnlab.statistics.foretelling.RESAMPLES", 199)
+    monkeypatch.setattr("rnnlab.statistics.foretelling.RESAMPLES", 79)
     for foretold, said in ((True, "they foretell success"), (False, "they cannot be told from chance")):
         runs = table(foretold)
         judged, beaten = judge(runs), baselines(runs)
