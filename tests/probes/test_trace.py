@@ -1,5 +1,6 @@
 """A trace replays what a layer did: its adjoints are back-propagation through time by hand."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,19 @@ PRECISE = {
 }
 
 
+@cache
+def in_precision(kind: str, weights: torch.dtype, autocast: torch.dtype | None) -> xr.Dataset:
+    """Everything of the same layer and inputs, with weights of this type; measured once for all that ask."""
+    precise, net = layer(kind), Recurrent(kind, I, H, dtype=weights)
+    net.load_state_dict(precise.state_dict())
+    x = torch.randn(T, B, I, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).to(weights)
+    with trace(net) as tape:
+        with torch.autocast("cpu", autocast, enabled=autocast is not None):
+            y, _ = net(x)
+        y[-1].double().square().sum().backward()
+    return rnnlab.measure(tape.traces, "full")
+
+
 @pytest.mark.parametrize("kind", ["lstm", "vanilla"])
 @pytest.mark.parametrize(
     ("weights", "autocast"),
@@ -219,18 +233,7 @@ PRECISE = {
     ids=str,
 )
 def test_models_of_low_precision_are_measured_to_their_precision(weights, autocast, kind):
-    precise = layer(kind)
-    net, x = Recurrent(kind, I, H, dtype=weights), torch.randn(T, B, I, dtype=torch.float64)
-    net.load_state_dict(precise.state_dict())
-    found = []
-    for one in (net, precise):
-        dtype = next(one.parameters()).dtype
-        with trace(one) as tape:
-            with torch.autocast("cpu", autocast, enabled=autocast is not None and one is net):
-                y, _ = one(x.to(dtype))
-            y[-1].double().square().sum().backward()
-        found.append(rnnlab.measure(tape.traces, "full"))
-    ours, exact = found
+    ours, exact = in_precision(kind, weights, autocast), in_precision(kind, torch.float64, None)
     assert ours.sizes == exact.sizes
     for name, tolerance in PRECISE.items():
         if name in exact:

@@ -43,7 +43,6 @@ def test_norms_have_no_floor():
     assert (found - expected).abs().max() < 1e-3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "options"), [("lem", {}), ("gru", {"norm": "layer"}), ("skip", {"span": 2})], ids=str)
 def test_second_derivatives(kind, options):
     net = layer(kind, 2, 3, **options)
