@@ -35,9 +35,12 @@ def run_script(script: Path, environment: Mapping[str, str]) -> Done:
 
 
 def _run(script: Path, environment: dict[str, str]) -> None:
+    from rnnlab.plots import style
+
     os.chdir(script.parent)
     os.environ.update(environment)
     for stream, end in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(script.with_suffix(end), os.O_WRONLY | os.O_CREAT), stream)
     sys.path.insert(0, str(script.parent))
+    style.DPI = 50  # coarse figures take less time
     runpy.run_path(str(script), run_name="__main__")
