@@ -32,8 +32,8 @@ from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
 
 FOLDER = Path("runs/sweeps/tiny")
-TRAINING = {"base.training.steps": 300, "base.training.eval_every": 100, "base.training.stop_when_solved": False}
-LONGER = TRAINING | {"base.training.steps": 6000, "base.training.eval_every": 200}
+TRAINING = {"base.training.steps": 600, "base.training.eval_every": 200, "base.training.stop_when_solved": False}
+LONGER = TRAINING | {"base.training.steps": 6000}
 """For storms: as long as they rage, some runs have to be left, many of which train together."""
 
 Slot = tuple[str, str, int]
