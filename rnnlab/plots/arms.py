@@ -99,7 +99,8 @@ def lr_sensitivity(runs: pd.DataFrame, ax: Axes | None = None) -> Axes:
             one[RATE], one["score"],
             color=look.color, marker=look.marker, linestyle=look.dashes, markersize=5.5, linewidth=1.4, label=name,
         )  # fmt: skip
-    ax.set_xlim(trials[RATE].min() / BESIDE, trials[RATE].max() * BESIDE)  # those without a score as well
+    rates = trials[RATE].to_numpy(float)  # those without a score as well
+    ax.set_xlim(rates.min() / BESIDE, rates.max() * BESIDE)
     log_axis(ax, "x")
     if spans_decades(scored["score"]):
         log_axis(ax, "y")
