@@ -38,10 +38,8 @@ TALL = 1150  # pixels
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),  # it looks at this alone
-    *(
-        "--force-prefers-reduced-motion",
-        "--js-flags=--no-opt",
-    ),  # each page is seen for seconds: to optimise it takes longer
+    "--force-prefers-reduced-motion",
+    "--js-flags=--no-opt",  # each page is seen for seconds: to optimise it takes longer
 )
 HIDE_PATHS = """
 for (const element of document.querySelectorAll('*'))
@@ -195,8 +193,8 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     browser.click_at(_run(arm))
     _look_at_a_run(browser, keep)
     browser.click_at(_tab("Overview"))
-    browser.see("About this run")  # else the page of metrics may come back after the next click
-    browser.click_at("//a[contains(@href, '/runs/') and contains(text(), '/')]")
+    parent = browser.wait("//a[contains(@href, '/runs/') and contains(text(), '/')]").get_attribute("href")
+    browser.open(str(parent))  # anew: the page of metrics writes its own address late, and may come back after a click
     _look_at_a_study(browser, keep)
     browser.go(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')
     for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
