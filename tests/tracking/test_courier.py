@@ -146,11 +146,11 @@ def test_a_server_that_dies_meanwhile_is_spoken_of_in_words(box, begin, plain):
 
 @pytest.mark.slow
 def test_a_courier_waits_as_long_as_another_one_delivers(uri, box, begin, monkeypatch):
-    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 1.5)
+    monkeypatch.setattr(courier_module, "PATIENCE_SECONDS", 2.0)
     deliver = Writer.deliver
 
     def slowly(self: Writer, entry: Entry) -> str | None:
-        time.sleep(0.2)
+        time.sleep(0.3)
         return deliver(self, entry)
 
     monkeypatch.setattr(Writer, "deliver", slowly)

@@ -85,8 +85,10 @@ def test_a_sweep_and_its_profiles_are_the_same_from_a_server(server, small_sweep
     xr.testing.assert_identical(*profiles)
 
 
+@pytest.mark.usefixtures("drawn_once")
 def test_probes_come_back_from_a_server(server, result, tmp_path):
-    config = Config.parse(override(result.config.model_dump(), {"recording.probes": "standard"}))
+    changes = {"recording.probes": "standard", "recording.probe_points": 2, "training.steps": 2}
+    config = Config.parse(override(result.config.model_dump(), changes))
     result = run(config)
     entry = Outbox(tmp_path / "outbox").entry("probed")
     entry.open(RunState("single", "probed", {"rnnlab.run": "1"}, config_tags(config), config_params(config)))
