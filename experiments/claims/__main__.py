@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from rnnlab.common.text import markdown_table
+
 from .finding import Finding
 
 CLAIMS = ("saturation", "batch_norm", "highway", "near_steps", "update_gate")
@@ -22,17 +24,20 @@ def main() -> None:
         parser.error(f"unknown claim {sorted(unknown)[0]!r}: choose from {', '.join(CLAIMS)}")
     if options.seeds < 2:
         parser.error(f"--seeds {options.seeds} gives no interval: use at least 2")
-    pages = []
+    pages, findings = [], []
     for name in options.names or CLAIMS:
         began = time.monotonic()
         finding: Finding = importlib.import_module(f"{__package__}.{name}").examine(options.seeds)
         page = f"## {name.replace('_', ' ').capitalize()}\n\n{finding.markdown()}"
         print(f"{page}\n({time.monotonic() - began:.0f} s)\n", flush=True)
         pages.append(page)
+        findings.append(finding)
     if options.out is not None:
         command = " ".join(["python -m experiments.claims", *options.names, f"--seeds {options.seeds}"])
         where = "what counts as support is in `experiments/claims`, a file a claim"
-        intro = f"# Claims, examined\n\nWritten by `{command}`; {where}.\n"
+        words = "Q is a random orthogonal matrix; slopes are those of log10 of the gradient norm against lag."
+        rows = [["Claim", "Verdict", "What does not hold"], *(finding.summary() for finding in findings)]
+        intro = f"# Claims, examined\n\nWritten by `{command}`; {where}. {words}\n\n{markdown_table(rows)}\n"
         options.out.write_text("\n".join([intro, *pages]), encoding="utf-8")
 
 

@@ -47,6 +47,10 @@ class Finding:
         held = [part.holds for part in self.parts]
         return "supported" if all(held) else "partly supported" if any(held) else "not supported"
 
+    def summary(self) -> list[str]:
+        """Claim, verdict, and the statements that do not hold."""
+        return [self.claim, self.verdict, "; ".join(part.statement for part in self.parts if not part.holds) or "–"]
+
     def markdown(self) -> str:
         """Claim, measurement and verdict as Markdown."""
         rows = [[str(value) for value in row] for row in self.table.itertuples(index=False)]

@@ -27,6 +27,8 @@ def test_the_verdict_follows_from_the_parts(held, verdict):
     page = found.markdown()
     assert f"**Verdict: {verdict}.**" in page
     assert page.count("* yes:") == sum(held)
+    missing = "; ".join(f"statement {i}" for i, holds in enumerate(held) if not holds)
+    assert found.summary() == ["A claim.", verdict, missing or "–"]
     assert "| condition | value |\n| --- | --- |\n| a | 1 |" in page
 
 
