@@ -16,12 +16,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -32,6 +32,7 @@ from rnnlab.tracking.store import tracking_uri
 
 T = TypeVar("T")
 SECONDS = 60  # how long a page may take before the tour gives up
+TRIES = 3  # of opening a page within that time
 LOOK = 0.1  # seconds between two looks at a page
 SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
 TALL = 1150  # pixels
@@ -128,6 +129,16 @@ class Browser:
         self.driver.get("about:blank")  # a change of what follows the # alone would not load anything
         self.driver.get(address)
 
+    def arrive(self, address: str, text: str) -> None:
+        """Open an address until a text is there: on a busy machine MLflow's page may come without a part of it."""
+        path = f"//*[normalize-space(text())={_quoted(text)}]"
+        for _ in range(TRIES):
+            self.open(address)
+            with suppress(TimeoutException):
+                self.until(lambda: bool(self.driver.find_elements(By.XPATH, path)), path, SECONDS / TRIES)
+                return
+        raise TimeoutException(path)
+
     def go(self, address: str) -> None:
         """Follow an address within the page that is open, which only changes what follows the #."""
         self.driver.get(address)
@@ -165,9 +176,9 @@ class Browser:
         """Wait until a picture is visible and has arrived."""
         self.until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
 
-    def until(self, condition: Callable[[], T | Literal[False]], sought: str) -> T:
+    def until(self, condition: Callable[[], T | Literal[False]], sought: str, seconds: float = SECONDS) -> T:
         """Ask again and again, as a page may replace what was found before it is used."""
-        waiting = WebDriverWait(self.driver, SECONDS, LOOK, ignored_exceptions=[WebDriverException])
+        waiting = WebDriverWait(self.driver, seconds, LOOK, ignored_exceptions=[WebDriverException])
         return waiting.until(lambda _: condition(), sought)
 
 
@@ -194,7 +205,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
     _look_at_a_run(browser, keep)
     browser.click_at(_tab("Overview"))
     parent = browser.wait("//a[contains(@href, '/runs/') and contains(text(), '/')]").get_attribute("href")
-    browser.open(str(parent))  # anew: the page of metrics writes its own address late, and may come back after a click
+    browser.arrive(str(parent), "Child runs")  # not by a click: the page of metrics may come back after it
     _look_at_a_study(browser, keep)
     browser.go(f'{dashboard}/#/compare-runs?runs={json.dumps(runs)}&experiments=["{experiment}"]')
     for section in ("Visualizations", "Run details"):  # folded, so that parameters and metrics are seen together
