@@ -39,7 +39,7 @@ def client() -> Iterator["NotebookClient"]:
     from nbclient import NotebookClient
 
     manager, resources = ForkedKernelManager(), {"metadata": {"path": str(ANALYSIS)}}
-    yield NotebookClient(nbformat.v4.new_notebook(), km=manager, timeout=120, resources=resources)
+    yield NotebookClient(nbformat.v4.new_notebook(), km=manager, timeout=120, startup_timeout=120, resources=resources)
     run_sync(manager.shutdown_kernel)(now=True)
 
 
