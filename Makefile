@@ -30,7 +30,7 @@ sweep: .venv/.core  ## run the quick-start sweep (or SWEEP=sweeps/NAME.yaml BUDG
 
 # Dozens of processes start: compiled modules are kept, whatever the shell says.
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
-PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL = -n 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/.dev  ## run the whole test suite
 	@$(PYTEST) $(PARALLEL) --durations=25

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from rnnlab.common.errors import check_type
+from rnnlab.common.errors import UserError, check_type
 from rnnlab.common.options import Options
 from rnnlab.common.plugins import import_files
 from rnnlab.config.checks import refuse_impossible
@@ -203,10 +203,15 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         The validated configuration.
 
     Raises:
-        UserError: if the file or an override is wrong.
+        UserError: if the file or an override is wrong, or the file is a sweep.
     """
     check_type("path", path, str | Path)
     check_type("overrides", overrides, list | tuple)
     data = read_yaml(path)
+    if "arms" in data:
+        raise UserError(
+            f"{path} is a sweep, and an experiment is expected: `rnnlab run {path} --task TASK --arm ARM --print-config` "
+            "prints one of its experiments"
+        )
     import_files(data.pop("imports", None) or ())
     return Config.parse(override(data, parse_overrides(overrides)), str(path))

@@ -1,5 +1,6 @@
 """What a result says of itself, as Markdown with its figure; and the page of all results."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,9 @@ def write_page(finding: Evidence, folder: Path) -> Path:
 def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
     """Write the page of all results; figures go to a folder of its name beside it.
 
+    What an earlier page says of a result stays there while the result has not been run whole here: a fresh clone adds
+    to the page of others, and takes nothing away.
+
     Args:
         findings: one a result.
         path: of the page.
@@ -48,8 +52,13 @@ def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
     """
     rows = ["| Result | Paper | Claim | Verdict | Time | Commit |", "| --- | --- | --- | --- | --- | --- |"]
     parts = []
+    earlier = path.read_text() if path.exists() else ""
     for finding in findings:
         result = finding.result
+        if not finding.complete and (told := _told(finding, earlier)):
+            rows.append(told[0])
+            parts.append(told[1])
+            continue
         spent = duration(finding.seconds) if finding.complete else f"about {duration(60 * result.minutes)}"
         paper = result.paper.partition(", ")[0]
         made = _code(finding).removeprefix("commit ")
@@ -59,6 +68,17 @@ def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
         parts.append(f"## {result.name}\n\n{_body(finding, f'{path.stem}/')}")
     write_whole(path, "\n".join([INTRO, *rows, "", *parts]).encode())
     return path
+
+
+def _told(finding: Evidence, page: str) -> tuple[str, str] | None:
+    """Row and section of a result on an earlier page, if it claims there what it claims now."""
+    name = re.escape(finding.result.name)
+    row = re.search(rf"^\| \[{name}\]\(#{name}\) \|.*$", page, re.MULTILINE)
+    section = re.search(rf"^## {name}\n.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    if row is None or section is None or "**Not run.**" in section[0]:
+        return None
+    claims = [f"{finding.result.claim} (", *(f"| {' | '.join(line[:3])} |" for line in criteria_table(finding))]
+    return (row[0], section[0].rstrip() + "\n") if all(claim in section[0] for claim in claims) else None
 
 
 def criteria_table(finding: Evidence) -> list[tuple[str, str, str, str, str]]:

@@ -111,3 +111,8 @@ def test_files_are_read_safely_and_problems_named(tmp_path):
     for item in ("lr", "=3", "seed=[1"):
         with pytest.raises(UserError, match="override"):
             load_config(path, [item])
+
+
+def test_a_sweep_is_no_experiment():
+    with pytest.raises(UserError, match=r"quickstart is a sweep, and an experiment is expected: `rnnlab run quickstart"):
+        load_config("quickstart")

@@ -33,6 +33,16 @@ def test_what_was_not_run_has_no_number_and_no_figure(tmp_path):
     assert [file.name for file in (tmp_path / "results").iterdir()] == ["influence-balancing.png"]
 
 
+def test_what_was_run_elsewhere_stays_on_the_page_while_it_claims_the_same(tmp_path):
+    page, done = tmp_path / "results.md", REPRODUCTIONS["influence-balancing"]
+    others = [REPRODUCTIONS[name] for name in ("le-irnn-adding", "saxe-orthogonal")]
+    first = write_overview([examine(done), *(Evidence(other, {}) for other in others)], page).read_text()
+    assert write_overview([Evidence(result, {}) for result in (done, *others)], page).read_text() == first
+    assert (tmp_path / "results" / "influence-balancing.png").exists()
+    changed = replace(done, criteria=(replace(done.criteria[0], published="-4"), *done.criteria[1:]))
+    assert "reproduced |" not in write_overview([Evidence(changed, {})], page).read_text()
+
+
 def test_a_page_from_an_installed_package_names_its_version(tmp_path):
     done, installed = examine(REPRODUCTIONS["influence-balancing"]), "rnnlab 0.2.0, no repository"
     records = {key: replace(record, commit=installed) for key, record in done.records.items()}

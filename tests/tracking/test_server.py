@@ -152,6 +152,7 @@ def test_every_run_names_its_data_and_its_environment(server):
         assert found.data.tags["rnnlab.cpu"] and "optimizer.lr" in found.data.params
 
 
+@pytest.mark.long
 @pytest.mark.skipif(find_browser() is None, reason="needs Chromium and its driver: apt install chromium-driver")
 def test_a_reader_finds_the_way_from_the_experiment_to_the_gradient_of_a_run(server):
     paths = find_browser()
