@@ -2,10 +2,11 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import pandas as pd
 from rnnlab.common import plugins
 from rnnlab.common.machine import usable_cores
 from rnnlab.plots import save
-from rnnlab.report.figures import Figure, task_figures
+from rnnlab.report.figures import Figure, glance_figures, task_figures
 from rnnlab.statistics.ablation import task_of
 
 WORTH = 20
@@ -41,7 +42,7 @@ class Rows(NamedTuple):
 def drawers(runs: pd.DataFrame) -> Iterator[Executor | None]:
     """Processes that draw the figures of these runs.
 
-    They start at once, from a server that imports what they need while the tables are worked out here.
+    They start from a server that imports what they need while the tables are worked out here.
 
     Yields:
         The processes; None where this one alone is as good.
@@ -53,8 +54,8 @@ def drawers(runs: pd.DataFrame) -> Iterator[Executor | None]:
         return
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    forkserver.ensure_running()  # and do not wait for it, as the first process would
     with ProcessPoolExecutor(processes, context, _begin, (plugins.files(),)) as pool:
-        pool.submit(usable_cores)  # nothing starts before something is asked for
         yield pool
 
 
@@ -64,25 +65,38 @@ def _begin(files: list[str]) -> None:
     plugins.import_files(files)
 
 
-def draw_tasks(tasks: Iterable[Rows], folder: Path, uri: str, pool: Executor | None) -> list[list[Drawn]]:
-    """Draw the figures of every task into `figures/` of a folder.
+def draw_all(
+    tasks: Iterable[Rows], glanced: pd.DataFrame, folder: Path, uri: str, pool: Executor | None
+) -> tuple[list[list[Drawn]], list[Drawn]]:
+    """Draw all figures of a report into `figures/` of a folder.
 
     Args:
         tasks: rows of each task.
+        glanced: runs that are to be seen at a glance; none if it is empty.
         folder: that of the report.
         uri: where profiles are read from.
         pool: of `drawers`.
 
     Returns:
-        For each task what was drawn, the most telling first.
+        For each task what was drawn, the most telling first; and what shows all tasks at a glance.
     """
-    draw = partial(_draw_task, folder=folder, uri=uri)
-    return list(pool.map(draw, tasks) if pool else map(draw, tasks))
+    jobs: list[Callable[[], list[Drawn]]] = [partial(_draw_task, rows, folder, uri) for rows in tasks]
+    jobs.append(partial(_draw_glance, glanced, folder))
+    *drawn, glance = pool.map(_call, jobs) if pool else map(_call, jobs)
+    return drawn, glance
+
+
+def _call(job: Callable[[], list[Drawn]]) -> list[Drawn]:
+    return job()
 
 
 def _draw_task(rows: Rows, folder: Path, uri: str) -> list[Drawn]:
     task = task_of(rows.runs.iloc[0])
     return [keep(figure, folder) for figure in task_figures(rows.ablation, rows.runs, rows.comparisons, task, uri)]
+
+
+def _draw_glance(runs: pd.DataFrame, folder: Path) -> list[Drawn]:
+    return [keep(figure, folder) for figure in glance_figures(runs)] if len(runs) else []
 
 
 def keep(figure: Figure, folder: Path) -> Drawn:

@@ -16,8 +16,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration, listing, number
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
-from rnnlab.report.drawing import Drawn, Rows, draw_tasks, drawers, keep
-from rnnlab.report.figures import glance_figures
+from rnnlab.report.drawing import Drawn, Rows, draw_all, drawers
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
@@ -144,10 +143,11 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str, pool:
     loader = jinja2.PackageLoader("rnnlab.report", ".")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
     parts = list(_by_task(analysis))
-    drawn = draw_tasks((Rows(part.ablation, part.runs, part.comparisons) for part in parts), folder, uri, pool)
+    several = len(parts) > 1
+    rows = [Rows(part.ablation, part.runs, part.comparisons) for part in parts]
+    drawn, glance = draw_all(rows, sweep.runs if several else sweep.runs.iloc[:0], folder, uri, pool)
     sections = [_section(part, sweep.definition, figures) for part, figures in zip(parts, drawn, strict=True)]
     overall = overall_cells(analysis.overall) if len(analysis.overall) else []
-    several = len(sections) > 1
     reach = reach_cells(reach_table(sweep.runs)) if several else []
     _write_tables(
         analysis, {**{task["label"]: task["table"] for task in sections}, "overall": overall, "reach": reach}, folder
@@ -158,7 +158,7 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str, pool:
         tasks=sections,
         overall=overall,
         reach=reach,
-        glance=[keep(figure, folder) for figure in glance_figures(sweep.runs)] if several else [],
+        glance=glance,
         cautions=cautions(sweep.runs, analysis.ablation, sweep.definition, sweep.history),
         factors=factor_cells(sweep.definition),
         spending=spending_cells(analysis.spending),
