@@ -168,10 +168,6 @@ class Browser:
 
         return self.until(visible, path)
 
-    def gone(self, path: str) -> None:
-        """Wait until nothing is there any more by this XPath."""
-        self.until(lambda: not self.driver.find_elements(By.XPATH, path), f"none of {path}")
-
     def picture(self, path: str = "//img") -> None:
         """Wait until a picture is visible and has arrived."""
         self.until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
@@ -217,8 +213,9 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
 def _look_at_tables(browser: Browser, arm: str, keep: Callable[[str], None]) -> list[str]:
     """Arms, then runs; returns the ids of each arm's first final run."""
     _choose_view(browser, "Arms: averages over the fresh seeds")
-    browser.gone("//a[contains(., ' final ')]")  # the newest runs, which the experiment opened with
-    browser.wait(f"//a[substring(., string-length(.) - {len(arm)}) = {_quoted(f'/{arm}')}]")  # ends with it
+    path = f"//a[substring(., string-length(.) - {len(arm)}) = {_quoted(f'/{arm}')}]"  # ends with it
+    # The table is empty for a moment, then shows the newest runs, which the experiment opened with, and the arms among them.
+    browser.wait(f"{path}[not(//a[contains(., ' final ')])]")
     keep("arms")
     _choose_view(browser, "Runs: every fresh seed")
     browser.wait(_run(arm))
