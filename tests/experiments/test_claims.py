@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.claims.__main__ import CLAIMS
+from experiments.claims.__main__ import CLAIMS, main
 from experiments.claims.finding import Finding, Part
 
 
@@ -52,6 +52,17 @@ def test_every_claim_can_be_examined(name, monkeypatch):
     assert len(found.table) >= 2
     assert not found.table.isna().any().any()
     assert found.verdict in found.markdown()
+
+
+def test_what_is_done_is_written_though_a_later_claim_fails(tmp_path, monkeypatch):
+    saturation, batch_norm = (importlib.import_module(f"experiments.claims.{name}") for name in CLAIMS[:2])
+    monkeypatch.setattr(saturation, "examine", lambda seeds: finding(True, False))
+    monkeypatch.setattr(batch_norm, "examine", lambda seeds: 1 / 0)
+    page = tmp_path / "new folder" / "claims.md"
+    monkeypatch.setattr(sys, "argv", ["claims", "--seeds", "2", "--out", str(page)])
+    with pytest.raises(ZeroDivisionError):
+        main()
+    assert "| A claim. | partly supported | statement 1 |" in page.read_text()
 
 
 def test_scaled_linear_networks_have_their_exact_slope():
