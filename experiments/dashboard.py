@@ -214,7 +214,7 @@ def _look_at_tables(browser: Browser, arm: str, keep: Callable[[str], None]) -> 
     """Arms, then runs; returns the ids of each arm's first final run."""
     _choose_view(browser, "Arms: averages over the fresh seeds")
     path = f"//a[substring(., string-length(.) - {len(arm)}) = {_quoted(f'/{arm}')}]"  # ends with it
-    # The table is empty for a moment, then shows the newest runs, which the experiment opened with, and the arms among them.
+    # The table is empty for a moment, then shows the newest runs, which it opened with, and the arms among them.
     browser.wait(f"{path}[not(//a[contains(., ' final ')])]")
     keep("arms")
     _choose_view(browser, "Runs: every fresh seed")

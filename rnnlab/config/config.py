@@ -210,8 +210,8 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     data = read_yaml(path)
     if "arms" in data:
         raise UserError(
-            f"{path} is a sweep, and an experiment is expected: `rnnlab run {path} --task TASK --arm ARM --print-config` "
-            "prints one of its experiments"
+            f"{path} is a sweep, and an experiment is expected: `rnnlab run {path} --task TASK --arm ARM "
+            "--print-config` prints one of its experiments"
         )
     import_files(data.pop("imports", None) or ())
     return Config.parse(override(data, parse_overrides(overrides)), str(path))

@@ -114,5 +114,5 @@ def test_files_are_read_safely_and_problems_named(tmp_path):
 
 
 def test_a_sweep_is_no_experiment():
-    with pytest.raises(UserError, match=r"quickstart is a sweep, and an experiment is expected: `rnnlab run quickstart"):
+    with pytest.raises(UserError, match="quickstart is a sweep, and an experiment is expected: `rnnlab run"):
         load_config("quickstart")
