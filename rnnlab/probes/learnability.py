@@ -46,7 +46,7 @@ def learnability(trace: "Trace", max_lag: int = 100, directions: int = 8) -> "di
     """
     import xarray as xr
 
-    if trace.couples_examples or (trace.training and trace.cell.couples_inputs):
+    if trace.mixes_examples:
         return {}
     lags = list(range(0, min(max_lag, trace.steps - 1) + 1, trace.dilation))
     psi = _projections(trace, len(lags), directions).double().cpu().numpy()  # (lags, directions, B)

@@ -41,7 +41,7 @@ def sensitivity(trace: "Trace", directions: int = 16) -> "dict[str, xr.DataArray
     """
     import xarray as xr
 
-    if trace.couples_examples or (trace.training and trace.cell.couples_inputs):
+    if trace.mixes_examples:
         return {}
     names = trained(trace)
     squares = _squares(in_double(trace), names, directions)  # (states, weights, T, B)

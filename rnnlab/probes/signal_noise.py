@@ -39,7 +39,7 @@ def signal_noise(trace: "Trace") -> "dict[str, xr.DataArray]":
     """
     import xarray as xr
 
-    if trace.couples_examples or (trace.training and trace.cell.couples_inputs):
+    if trace.mixes_examples:
         return {}
     ratios = _signal_to_noise(trace)
     coherence = np.stack([_coherence(trace.in_time(total)) for total in trace.total])

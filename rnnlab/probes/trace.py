@@ -117,6 +117,11 @@ class Trace:
         return (torch.tensor(self.sizes).unsqueeze(1) > torch.arange(self.batch_size)).sum(0)
 
     @property
+    def mixes_examples(self) -> bool:
+        """Whether states or inputs of one example depend on the others, so that it has no gradient of its own."""
+        return self.couples_examples or (self.training and self.cell.couples_inputs)
+
+    @property
     def couples_examples(self) -> bool:
         """Whether one example's step depends on the others of the batch."""
         return self.training and self.cell.couples_examples

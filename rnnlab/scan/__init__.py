@@ -1,10 +1,11 @@
 """Runs a cell over time: by kernels written by hand, compiled from its equations, or of torch's own, or by a loop."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rnnlab.cells import Cell, MemberWeights, States, Weights
@@ -133,11 +134,16 @@ def _are_alike(cells: tuple[Cell, ...]) -> bool:
     return len({(type(cell), compiled.structure(cell), cell.state_sizes) for cell in cells}) == 1
 
 
-def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
-    """Compile what a cell needs, so that this counts in no measurement.
+def prepare(cell: Cell, dilations: Iterable[int], dtype: torch.dtype) -> None:
+    """Compile what layers of a cell need, so that this counts in no measurement.
 
     Args:
         cell: any cell.
-        say: told in one line that something is compiled, which takes some seconds, once a machine.
+        dilations: those of its layers; the kernels written by hand know none but 1.
+        dtype: of its weights.
     """
-    (native if native.serves(cell) else compiled).prepare(cell, say)
+    by_hand = native.serves(cell)
+    if by_hand and 1 in dilations:
+        native.prepare()
+    if not by_hand or any(dilation > 1 for dilation in dilations):
+        compiled.prepare(cell, dtype)

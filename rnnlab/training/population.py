@@ -10,7 +10,6 @@ import torch
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.shape import is_joinable
 from rnnlab.remedies import Changed, Gradient, change
-from rnnlab.scan import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
@@ -42,8 +41,6 @@ class Population:
 
     def join(self, run: Progress) -> None:
         """Take in a run, of the same shape as those that are there."""
-        if run.config.device == "cpu":
-            prepare(run.config.cell)
         if not self.members:
             self._program, self._joinable = Program(run.model, run.config.optimizer), is_joinable(run.config)
         assert self._program is not None

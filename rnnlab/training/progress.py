@@ -19,6 +19,7 @@ from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.remedies import Changed, Penalty, cut_into_windows
+from rnnlab.scan import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
 from rnnlab.training.checkpoint import identity, load_checkpoint, save_checkpoint
@@ -88,10 +89,15 @@ class Progress:
         self.recorded_steps = config.recording.chosen_steps(config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
         self.saved = time.monotonic()
+        if config.device == "cpu":
+            dilation = config.model.dilation
+            prepare(config.cell, [dilation] if isinstance(dilation, int) else dilation, self.model.dtype)
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:
+            began = time.monotonic()
             self._let_remedies_prepare()
+            self.seconds = time.monotonic() - began
 
     @property
     def is_over(self) -> bool:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.layers.initialization import Initialization
 from rnnlab.layers.recurrent import Recurrent
 
@@ -68,6 +69,19 @@ def test_forget_bias_is_the_whole_bias_of_the_forget_gate():
     total = net.get_parameter("bias_ih_l0") + net.get_parameter("bias_hh_l0")
     assert (total[H : 2 * H] == 1.5).all()
     assert not (total[:H] == 1.5).any()
+
+
+@pytest.mark.parametrize("recurrent", ["torch", "orthogonal", "identity", "gaussian"])
+def test_vectors_that_are_no_biases_start_at_zero_whatever_becomes_of_matrices(recurrent):
+    class Scaled(VanillaCell):
+        def parameter_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
+            return super().parameter_shapes(input_size) | {"scale": (self.hidden_size,)}
+
+    cell = Scaled(hidden_size=H, activation="modrelu")
+    tensors = {name: torch.full(shape, 9.0) for name, shape in cell.parameter_shapes(I).items()}
+    Initialization(recurrent=recurrent).fill(cell, tensors, torch.Generator().manual_seed(0), 20)
+    assert not tensors["scale"].any() and not tensors["modrelu_bias"].any()
+    assert tensors["bias_ih"].any() and tensors["weight_hh"].any() and (tensors["weight_hh"] != 9).all()
 
 
 def test_the_generator_alone_decides():
