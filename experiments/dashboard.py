@@ -8,7 +8,6 @@ Needs Chromium and its driver (Debian: chromium, chromium-driver), and the sweep
 import argparse
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,32 +15,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Self, TypeVar
 
-from selenium import webdriver
-from selenium.common.exceptions import TimeoutException, WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
+from experiments.browser import SECONDS, Browser, find_browser, quoted
 from rnnlab.tracking.store import tracking_uri
 
-T = TypeVar("T")
-SECONDS = 60  # how long a page may take before the tour gives up
-TRIES = 3  # of opening a page within that time
-LOOK = 0.1  # seconds between two looks at a page
 SETTLE = 3.0  # seconds for charts to come to rest before a picture is taken
-TALL = 1150  # pixels
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),  # it looks at this alone
-    "--force-prefers-reduced-motion",
-    "--js-flags=--no-opt",  # each page is seen for seconds: to optimise it takes longer
-)
 HIDE_PATHS = """
 for (const element of document.querySelectorAll('*'))
   if (element.children.length === 0 && element.textContent.includes('file:///')) element.textContent = '…';
@@ -49,12 +33,6 @@ for (const element of document.querySelectorAll('*'))
 """Where the artifacts lie on this machine is not for publication."""
 CALM = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
 """What the dashboard remembers of a reader who has closed the panel that it opens at the first visit."""
-
-
-def find_browser() -> tuple[str, str] | None:
-    """Paths of Chromium and its driver, if both are installed."""
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
 
 
 @contextmanager
@@ -103,81 +81,6 @@ def await_server(address: str, ended: Callable[[], object]) -> None:
     raise RuntimeError(f"no dashboard at {address}")
 
 
-class Browser:
-    """A headless Chromium that waits for what it is told to look at.
-
-    Args:
-        paths: of Chromium and its driver.
-        scale: pixels that are drawn for each of the page; fewer where nobody looks at pictures.
-    """
-
-    def __init__(self, paths: tuple[str, str], scale: float = 1.0) -> None:
-        options = webdriver.ChromeOptions()
-        options.binary_location = paths[0]
-        for flag in (*FLAGS, f"--window-size=1500,{TALL}", f"--force-device-scale-factor={scale}"):
-            options.add_argument(flag)
-        self.driver = webdriver.Chrome(options, Service(paths[1]))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.driver.quit()
-
-    def open(self, address: str) -> None:
-        """Load a page anew."""
-        self.driver.get("about:blank")  # a change of what follows the # alone would not load anything
-        self.driver.get(address)
-
-    def arrive(self, address: str, text: str) -> None:
-        """Open an address until a text is there: on a busy machine MLflow's page may come without a part of it."""
-        path = f"//*[normalize-space(text())={_quoted(text)}]"
-        for _ in range(TRIES):
-            self.open(address)
-            with suppress(TimeoutException):
-                self.until(lambda: bool(self.driver.find_elements(By.XPATH, path)), path, SECONDS / TRIES)
-                return
-        raise TimeoutException(path)
-
-    def go(self, address: str) -> None:
-        """Follow an address within the page that is open, which only changes what follows the #."""
-        self.driver.get(address)
-
-    def see(self, text: str) -> WebElement:
-        """Wait until a text is visible; the last element that consists of it."""
-        return self.wait(f"//*[normalize-space(text())={_quoted(text)}]")
-
-    def click(self, text: str) -> None:
-        """Wait for a text and click on it."""
-        self.click_at(f"//*[normalize-space(text())={_quoted(text)}]")
-
-    def click_at(self, path: str) -> None:
-        """Wait for an element by XPath and click on it; again where the page has replaced it meanwhile."""
-        self.until(lambda: self.wait(path).click() is None, path)
-
-    def wait(self, path: str) -> WebElement:
-        """Wait until an element is visible, scroll to it and return it; the last one if there are several."""
-
-        def visible() -> WebElement | Literal[False]:
-            found = [element for element in self.driver.find_elements(By.XPATH, path) if element.is_displayed()]
-            if found:
-                self.driver.execute_script(
-                    "arguments[0].scrollIntoView({block: 'center', inline: 'nearest'})", found[-1]
-                )
-            return found[-1] if found else False
-
-        return self.until(visible, path)
-
-    def picture(self, path: str = "//img") -> None:
-        """Wait until a picture is visible and has arrived."""
-        self.until(lambda: self.driver.execute_script("return arguments[0].naturalWidth > 0", self.wait(path)), path)
-
-    def until(self, condition: Callable[[], T | Literal[False]], sought: str, seconds: float = SECONDS) -> T:
-        """Ask again and again, as a page may replace what was found before it is used."""
-        waiting = WebDriverWait(self.driver, seconds, LOOK, ignored_exceptions=[WebDriverException])
-        return waiting.until(lambda _: condition(), sought)
-
-
 def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[[str], None]) -> None:
     """Look at a sweep as a reader does: arms, runs, charts, one run, its gradient, the report.
 
@@ -213,7 +116,7 @@ def tour(browser: Browser, dashboard: str, sweep: str, arm: str, keep: Callable[
 def _look_at_tables(browser: Browser, arm: str, keep: Callable[[str], None]) -> list[str]:
     """Arms, then runs; returns the ids of each arm's first final run."""
     _choose_view(browser, "Arms: averages over the fresh seeds")
-    path = f"//a[substring(., string-length(.) - {len(arm)}) = {_quoted(f'/{arm}')}]"  # ends with it
+    path = f"//a[substring(., string-length(.) - {len(arm)}) = {quoted(f'/{arm}')}]"  # ends with it
     # The table is empty for a moment, then shows the newest runs, which it opened with, and the arms among them.
     browser.wait(f"{path}[not(//a[contains(., ' final ')])]")
     keep("arms")
@@ -278,16 +181,11 @@ def _slide_to_the_end(browser: Browser) -> None:
 
 def _run(arm: str) -> str:
     """Link to an arm's first final run; in a sweep of several tasks its name begins with the task."""
-    return f"//a[contains(concat(' ', normalize-space(.), '.'), {_quoted(f' {arm} final 0.')})]"
+    return f"//a[contains(concat(' ', normalize-space(.), '.'), {quoted(f' {arm} final 0.')})]"
 
 
 def _tab(name: str) -> str:
     return f"//*[@role='tab'][normalize-space(.)='{name}']"
-
-
-def _quoted(text: str) -> str:
-    assert "'" not in text
-    return f"'{text}'"
 
 
 def main() -> None:

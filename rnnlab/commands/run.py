@@ -20,7 +20,7 @@ from rnnlab.common.plugins import blamed
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.device import usable
-from rnnlab.scan import prepare as prepare_kernels
+from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
 
@@ -108,7 +108,7 @@ def _train(config: Config, name: str, command: str, entry: "Entry", console: Con
     from rnnlab.tracking.provenance import config_params, config_tags
     from rnnlab.tracking.run_state import RunState
 
-    prepare_kernels(config.cell, console.print)
+    prepare_kernels(config, console.print)
     tags = {**config_tags(config), "rnnlab.command": command}
     # Every run of an experiment is a run of its own, but for one that was interrupted, which keeps its identity.
     entry.open(RunState(EXPERIMENT, name, {"rnnlab.run": uuid.uuid4().hex}, tags, config_params(config)))

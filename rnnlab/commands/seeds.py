@@ -21,7 +21,7 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count, interval, median, number
 from rnnlab.config.config import Config
 from rnnlab.config.device import usable
-from rnnlab.scan import prepare as prepare_kernels
+from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.loop import train_each
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve, Result
@@ -95,7 +95,7 @@ class _Seeds:
 
     def train(self) -> list["RunState"]:
         """Train what no earlier start has, and return how every seed ended."""
-        prepare_kernels(self.config.cell, self.console.print)
+        prepare_kernels(self.config, self.console.print)
         left = [seed for seed in self.seeds if self._ended(seed) is None]
         what = f"{self.config.task.label}, {self.config.cell.kind}, config {self.config.hash}"
         rest = f", {len(left)} left" if len(left) < len(self.seeds) else ""

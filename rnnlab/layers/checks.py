@@ -189,7 +189,8 @@ def split_states(cell: Cell, hx: States | None, x: Tensor, counts: Sequence[int]
         if state.shape != expected:
             which = f"[{i}]" if len(hx) > 1 else ""
             raise ShapeError(f"hx: Expected hidden{which} size {expected}, got {list(state.shape)}")
-    each = iter(zip(*(state.unbind(0) for state in hx), strict=True))
+    # Copies: what products of matrices come to depends on where in memory their operands begin.
+    each = iter(zip(*([part.clone() for part in state.unbind(0)] for state in hx), strict=True))
     return [[next(each) for _ in range(count)] for count in counts]
 
 

@@ -1,7 +1,7 @@
 """Runs a cell over time: by kernels written by hand, compiled from its equations, or of torch's own, or by a loop."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -134,16 +134,19 @@ def _are_alike(cells: tuple[Cell, ...]) -> bool:
     return len({(type(cell), compiled.structure(cell), cell.state_sizes) for cell in cells}) == 1
 
 
-def prepare(cell: Cell, dilations: Iterable[int], dtype: torch.dtype) -> None:
+def prepare(
+    cell: Cell, dilations: Iterable[int], dtype: torch.dtype, say: Callable[[str], object] | None = None
+) -> None:
     """Compile what layers of a cell need, so that this counts in no measurement.
 
     Args:
         cell: any cell.
         dilations: those of its layers; the kernels written by hand know none but 1.
         dtype: of its weights.
+        say: told in one line that something is compiled, which takes some seconds, once a machine.
     """
     by_hand = native.serves(cell)
     if by_hand and 1 in dilations:
-        native.prepare()
+        native.prepare(cell, say)
     if not by_hand or any(dilation > 1 for dilation in dilations):
-        compiled.prepare(cell, dtype)
+        compiled.prepare(cell, dtype, say)

@@ -19,11 +19,11 @@ from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.remedies import Changed, Penalty, cut_into_windows
-from rnnlab.scan import prepare
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
 from rnnlab.training.checkpoint import identity, load_checkpoint, save_checkpoint
 from rnnlab.training.history import History
+from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.memory import check_memory
 from rnnlab.training.models import SequenceModel, build_model
 from rnnlab.training.penalties import follow, penalise
@@ -89,9 +89,7 @@ class Progress:
         self.recorded_steps = config.recording.chosen_steps(config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
         self.saved = time.monotonic()
-        if config.device == "cpu":
-            dilation = config.model.dilation
-            prepare(config.cell, [dilation] if isinstance(dilation, int) else dilation, self.model.dtype)
+        prepare_kernels(config)
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:

@@ -74,8 +74,8 @@ def test_forget_bias_is_the_whole_bias_of_the_forget_gate():
 @pytest.mark.parametrize("recurrent", ["torch", "orthogonal", "identity", "gaussian"])
 def test_vectors_that_are_no_biases_start_at_zero_whatever_becomes_of_matrices(recurrent):
     class Scaled(VanillaCell):
-        def parameter_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
-            return super().parameter_shapes(input_size) | {"scale": (self.hidden_size,)}
+        def parameter_shapes(self, input_size: int, bias: bool = True) -> dict[str, tuple[int, ...]]:
+            return super().parameter_shapes(input_size, bias) | {"scale": (self.hidden_size,)}
 
     cell = Scaled(hidden_size=H, activation="modrelu")
     tensors = {name: torch.full(shape, 9.0) for name, shape in cell.parameter_shapes(I).items()}

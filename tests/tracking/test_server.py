@@ -15,7 +15,8 @@ import pytest
 import xarray as xr
 from forked import Forked, command_line
 
-from experiments.dashboard import Browser, await_server, find_browser, free_port, tour
+from experiments.browser import Browser, find_browser
+from experiments.dashboard import await_server, free_port, tour
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.plots import style

@@ -17,6 +17,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.scan.compiled import support
 from rnnlab.scan.native import build
+from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.loop import run
 from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
@@ -211,10 +212,16 @@ def test_compiling_the_kernels_counts_in_no_run(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-O0"))  # compiles in a third of the time
     build.load.cache_clear()
+    said: list[str] = []
     began = time.monotonic()
     result = run(config(training__steps=4))
     compiling = time.monotonic() - began - result.seconds
     assert list(tmp_path.glob("rnnlab/kernels-*.so")) and result.seconds < compiling / 4
+    prepare_kernels(result.config, said.append)
+    assert not said  # nothing is left to compile
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    prepare_kernels(result.config, said.append)
+    assert said == ["compiling kernels, once"]
     build.load.cache_clear()
 
 

@@ -152,6 +152,19 @@ def test_every_kind_of_stack(model: dict[str, Any], passes: list[int]) -> None:
     assert_company_changes_nothing(configs(3, model=model, cell={"kind": "gru", "hidden_size": 7}), passes)
 
 
+@pytest.mark.parametrize("model", [{"num_layers": 2}, {"dilation": 3}], ids=["two layers", "dilated"])
+@pytest.mark.parametrize(
+    "cell", [{"kind": "vanilla"}, {"kind": "gru"}, {"kind": "orthogonal"}, {"kind": "lstm", "norm": "layer"}], ids=str
+)
+def test_states_that_are_carried_on_in_a_stack(model: dict[str, Any], cell: dict[str, Any], passes: list[int]) -> None:
+    """The states of a layer do not end where 16 bytes do, so those of the next begin elsewhere when in company."""
+    chosen = {"task": {"kind": "adding", "length": 17}, "cell": {"hidden_size": 5, **cell}, "model": model}
+    training = {**BASE["training"], "batch_size": 3}
+    assert_company_changes_nothing(
+        configs(3, **chosen, training=training, remedies={"truncation": {"window": 7}}), passes
+    )
+
+
 @pytest.mark.parametrize("cell", [{"norm": "batch"}, {"norm": "layer"}, {"zoneout": 0.2}])
 def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
     assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}), passes)

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType
@@ -23,7 +23,7 @@ from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operation import run_kernel
 from rnnlab.scan.compiled.program import StepProgram, numbers_of
 from rnnlab.scan.compiled.trial import agrees
-from rnnlab.scan.native.build import cache_folder
+from rnnlab.scan.native.build import cache_folder, has_compiler
 from rnnlab.scan.native.support import can_tell, is_plain, is_reached
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows
@@ -128,15 +128,20 @@ _KERNELS: dict[Any, Kernel | None] = {}
 _LOCK = threading.Lock()
 
 
-def prepare(cell: Cell, dtype: torch.dtype) -> None:
+def prepare(cell: Cell, dtype: torch.dtype, say: Callable[[str], object] | None = None) -> None:
     """Compile a cell, so that this counts in no measurement.
 
     Args:
         cell: any cell.
         dtype: of its weights.
+        say: told in one line that something is compiled, which takes some seconds, once a machine.
     """
+    names = tuple(cell.parameter_shapes(1))
+    path = _path(cell, names, True)
+    if say is not None and has_compiler() and not (path and path.exists()):
+        say(f"compiling the {cell.kind} cell, once")
     for training in (True, False):
-        kernel(cell, tuple(cell.parameter_shapes(1)), training, dtype)
+        kernel(cell, names, training, dtype)
 
 
 def obstacle(cell: Cell) -> str | None:

@@ -86,6 +86,14 @@ def _loaded(library: Path) -> ctypes.CDLL:
     return found
 
 
+def is_compiled() -> bool:
+    """Whether `load` needs no compiler: somebody has compiled the kernels on this machine."""
+    try:
+        return _is_whole(_library(_kernels(), os.environ.get("CXX", ""), _flags()))
+    except OSError:
+        return False
+
+
 def _flags() -> tuple[str, ...]:
     return FLAGS + INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ())
 

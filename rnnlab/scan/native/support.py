@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.build import load
+from rnnlab.scan.native.build import has_compiler, is_compiled, load
 
 SERVED: dict[type[Cell], set[str]] = {
     VanillaCell: {"activation", "residual"},
@@ -46,8 +46,15 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States], membe
     )
 
 
-def prepare() -> None:
-    """Load the kernels, so that their compiling counts in no measurement."""
+def prepare(cell: Cell, say: Callable[[str], object] | None = None) -> None:
+    """Load the kernels, so that their compiling counts in no measurement.
+
+    Args:
+        cell: one that they serve.
+        say: told in one line that they have to be compiled, which takes some seconds, once a machine.
+    """
+    if say is not None and not is_compiled() and has_compiler():
+        say("compiling kernels, once")
     load()
 
 
