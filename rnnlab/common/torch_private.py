@@ -28,6 +28,7 @@ KERNEL_NAMES = (
     "_C._has_storage",
     "_C._len_torch_dispatch_stack",
     "Tensor._is_zerotensor",
+    "Tensor._version",
     "autograd.forward_ad._current_level",
 )
 """What tells a tensor that C code may read, below torch."""
@@ -86,6 +87,16 @@ def has_storage(t: Tensor) -> bool:
 def is_unwritten_zero(t: Tensor) -> bool:
     """Whether a tensor stands for zeros that nobody has written."""
     return t._is_zerotensor()
+
+
+def version(t: Tensor) -> int:
+    """How often a tensor has been written to; an inference tensor does not know."""
+    return t._version
+
+
+def has_hooks(t: Tensor) -> bool:
+    """Whether somebody is told of the gradient of a tensor, and may change it."""
+    return bool(t._backward_hooks)
 
 
 def check_end_of_backward() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from rnnlab.cells import Cell, States
+from rnnlab.common import torch_private
 from rnnlab.layers.checks import split_states
 from rnnlab.scan.order import Order
 from rnnlab.scan.shadow import Shadows, entering, joined
@@ -87,4 +88,4 @@ class _Surface(torch.autograd.Function):
 def _shadow_of_states(state: Tensor) -> Tensor | None:
     """The shadow of states that come into a stack; none if no stack made them as they are, or with hooks."""
     made_by, shadow = _handed_on.get(state, (None, None))
-    return shadow if made_by is state.grad_fn and not state._backward_hooks else None
+    return shadow if made_by is state.grad_fn and not torch_private.has_hooks(state) else None

@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
     caption: str
 
 
-class Rows(NamedTuple):
+class TaskRows(NamedTuple):
     """What the figures of one task are drawn from, as in `rnnlab.report.analysis.Analysis`."""
 
     ablation: pd.DataFrame
@@ -66,7 +66,7 @@ def _begin(files: list[str]) -> None:
 
 
 def draw_all(
-    tasks: Iterable[Rows], glanced: pd.DataFrame, folder: Path, uri: str, pool: Executor | None
+    tasks: Iterable[TaskRows], glanced: pd.DataFrame, folder: Path, uri: str, pool: Executor | None
 ) -> tuple[list[list[Drawn]], list[Drawn]]:
     """Draw all figures of a report into `figures/` of a folder.
 
@@ -90,7 +90,7 @@ def _call(job: Callable[[], list[Drawn]]) -> list[Drawn]:
     return job()
 
 
-def _draw_task(rows: Rows, folder: Path, uri: str) -> list[Drawn]:
+def _draw_task(rows: TaskRows, folder: Path, uri: str) -> list[Drawn]:
     task = task_of(rows.runs.iloc[0])
     return [keep(figure, folder) for figure in task_figures(rows.ablation, rows.runs, rows.comparisons, task, uri)]
 

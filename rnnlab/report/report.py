@@ -16,7 +16,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration, listing, number
 from rnnlab.report.analysis import Analysis, analyse
 from rnnlab.report.cautions import cautions
-from rnnlab.report.drawing import Drawn, Rows, draw_all, drawers
+from rnnlab.report.drawing import Drawn, TaskRows, draw_all, drawers
 from rnnlab.report.findings import answer, criterion, health
 from rnnlab.report.html import to_html
 from rnnlab.report.importance import why_unknown
@@ -144,7 +144,7 @@ def render(sweep: StoredSweep, analysis: Analysis, folder: Path, uri: str, pool:
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
     parts = list(_by_task(analysis))
     several = len(parts) > 1
-    rows = [Rows(part.ablation, part.runs, part.comparisons) for part in parts]
+    rows = [TaskRows(part.ablation, part.runs, part.comparisons) for part in parts]
     drawn, glance = draw_all(rows, sweep.runs if several else sweep.runs.iloc[:0], folder, uri, pool)
     sections = [_section(part, sweep.definition, figures) for part, figures in zip(parts, drawn, strict=True)]
     overall = overall_cells(analysis.overall) if len(analysis.overall) else []

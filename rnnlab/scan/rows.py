@@ -37,12 +37,12 @@ def largest(t: Tensor) -> Tensor:
     ):
         return t.abs().amax(-1)
     global _newest
-    if (newest := _newest) is not None and newest[0]() is t and newest[1] == t._version:
+    if (newest := _newest) is not None and newest[0]() is t and newest[1] == torch_private.version(t):
         return newest[2]
     found = t.new_empty(t.shape[:-1])
     wide = t.dtype == torch.float64
     _libraries[0].largest_of_rows(
         ctypes.c_void_p(t.data_ptr()), ctypes.c_void_p(found.data_ptr()), found.numel(), t.shape[-1], wide
     )
-    _newest = weakref.ref(t), t._version, found
+    _newest = weakref.ref(t), torch_private.version(t), found
     return found

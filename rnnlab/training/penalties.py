@@ -17,7 +17,7 @@ from rnnlab.scan.differentiable import KeepStates
 from rnnlab.scan.observer import ScanCall
 
 
-class _Scan:
+class _FollowedScan:
     """Follows one scan, by whatever engine it runs, for its outputs and the total gradients that come back.
 
     Args:
@@ -63,7 +63,7 @@ class UnrolledLayer:
         scan: how it ran, and what came back.
     """
 
-    def __init__(self, scan: _Scan) -> None:
+    def __init__(self, scan: _FollowedScan) -> None:
         self._call, self._outputs, self.gradients = scan.call, scan.outputs, tuple(scan.total.values())
         assert isinstance(self._call.module, Recurrent)
         self._weights = self._call.module.weights(self._call.layer, self._call.direction)
@@ -103,11 +103,11 @@ class Followed:
     """Observes the recurrent layers of a model in one forward and one backward pass."""
 
     def __init__(self) -> None:
-        self._scans: list[_Scan] = []
+        self._scans: list[_FollowedScan] = []
 
-    def observe(self, call: ScanCall) -> _Scan:
+    def observe(self, call: ScanCall) -> _FollowedScan:
         """Follow one scan; see `rnnlab.scan.observer`."""
-        self._scans.append(_Scan(call))
+        self._scans.append(_FollowedScan(call))
         return self._scans[-1]
 
     def leave(self, module: nn.Module, outputs: Tensor, finals: States) -> None:

@@ -88,14 +88,13 @@ class Progress:
         self.stream: Stream | None = None
         self.recorded_steps = config.recording.chosen_steps(config.training.steps)
         self.validation = self._examples("validation", config.training.eval_examples)
-        self.saved = time.monotonic()
         prepare_kernels(config)
+        self.saved = time.monotonic()
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:
-            began = time.monotonic()
             self._let_remedies_prepare()
-            self.seconds = time.monotonic() - began
+            self.seconds = time.monotonic() - self.saved
 
     @property
     def is_over(self) -> bool:

@@ -276,7 +276,7 @@ def _operations(graph: fx.Graph, sizes: Sizes) -> tuple[list[Operation], list[in
 
 
 def _name(target: Any) -> str:
-    return "getitem" if target is operator.getitem else f"{target.name()}:{target._overloadname}"
+    return "getitem" if target is operator.getitem else f"{target.name()}:{str(target).rpartition('.')[2]}"
 
 
 def _encoded(value: Any, index: Mapping[fx.Node, int], sizes: Sizes) -> Any:

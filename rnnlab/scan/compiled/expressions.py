@@ -81,7 +81,7 @@ class MatrixFactor:
 
 
 @dataclass
-class Rows:
+class Exchanged:
     """Rows with their dimensions exchanged."""
 
     value: Value

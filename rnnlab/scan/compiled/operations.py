@@ -9,7 +9,7 @@ from torch import fx
 
 from rnnlab.scan.compiled.elementwise import SAME
 from rnnlab.scan.compiled.errors import Inexpressible
-from rnnlab.scan.compiled.expressions import MatrixFactor, Outer, Rows, Value, whole_product
+from rnnlab.scan.compiled.expressions import Exchanged, MatrixFactor, Outer, Value, whole_product
 
 if TYPE_CHECKING:
     from rnnlab.scan.compiled.lower import Lowering
@@ -32,7 +32,7 @@ def operation(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 @operation(aten.mm.default)
 def matrix_product(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
-    if isinstance(a, Rows) and isinstance(b, Value):
+    if isinstance(a, Exchanged) and isinstance(b, Value):
         return Outer([(a.value, b, False)])
     if isinstance(a, Value) and a.kind == "row" and isinstance(b, MatrixFactor):
         unit, width = lowering.sizes.split(node.meta["val"].shape[1])
@@ -56,9 +56,9 @@ def transpose(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
         return MatrixFactor(a.label, not a.transposed)
     if isinstance(a, Outer):
         return Outer([(left, right, not flipped) for left, right, flipped in a.parts])
-    if isinstance(a, Rows):
+    if isinstance(a, Exchanged):
         return a.value
-    return Rows(lowering.value(a))
+    return Exchanged(lowering.value(a))
 
 
 @operation(aten.split_with_sizes.default)

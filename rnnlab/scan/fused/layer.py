@@ -11,7 +11,7 @@ from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 
 
-class Rows:
+class ActiveRows:
     """The active rows of a padded batch, as torch packs them: step by step.
 
     Args:
@@ -59,12 +59,12 @@ class FusedLayer(NamedTuple):
         outputs: packed outputs, final states.
     """
 
-    rows: Rows
+    rows: ActiveRows
     leaves: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
     @classmethod
-    def run(cls, cell: Cell, rows: Rows, tensors: Sequence[Tensor], needs: Sequence[bool] = ()) -> Self:
+    def run(cls, cell: Cell, rows: ActiveRows, tensors: Sequence[Tensor], needs: Sequence[bool] = ()) -> Self:
         """Run it.
 
         Args:
@@ -97,7 +97,7 @@ class FusedLayer(NamedTuple):
         return [next(found) if t.requires_grad else None for t in self.leaves]
 
 
-def _call(cell: Cell, rows: Rows, leaves: Sequence[Tensor], train: bool) -> tuple[Tensor, ...]:
+def _call(cell: Cell, rows: ActiveRows, leaves: Sequence[Tensor], train: bool) -> tuple[Tensor, ...]:
     """Outputs and final states; `train` has cuDNN keep what the way back needs."""
     name = f"rnn_{cell.activation}" if isinstance(cell, VanillaCell) else cell.kind
     x, *weights = leaves[: -len(cell.states)]

@@ -14,7 +14,7 @@ from rnnlab.common import torch_private
 from rnnlab.common.precision import whole_float32
 from rnnlab.scan import reference
 from rnnlab.scan.differentiable import gradients, measure
-from rnnlab.scan.fused.layer import FusedLayer, Rows
+from rnnlab.scan.fused.layer import ActiveRows, FusedLayer
 from rnnlab.scan.fused.totals import totals
 from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
@@ -74,7 +74,7 @@ def run(
     (states,), plan = history, _Plan(cell, tuple(w.tensors), w.sizes, observers)
     tensors = (x, *w.tensors.values(), *states)
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-        layer = FusedLayer.run(cell, Rows(w.sizes, x.shape[:2], x.device), tensors)
+        layer = FusedLayer.run(cell, ActiveRows(w.sizes, x.shape[:2], x.device), tensors)
         return layer.rows.unpack(layer.outputs[0]), [layer.outputs[1:]]
     if shadows is None:
         y, *finals = _FusedScan.apply(plan, *tensors)
@@ -97,7 +97,9 @@ class _FusedScan(torch.autograd.Function):
                 x, weight = tensors[:2]
                 read[:2] = F.linear(x, weight), torch.eye(len(weight), dtype=x.dtype, device=x.device)
                 needs[:2] = True, False
-            layer = FusedLayer.run(plan.cell, Rows(plan.sizes, tensors[0].shape[:2], tensors[0].device), read, needs)
+            layer = FusedLayer.run(
+                plan.cell, ActiveRows(plan.sizes, tensors[0].shape[:2], tensors[0].device), read, needs
+            )
         outputs = (layer.rows.unpack(layer.outputs[0].detach()), *(s.detach() for s in layer.outputs[1:]))
         ctx.plan, ctx.layer = plan, layer
         ctx.set_materialize_grads(False)
@@ -202,7 +204,7 @@ def _scale(upstream: Maybe, y: Tensor) -> Tensor:
     return torch.frexp(size.masked_fill(~size.isfinite(), 1.0)).exponent.long()
 
 
-def _direct(rows: Rows, cell: Cell, upstream: Maybe, y: Tensor) -> list[Tensor]:
+def _direct(rows: ActiveRows, cell: Cell, upstream: Maybe, y: Tensor) -> list[Tensor]:
     """(T, B, S) what comes to every state from outside: to outputs at their steps, to final states at the last."""
     dy, *dfinals = upstream
     found = []

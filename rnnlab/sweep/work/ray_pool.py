@@ -50,7 +50,7 @@ class Actor:
 
 
 @dataclass
-class _Member:
+class _Actor:
     """An actor as its pool knows it: the answers that are under way, and its name once it has said it."""
 
     actor: Any
@@ -85,14 +85,14 @@ class RayPool:
         self._make: Any = ray.remote(Actor)
         # Two methods at once, or nobody could tell a worker that works to stop.
         self._needs = {"num_cpus": 1, "num_gpus": gpus, "max_concurrency": 2, "max_restarts": 0}
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, _Actor] = {}
 
     def start(self) -> None:
         """Ask Ray for the workers that are missing; they start once it has room for them."""
         for index in range(self.size):
             if index not in self._members:
                 actor = self._make.options(**self._needs).remote(str(self.folder), self.storage, self.uri)
-                self._members[index] = _Member(actor, actor.name.remote(), actor.work.remote())
+                self._members[index] = _Actor(actor, actor.name.remote(), actor.work.remote())
 
     def collect_ended(self) -> list[EndedWorker]:
         """Take the workers that have ended out of the pool, and say how they ended."""
