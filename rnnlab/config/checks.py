@@ -103,7 +103,7 @@ def _check_input(config: "Config") -> None:
 def _check_batch_norm(config: "Config") -> None:
     if config.cell.couples_examples and config.training.batch_size < 2:
         raise ValueError(
-            "a batch norm of states (cell.norm) needs training.batch_size of at least 2 to have a variance: raise it"
+            "cell.norm = 'batch' or 'batch_sum' needs training.batch_size of at least 2 to have a variance: raise it"
         )
 
 
