@@ -39,13 +39,15 @@ class OrthogonalCell(Cell):
     scale: float = Field(default=1.0, gt=0)
 
     recurrent_bias: ClassVar[bool] = False
-    own_start: ClassVar[frozenset[str]] = frozenset({"weight_hh"})
+    own_start: ClassVar[frozenset[str]] = frozenset({"weight_hh", "modrelu_bias"})
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         shapes = super().parameter_shapes(input_size, bias)
         return shapes | {"modrelu_bias": (self.hidden_size,)} if self.activation == "modrelu" else shapes
 
     def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
+        if "modrelu_bias" in tensors:
+            tensors["modrelu_bias"].zero_()
         Q = tensors["weight_hh"]
         if self.start == "uniform":
             nn.init.orthogonal_(Q, generator=generator)

@@ -26,7 +26,7 @@ class UnitaryCell(Cell):
 
     kind: Literal["unitary"] = "unitary"
 
-    own_start: ClassVar[frozenset[str]] = frozenset({"weight_hh", "bias_ih", "phases", "reflections"})
+    own_start: ClassVar[frozenset[str]] = frozenset({"weight_hh", "bias_ih", "phases", "reflections", "modrelu_bias"})
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -44,6 +44,7 @@ class UnitaryCell(Cell):
     def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
         tensors["phases"].uniform_(-math.pi, math.pi, generator=generator)
         tensors["reflections"].uniform_(-1, 1, generator=generator)
+        tensors["modrelu_bias"].zero_()
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         z = self.rotate(w, _complex(states[0])) + _complex(u)  # (B, H)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -27,10 +28,15 @@ class VanillaCell(NormalizedCell):
     """α of the residual connection through time; none is the plain recurrence."""
 
     adds_products: ClassVar[bool] = True
+    own_start: ClassVar[frozenset[str]] = frozenset({"modrelu_bias"})
 
     def parameter_shapes(self, input_size: int, bias: bool = True) -> Shapes:
         shapes = super().parameter_shapes(input_size, bias)
         return shapes | {"modrelu_bias": (self.hidden_size,)} if self.activation == "modrelu" else shapes
+
+    def fill(self, tensors: dict[str, Tensor], generator: torch.Generator | None, steps: int) -> None:
+        if "modrelu_bias" in tensors:
+            tensors["modrelu_bias"].zero_()
 
     def step(self, w: Weights, u: Tensor, states: States, t: int) -> States:
         (h,) = states

@@ -47,10 +47,10 @@ class Initialization(Options):
                 continue
             if name.startswith("norm_gain"):
                 tensor.fill_(cell.starting_gain)
-            elif name.startswith("bias"):
-                tensor.zero_() if self.bias != "torch" else tensor.uniform_(-bound, bound, generator=generator)
-            elif tensor.dim() == 1:  # shifts of a norm, thresholds of modReLU, vectors of a user's own
+            elif name.startswith("norm_shift") or (name.startswith("bias") and self.bias != "torch"):
                 tensor.zero_()
+            elif tensor.dim() == 1:
+                tensor.uniform_(-bound, bound, generator=generator)
             else:
                 scheme = self.input if name == "weight_ih" else self.recurrent
                 blocks = cell.blocks if len(tensor) == cell.blocks * cell.hidden_size else 1

@@ -52,7 +52,7 @@ def write_overview(findings: Sequence[Evidence], path: Path) -> Path:
     """
     rows = ["| Result | Paper | Claim | Verdict | Time | Commit |", "| --- | --- | --- | --- | --- | --- |"]
     parts = []
-    earlier = path.read_text() if path.exists() else ""
+    earlier = path.read_text(encoding="utf-8") if path.exists() else ""
     for finding in findings:
         result = finding.result
         if not finding.complete and (told := _told(finding, earlier)):

@@ -72,7 +72,7 @@ def test_forget_bias_is_the_whole_bias_of_the_forget_gate():
 
 
 @pytest.mark.parametrize("recurrent", ["torch", "orthogonal", "identity", "gaussian"])
-def test_vectors_that_are_no_biases_start_at_zero_whatever_becomes_of_matrices(recurrent):
+def test_vectors_are_uniform_whatever_becomes_of_matrices_and_thresholds_zero(recurrent):
     class Scaled(VanillaCell):
         def parameter_shapes(self, input_size: int, bias: bool = True) -> dict[str, tuple[int, ...]]:
             return super().parameter_shapes(input_size, bias) | {"scale": (self.hidden_size,)}
@@ -80,7 +80,8 @@ def test_vectors_that_are_no_biases_start_at_zero_whatever_becomes_of_matrices(r
     cell = Scaled(hidden_size=H, activation="modrelu")
     tensors = {name: torch.full(shape, 9.0) for name, shape in cell.parameter_shapes(I).items()}
     Initialization(recurrent=recurrent).fill(cell, tensors, torch.Generator().manual_seed(0), 20)
-    assert not tensors["scale"].any() and not tensors["modrelu_bias"].any()
+    assert 0.5 < tensors["scale"].abs().max() * math.sqrt(H) <= 1 and tensors["scale"].unique().numel() == H
+    assert not tensors["modrelu_bias"].any()
     assert tensors["bias_ih"].any() and tensors["weight_hh"].any() and (tensors["weight_hh"] != 9).all()
 
 
