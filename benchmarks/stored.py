@@ -1,18 +1,21 @@
-"""Make a real MLflow store with a sweep of many runs, within minutes: `python -m benchmarks.stored FOLDER [RUNS]`.
+"""Make a real MLflow store with a sweep of many runs, within minutes, then read it and report on it:
+
+    python -m benchmarks.stored FOLDER [RUNS]
 
 Two runs of every study are trained, and delivered by the writer, pictures and all. The others are rows copied from
 theirs in MLflow's own tables, with identity, point, seed, times and numbers of their own: to deliver ten thousand runs
 through MLflow would take longer than any measurement that is to be made of them.
 """
 
+import argparse
 import json
 import math
 import shutil
 import sqlite3
-import sys
 import time
 import uuid
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,14 @@ from typing import Any
 import numpy as np
 import yaml
 
+from rnnlab.report.report import write_report
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.outline import Phase
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.show.mlflow_page import open_overview
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import CONFIG, config_params, config_tags
+from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.run_state import OBJECTIVE, RunState
 from rnnlab.tracking.store import SQLITE, prepare_store
 from rnnlab.tracking.writer import Writer, log_file, start_parent
@@ -221,11 +226,28 @@ def _link_artifacts(source: str, target: str) -> None:
 
 
 def main() -> None:
-    """Make it, and say how long that took."""
-    folder, runs = Path(sys.argv[1]).absolute(), int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    """Say how long it takes to make the store, to read all runs, to read them again, and to write their report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stored")
+    parser.add_argument("folder", type=Path, help="for the store and the report")
+    parser.add_argument("runs", type=int, nargs="?", default=10_000, help="of the sweep, about (10000)")
+    chosen = parser.parse_args()
+    folder = chosen.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    with timed("made"):
+        uri = make_store(folder, chosen.runs)
+    for what in ("read", "read again"):
+        with timed(what):
+            load_sweep(NAME, uri)
+    with timed("reported"):
+        write_report(NAME, folder / "report", uri)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say how long something took."""
     began = time.monotonic()
-    print(make_store(folder, runs), f"made in {time.monotonic() - began:.0f} s")
+    yield
+    print(f"{what} in {time.monotonic() - began:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

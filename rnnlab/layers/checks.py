@@ -189,9 +189,17 @@ def split_states(cell: Cell, hx: States | None, x: Tensor, counts: Sequence[int]
         if state.shape != expected:
             which = f"[{i}]" if len(hx) > 1 else ""
             raise ShapeError(f"hx: Expected hidden{which} size {expected}, got {list(state.shape)}")
-    # Copies: what products of matrices come to depends on where in memory their operands begin.
-    each = iter(zip(*([part.clone() for part in state.unbind(0)] for state in hx), strict=True))
+    each = iter(zip(*(_apart(state) for state in hx), strict=True))
     return [[next(each) for _ in range(count)] for count in counts]
+
+
+def _apart(state: Tensor) -> list[Tensor]:
+    """Cut states along the first dimension into tensors that each begin where their memory does.
+
+    What products of matrices come to depends on where their operands begin.
+    """
+    first, *others = state.unbind(0)
+    return [first, *(part.clone() for part in others)]
 
 
 def is_observable(tensors: Iterable[Tensor]) -> bool:
