@@ -1,4 +1,4 @@
-"""What runs take of memory and cache: refuses what cannot fit, before anything is asked for."""
+"""What runs take of memory and cache: refuses what cannot fit, before anything is asked for, and tells what did not."""
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.machine import usable_memory
@@ -12,6 +12,8 @@ CACHE = 64 * 2**20
 """Bytes that runs which train together may take between their way forward and back."""
 OUTPUTS_OF_THEIR_OWN = 8
 """Outputs that are no state are computed and copied member by member: as if so many times as much were kept."""
+SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
+"""How torch's allocators say it, in a RuntimeError."""
 KEPT_BY_OPTIMIZERS = 4
 """Numbers a weight: itself, its gradient, and two of earlier gradients."""
 
@@ -45,6 +47,13 @@ def check_memory(config: Config) -> None:
     raise UserError(
         f"{field} = {getattr(getattr(config, section), name)} would take {parts[field] / GIB:,.0f} GiB of memory at "
         f"least, and this machine has {there / GIB:,.0f} GiB: lower it"
+    )
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a run failed for want of memory, which another time may be there; other errors would come again."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT_OF_MEMORY)
     )
 
 

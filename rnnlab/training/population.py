@@ -1,7 +1,9 @@
 """Runs of one shape that train together, each as it would alone, to the bit."""
 
 import math
+import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.shape import is_joinable
 from rnnlab.remedies import Changed, Gradient, change
 from rnnlab.tasks import Batch
+from rnnlab.training.memory import out_of_memory
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
 from rnnlab.training.torch_settings import torch_settings
@@ -36,7 +39,7 @@ class Population:
         self.members: list[Progress] = []
         self.on_end = on_end
         self._program: Program | None = None
-        self._joinable = False
+        self._joinable, self._at_once = False, sys.maxsize
         self._left: list[tuple[Progress, Exception | None]] = []
 
     def join(self, run: Progress) -> None:
@@ -67,7 +70,7 @@ class Population:
         program, losses = self._running, dict[int, float]()
         batches, failed = self._batches()
         together = [row for row, member in enumerate(self.members) if row in batches and not member.is_watched]
-        if len(together) > 1 and self._joinable:
+        if self._joinable:
             losses = self._go_back_together(together, batches)
 
         def go_back(row: int, member: Progress) -> None:
@@ -88,17 +91,29 @@ class Population:
         self._let_go(failed)
 
     def _go_back_together(self, rows: list[int], batches: Mapping[int, Batch]) -> dict[int, float]:
-        """Compute gradients in one pass; nothing where that fails, so that each run is tried alone."""
+        """Compute gradients in passes of as many runs as there is memory for; runs whose pass fails are left out."""
+        losses = dict[int, float]()
+        while min(len(rows), self._at_once) > 1:
+            chosen, later = rows[: self._at_once], rows[self._at_once :]
+            before = [self.members[row].noise.get_state() for row in chosen]
+            try:
+                losses |= self._pass(chosen, batches)
+            except Exception as error:
+                for row, state in zip(chosen, before, strict=True):
+                    self.members[row].noise.set_state(state)
+                if out_of_memory(error):
+                    self._at_once, later = len(chosen) // 2, rows
+                    text = f"there is not the memory to train {len(chosen)} runs in one pass"
+                    warnings.warn(f"{text}: from now on {self._at_once} at most", stacklevel=2)
+            rows = later
+        return losses
+
+    def _pass(self, rows: list[int], batches: Mapping[int, Batch]) -> dict[int, float]:
+        """Compute gradients of some runs at once."""
         chosen = [self.members[row] for row in rows]
-        config, before = chosen[0].config, [member.noise.get_state() for member in chosen]
-        try:
-            states = _joined([member.noisy_states() for member in chosen])
-            own = [batches[row] for row in rows]
-            found = self._running.go_back_together(rows, config.task, own, config.remedies, states)
-        except Exception:  # such as too little memory for all at once; what is one run's fault comes again
-            for member, state in zip(chosen, before, strict=True):
-                member.noise.set_state(state)
-            return {}
+        config, states = chosen[0].config, _joined([member.noisy_states() for member in chosen])
+        own = [batches[row] for row in rows]
+        found = self._running.go_back_together(rows, config.task, own, config.remedies, states)
         return dict(zip(rows, found.tolist(), strict=True))
 
     def _batches(self) -> tuple[dict[int, Batch], dict[int, Exception]]:

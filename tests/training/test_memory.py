@@ -1,12 +1,14 @@
 """What cannot fit into memory is refused before it is asked for."""
 
+import numpy as np
 import pytest
+import torch
 
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.training.loop import run
-from rnnlab.training.memory import check_memory, least_memory
+from rnnlab.training.memory import check_memory, least_memory, out_of_memory
 from rnnlab.training.models import build_model
 
 SMALL = {"task": {"kind": "adding", "length": 5}, "cell": {"kind": "lstm", "hidden_size": 4}}
@@ -33,3 +35,12 @@ def test_it_counts_every_weight_with_its_gradient() -> None:
     weights = sum(p.numel() * p.element_size() for p in build_model(config).parameters() if p.requires_grad)
     assert least_memory(config)["cell.hidden_size"] == 2 * weights
     check_memory(config)
+
+
+def test_want_of_memory_is_told_from_other_errors() -> None:
+    for hungry in (lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50), lambda: bytearray(1 << 60)):
+        with pytest.raises((MemoryError, RuntimeError)) as error:
+            hungry()
+        assert out_of_memory(error.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not out_of_memory(RuntimeError("shapes cannot be multiplied")) and not out_of_memory(ValueError("memory"))

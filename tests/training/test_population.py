@@ -191,6 +191,24 @@ def test_a_single_example_answered_at_every_step(kind: str, passes: list[int]) -
     assert_company_changes_nothing(configs(3, task=task, training=training, recording={"points": 0}), passes)
 
 
+def test_want_of_memory_makes_passes_smaller_for_good(monkeypatch: pytest.MonkeyPatch, passes: list[int]) -> None:
+    go_back, asked, chosen = Program.go_back_together, list[int](), configs(7, remedies=REMEDIES["clipping"])
+
+    def short(self: Program, rows: Sequence[int], *rest: Any) -> Any:
+        asked.append(len(rows))
+        if len(rows) > 3:
+            go_back(self, rows, *rest)  # noise is drawn and statistics are moved before memory ends
+            raise MemoryError
+        return go_back(self, rows, *rest)
+
+    monkeypatch.setattr(Program, "go_back_together", short)
+    with pytest.warns(UserWarning, match="7 runs in one pass: from now on 3 at most"):
+        together = train(chosen)
+    assert asked[:3] == [7, 3, 3] and asked.count(7) == 1
+    for config, result in zip(chosen, together, strict=True):
+        assert_same(run(config), result)
+
+
 def test_what_one_draws_badly_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = Progress.next_batch
 

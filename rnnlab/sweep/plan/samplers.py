@@ -107,6 +107,10 @@ def with_own(points: list[Point], own: Space, seed: int, study: str) -> list[Poi
     ]
 
 
+MOST_LEARNING = 4
+"""Search slots of one shape running, where points are proposed from what others came to: with more, they are worse."""
+
+
 def learns(sampler: Sampler) -> bool:
     """Whether it proposes points from what others have come to."""
     return sampler not in ("random", "qmc", *EXHAUSTIVE)

@@ -10,7 +10,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.text import count, duration
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import factors
-from rnnlab.sweep.show.forecast import Forecast, forecast, typical
+from rnnlab.sweep.show.forecast import Forecast, forecast, members, typical
 from rnnlab.sweep.show.power import power
 from rnnlab.training.models import count_parameters
 
@@ -77,7 +77,9 @@ def _arm(expected: Forecast, arm: str) -> str:
     width = _span(config.cell.hidden_size for config in configs)
     weights = _span(count_parameters(config) for config in configs)
     runs = expected.runs * len(configs)
-    return f"{arm}: width {width}, weights {weights}, {count(runs, 'run')} in {duration(expected.arm_seconds(arm))}"
+    sizes = f"{arm}: width {width}, weights {weights}, {count(runs, 'run')} in {duration(expected.arm_seconds(arm))}"
+    together = max(members(expected.definition, config, expected.workers) for config in configs)
+    return f"{sizes}, up to {together} side by side" if together > 1 else sizes
 
 
 def _span(sizes: Iterable[int]) -> str:

@@ -12,6 +12,7 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
+from rnnlab.sweep.plan.samplers import MOST_LEARNING, learns
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.training.memory import most_members
 from rnnlab.training.models import build_model
@@ -98,7 +99,8 @@ def forecast(
     for plan in timed:
         measuring(plan.name)
         config = typical(definition, plan)
-        seconds[plan.name] = time_run(config, MEASURING_SECONDS / len(timed), in_company(definition, config, workers))
+        together = min(MEASURED_MEMBERS, members(definition, config, workers))
+        seconds[plan.name] = time_run(config, MEASURING_SECONDS / len(timed), together)
 
     def expected(plan: StudyPlan) -> float:
         """What the first arm takes on this task, times how much more this arm takes than it on the first task."""
@@ -113,13 +115,16 @@ def typical(definition: SweepDefinition, plan: StudyPlan) -> Config:
     return plan.config({name: dimension.extremes()[-1] for name, dimension in plan.space.items()}, definition.seed)
 
 
-def in_company(definition: SweepDefinition, config: Config, workers: int) -> int:
-    """How many runs of a study train together, as far as it makes a difference."""
-    share = math.ceil(max(definition.search_trials, definition.seeds) / max(1, workers))
-    return min(MEASURED_MEMBERS, share, definition.population or most_members(config))
+def members(definition: SweepDefinition, config: Config, workers: int) -> int:
+    """How many runs of a study a worker trains together at most; those of other studies may join them."""
+    search = definition.search_trials
+    share = math.ceil(
+        max(min(search, MOST_LEARNING) if learns(definition.sampler) else search, definition.seeds) / workers
+    )
+    return min(share, definition.population or most_members(config))
 
 
-def time_run(config: Config, seconds: float, members: int = 1) -> float:
+def time_run(config: Config, seconds: float, together: int = 1) -> float:
     """Expected seconds of a whole run, from the medians of a few updates and evaluations.
 
     Processor time of the training thread is what counts, so that other processes do not blur it. The first update and
@@ -128,7 +133,7 @@ def time_run(config: Config, seconds: float, members: int = 1) -> float:
     Args:
         config: the run.
         seconds: wall time of the measurement at most, once the fewest updates are done.
-        members: how many such runs train together.
+        together: how many such runs train side by side.
     """
     began, marks = time.perf_counter(), [time.thread_time()]
 
@@ -137,8 +142,8 @@ def time_run(config: Config, seconds: float, members: int = 1) -> float:
         updates = len(marks) - 1
         return updates >= MOST_UPDATES or (updates >= FEWEST_UPDATES and time.perf_counter() - began > seconds)
 
-    run_together(probing_run(config), members, stop)
-    intervals = [(after - before) / members for before, after in pairwise(marks)]
+    run_together(probing_run(config), together, stop)
+    intervals = [(after - before) / together for before, after in pairwise(marks)]
     update, evaluated = _median(intervals[0::2]), _median(intervals[1::2])
     options = config.training
     evaluations = math.ceil(options.steps / options.eval_every) + options.test_examples / options.eval_examples
@@ -159,7 +164,7 @@ def time_probes(config: Config) -> float:
         return len(probed) * (time.thread_time() - began)
 
 
-def run_together(config: Config, members: int, should_stop: Callable[[], bool]) -> None:
+def run_together(config: Config, count: int, should_stop: Callable[[], bool]) -> None:
     """Train so many runs at once, until all are over or somebody says so after an update."""
 
     def end(member: Progress, error: Exception | None) -> None:
@@ -167,7 +172,7 @@ def run_together(config: Config, members: int, should_stop: Callable[[], bool]) 
             raise error
 
     population = Population(end)
-    for _ in range(members):
+    for _ in range(count):
         population.join(Progress(config))
     while population.members:
         population.advance()

@@ -34,6 +34,7 @@ from rnnlab.sweep.work.company import Slot
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import CONFIG, config_params, config_tags
 from rnnlab.tracking.run_state import OBJECTIVE, RunState
+from rnnlab.training.memory import out_of_memory
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve, Result
 
@@ -48,8 +49,6 @@ ROLES: dict[Phase, str] = {
 }
 REFUSED = "refused"
 """In the place of the hash of a configuration that there cannot be."""
-SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
-"""How torch's allocators say it, in a RuntimeError."""
 
 
 def outbox(folder: Path) -> Outbox:
@@ -220,13 +219,6 @@ def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Generator[Pr
             return None
         return entry.fail(reason)
     return entry.finish(result, {OBJECTIVE: repr(result.objective)})
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether a trial failed for want of memory, which another time may be there; other errors would come again."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in SHORT_OF_MEMORY)
-    )
 
 
 def _hopeless(job: Job, runs: list[RunState]) -> bool:

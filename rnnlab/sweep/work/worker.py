@@ -20,7 +20,7 @@ from rnnlab.common.files import lacks_room
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.common.locks import FileLock
 from rnnlab.sweep.plan.definition import SweepDefinition, parse_sweep_definition
-from rnnlab.sweep.plan.samplers import learns
+from rnnlab.sweep.plan.samplers import MOST_LEARNING, learns
 from rnnlab.sweep.plan.space import suggest
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.search.make import make_pruner, make_sampler
@@ -41,8 +41,8 @@ IDLE_SECONDS = 0.3
 """Between two looks for a waiting slot."""
 LOOK_SECONDS = 2.0
 """Between two looks for more, of a worker that has some in hand and has lost none since."""
-MOST_LEARNING = 4
-"""Search slots of one shape running, where points are proposed from what others came to: with more, they are worse."""
+SMALLER_AFTER_A_CRASH = 4
+"""Fewer slots are taken up beside one whose worker died, for each such death: the kernel may have wanted its memory."""
 
 
 class Worker:
@@ -72,6 +72,7 @@ class Worker:
         self.definition, self.plans = self._read_definition()
         self.studies: list[optuna.Study] = []
         self._shape: str | None = None
+        self._crashes = 0
         self._in_hand, self._looked = 0, -float("inf")
 
     def _read_definition(self) -> tuple[SweepDefinition, dict[str, StudyPlan]]:
@@ -118,8 +119,11 @@ class Worker:
 
     def _fill_up(self, company: Company) -> None:
         """Claim slots for as many runs as it pays to train together; every worker gets its share of those waiting."""
+        if not company.size:
+            self._crashes = 0
         while not self.should_stop() and (claimed := self._claim_companions(company)):
             for study, trial in claimed:
+                self._crashes = max(self._crashes, trial.user_attrs["crashes"])
                 company.take(self._work_on(study, trial))
                 self._shape = self.plans[study.study_name].shape
         self._in_hand, self._looked = company.size, time.monotonic()
@@ -133,6 +137,7 @@ class Worker:
         alike = [study for study in self.studies if self.plans[study.study_name].shape == self._shape]
         plan = self.plans[alike[0].study_name]
         most = self.definition.population or most_members(plan.config({}, self.definition.seed))
+        most //= SMALLER_AFTER_A_CRASH**self._crashes
         share = math.ceil((count_waiting(self.studies) + company.size) / self.definition.workers)
         room = min(most, share) - company.size
         if not learns(self.definition.sampler):

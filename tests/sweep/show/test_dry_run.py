@@ -46,7 +46,9 @@ def test_the_plan_is_counted_and_every_factor_named(
     assert {line.split()[0] for line in lines[3:11]} == {"scientific", "nuisance", "fixed"}
     each = 10 * UPDATE + 3 * EVALUATION + forecasting.STORE_SECONDS
     measured = [line for line in lines if line.startswith("measured")]
-    assert measured[0] == f"measured    tanh: width 4, weights 37, 15 runs in {duration(15 * each)}"
+    assert (
+        measured[0] == f"measured    tanh: width 4, weights 37, 15 runs in {duration(15 * each)}, up to 2 side by side"
+    )
     assert len(measured) == 2 and measured[1].startswith("measured    lstm: width 4, weights 133,")
     assert lines[-1].strip() == "Nothing was started, nothing was written."
 

@@ -9,7 +9,7 @@ from ticking import EVALUATION, UPDATE, Clock
 from rnnlab.config.config import Config
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.show import forecast as forecasting
-from rnnlab.sweep.show.forecast import forecast, in_company, probing_run, time_run, typical
+from rnnlab.sweep.show.forecast import forecast, members, probing_run, time_run, typical
 from rnnlab.training.loop import run as train
 
 
@@ -51,10 +51,11 @@ def test_the_real_loop_alternates_as_the_measurement_expects(tiny: dict[str, Any
 
 def test_runs_that_train_together_are_timed_together(tiny: dict[str, Any], clock: Clock) -> None:
     whole = config(tiny, steps=97, eval_every=10)
-    assert time_run(whole, 0.0, members=8) == pytest.approx(time_run(whole, 0.0))
+    assert time_run(whole, 0.0, together=8) == pytest.approx(time_run(whole, 0.0))
     of = definition(tiny, trials=20, seeds=4)
-    assert [in_company(of, whole, workers) for workers in (1, 2, 10, 64)] == [8, 8, 2, 1]
-    assert in_company(definition(tiny, trials=20, population=3), whole, 1) == 3
+    assert [members(of, whole, workers) for workers in (1, 2, 10, 64)] == [20, 10, 2, 1]
+    assert members(definition(tiny, trials=20, population=3), whole, 1) == 3
+    assert members(definition(tiny, trials=20, seeds=2, sampler="tpe"), whole, 1) == 4
 
 
 @pytest.mark.parametrize(("workers", "cores", "at_once"), [(1, 8, 1), (2, 8, 2), (4, 2, 2)])

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 import torch
@@ -16,7 +15,7 @@ from optuna.trial import TrialState
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.sweep.store.slots import claim, latest
 from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.trial import give_up, out_of_memory
+from rnnlab.sweep.work.trial import give_up
 from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
@@ -179,15 +178,6 @@ def test_a_trial_that_runs_out_of_memory_is_tried_once_more(
     execute(bench.claim(), never)
     (stored,) = bench.runs()
     assert bench.last().state == TrialState.COMPLETE and stored.info.status == "FINISHED"
-
-
-def test_want_of_memory_is_told_from_other_errors() -> None:
-    for hungry in (lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50), lambda: bytearray(1 << 60)):
-        with pytest.raises((MemoryError, RuntimeError)) as error:
-            hungry()
-        assert out_of_memory(error.value)
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-    assert not out_of_memory(RuntimeError("shapes cannot be multiplied")) and not out_of_memory(ValueError("memory"))
 
 
 def test_an_error_fails_the_trial_with_its_reason(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
