@@ -34,7 +34,10 @@ REMEDIES: dict[str, Any] = {
     "by value": {"clipping": {"by": "value", "threshold": 0.01}},
     "truncation": {"truncation": {"window": 4}},
     "norm_preservation": {"norm_preservation": {"weight": 0.1}},
+    "flossing": {"flossing": {"exponents": 2, "updates": 2, "steps": 5}},
 }
+LSTM: dict[str, Any] = {"kind": "lstm", "hidden_size": 6}
+CELLS_OF = {"norm_preservation": {"kind": "vanilla", "hidden_size": 6}}
 TASK_OPTIONS: dict[str, dict[str, Any]] = {
     "adding": {"length": 9},
     "temporal_order": {"length": 20},
@@ -106,10 +109,49 @@ def assert_company_changes_nothing(chosen: Sequence[Config], passes: list[int]) 
         assert_same(alone, reversed_[k])
 
 
-@pytest.mark.parametrize("kind", list(CELLS))
-def test_every_cell(kind: str, passes: list[int]) -> None:
-    size = 8 if kind == "unitary" else 7
-    assert_company_changes_nothing(configs(3, cell={"kind": kind, "hidden_size": size}), passes)
+EVERYTHING: dict[str, dict[str, Any]] = {
+    **{f"cell {kind}": {"cell": {"kind": kind, "hidden_size": 8 if kind == "unitary" else 7}} for kind in CELLS},
+    **{f"task {kind}": {"task": {"kind": kind, **TASK_OPTIONS.get(kind, {})}} for kind in TASKS if kind != "mnist"},
+    **{
+        f"remedy {name}": {"remedies": remedies, "cell": CELLS_OF.get(name, LSTM)}
+        for name, remedies in REMEDIES.items()
+    },
+    **{
+        f"optimizer {kind}, recurrent {factor}": {
+            "optimizer": {"kind": kind, "recurrent": factor, "schedule": "cosine", "warmup": 2}
+        }
+        for kind in OPTIMIZERS
+        for factor in (1.0, 0.1)
+    },
+}
+"""What to change of a run so that everything there is has its turn."""
+
+
+def with_its_data(what: str) -> dict[str, Any]:
+    """What to change; the test is skipped where its data are not on this machine."""
+    changes = EVERYTHING[what]
+    try:
+        configs(1, **changes)[0].task.sample(torch.Generator(), 1)
+    except UserError as missing:
+        pytest.skip(str(missing))
+    return changes
+
+
+@pytest.mark.parametrize("what", list(EVERYTHING))
+def test_everything_there_is(what: str, passes: list[int]) -> None:
+    changes = with_its_data(what)
+    assert_company_changes_nothing(configs(2 if "task" in changes else 3, **changes), passes)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("members", [2, 8, 33])
+@pytest.mark.parametrize("what", list(EVERYTHING))
+def test_everything_there_is_in_company_of_any_size(what: str, members: int, passes: list[int]) -> None:
+    changes = with_its_data(what)
+    training = {**BASE["training"], "batch_size": 3}
+    assert_company_changes_nothing(
+        configs(members, **{**changes, "training": training, "recording": {"points": 0}}), passes
+    )
 
 
 @pytest.mark.parametrize("kind", ["vanilla", "lstm", "gru"])
@@ -120,29 +162,6 @@ def test_cells_with_kernels_at_odd_sizes(kind: str, members: int, B: int, H: int
     chosen = configs(members, **changes)
     assert is_joinable(chosen[0])
     assert_company_changes_nothing(chosen, passes)
-
-
-@pytest.mark.parametrize("name", list(REMEDIES))
-def test_every_remedy(name: str, passes: list[int]) -> None:
-    kind = "vanilla" if name == "norm_preservation" else "lstm"
-    assert_company_changes_nothing(configs(3, remedies=REMEDIES[name], cell={"kind": kind, "hidden_size": 6}), passes)
-
-
-@pytest.mark.parametrize("kind", list(OPTIMIZERS))
-@pytest.mark.parametrize("recurrent", [1.0, 0.1])
-def test_every_optimizer(kind: str, recurrent: float, passes: list[int]) -> None:
-    optimizer = {"kind": kind, "recurrent": recurrent, "schedule": "cosine", "warmup": 2}
-    assert_company_changes_nothing(configs(3, optimizer=optimizer), passes)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TASKS if kind not in ("mnist", "digits")])
-def test_every_task(kind: str, passes: list[int]) -> None:
-    task = {"kind": kind, **TASK_OPTIONS.get(kind, {})}
-    try:
-        configs(1, task=task)[0].task.sample(torch.Generator(), 1)
-    except UserError as missing:  # data that are not on this machine
-        pytest.skip(str(missing))
-    assert_company_changes_nothing(configs(2, task=task, recording={"points": 0}), passes)
 
 
 @pytest.mark.parametrize(
