@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rnnlab.cells.weights import Weights
+from rnnlab.common.errors import UserError
 from rnnlab.common.options import Options
 
 if TYPE_CHECKING:
@@ -88,6 +89,21 @@ class Cell(Options, ABC):
     def is_repeatable(self) -> bool:
         """Whether a step that is taken again gives the same and leaves nothing behind."""
         return not (self.zoneout or self.couples_examples or self.couples_inputs)
+
+    def check_repeatable(self, what: str) -> None:
+        """Refuse what takes steps again where that would change something.
+
+        Args:
+            what: the option, as the user knows it.
+
+        Raises:
+            UserError: if a step cannot be taken again.
+        """
+        if not self.is_repeatable:
+            raise UserError(
+                f"{what} takes steps again, which zoneout and batch norm do not allow: leave it out, or leave those "
+                "out of the cell"
+            )
 
     @property
     def starting_gain(self) -> float:

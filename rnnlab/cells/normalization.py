@@ -4,22 +4,20 @@ The shift β of the input and the recurrent product is left to the cell's own bi
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from rnnlab.cells.base import Shapes
-    from rnnlab.cells.weights import Weights
+from rnnlab.cells.base import Shapes
+from rnnlab.cells.weights import Weights
 
 EPSILON = 1e-5
 MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics, as in torch.nn.BatchNorm1d."""
 
 
-def statistics_shapes(normalized: "Shapes", steps: tuple[int, ...] = ()) -> "Shapes":
+def statistics_shapes(normalized: Shapes, steps: tuple[int, ...] = ()) -> Shapes:
     """Name and shape of the running statistics of everything normalised.
 
     Args:
@@ -34,7 +32,7 @@ def statistics_shapes(normalized: "Shapes", steps: tuple[int, ...] = ()) -> "Sha
     }
 
 
-def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
+def normalize_step(w: Weights, what: str, v: Tensor, t: int) -> Tensor:
     """Recurrent batch norm of one step: standardise over the batch, with statistics of that step alone.
 
     Steps beyond the last one that has statistics share the last. A single active example has no variance of its own:
@@ -56,7 +54,7 @@ def normalize_step(w: "Weights", what: str, v: Tensor, t: int) -> Tensor:
     return _batch_norm(w, v, mean, var, gain, shift)
 
 
-def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor:
+def normalize_sequence(w: Weights, what: str, v: Tensor, start: int) -> Tensor:
     """Recurrent batch norm of a whole sequence, every step over its own batch, in one call.
 
     Args:
@@ -85,7 +83,7 @@ def normalize_sequence(w: "Weights", what: str, v: Tensor, start: int) -> Tensor
     return torch.cat([head, torch.stack(tail)])
 
 
-def normalize_rows(w: "Weights", what: str, v: Tensor) -> Tensor:
+def normalize_rows(w: Weights, what: str, v: Tensor) -> Tensor:
     """Sequence-wise batch norm: standardise over all active steps of all examples together.
 
     Args:
@@ -105,7 +103,7 @@ def normalize_rows(w: "Weights", what: str, v: Tensor) -> Tensor:
     return torch.zeros_like(v).index_put((active,), _batch_norm(w, v[active], *norm))
 
 
-def normalize_units(w: "Weights", what: str, v: Tensor, groups: Sequence[int]) -> Tensor:
+def normalize_units(w: Weights, what: str, v: Tensor, groups: Sequence[int]) -> Tensor:
     """Layer norm: standardise every example by itself, over its units.
 
     Args:
@@ -132,7 +130,7 @@ def pad_rows(v: Tensor, rows: int) -> Tensor:
     return v if v.shape[0] == rows else F.pad(v, (0, 0, 0, rows - v.shape[0]))  # len() would fix an exported size
 
 
-def _batch_norm(w: "Weights", v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
+def _batch_norm(w: Weights, v: Tensor, mean: Tensor, var: Tensor, gain: Tensor, shift: Tensor | None) -> Tensor:
     from_batch = w.training and v.shape[0] > 1
     return F.batch_norm(v, mean, var, gain, shift, from_batch, MOMENTUM, EPSILON)
 
@@ -141,10 +139,10 @@ def _statistics_names(what: str) -> tuple[str, str]:
     return f"running_mean_{what}", f"running_var_{what}"
 
 
-def _statistics(w: "Weights", what: str) -> tuple[Tensor, Tensor]:
+def _statistics(w: Weights, what: str) -> tuple[Tensor, Tensor]:
     mean, var = _statistics_names(what)
     return w.tensors[mean], w.tensors[var]
 
 
-def _scale(w: "Weights", what: str) -> tuple[Tensor, Tensor | None]:
+def _scale(w: Weights, what: str) -> tuple[Tensor, Tensor | None]:
     return w.tensors[f"norm_gain_{what}"], w.get(f"norm_shift_{what}")

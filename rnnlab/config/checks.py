@@ -1,16 +1,12 @@
 """Combinations of options that cannot be, each refused in a sentence."""
 
-from typing import TYPE_CHECKING
-
+from rnnlab.config.sections import Sections
 from rnnlab.layers.initialization import Initialization, check_chrono
 from rnnlab.remedies.truncation import Truncation
 from rnnlab.scan.segments import check_segments
 
-if TYPE_CHECKING:
-    from rnnlab.config.config import Config
 
-
-def refuse_impossible(config: "Config") -> None:
+def refuse_impossible(config: Sections) -> None:
     """Raise ValueError for the first impossible combination."""
     for check in (
         _check_remedies,
@@ -25,7 +21,7 @@ def refuse_impossible(config: "Config") -> None:
         check(config)
 
 
-def _check_remedies(config: "Config") -> None:
+def _check_remedies(config: Sections) -> None:
     for remedy in config.remedies:
         if not remedy.acts:
             raise ValueError(f"remedies.{remedy.kind} does nothing: write prepare, cut, penalty or change in its class")
@@ -36,7 +32,7 @@ def _check_remedies(config: "Config") -> None:
             _check_penalty(config, f"remedies.{remedy.kind}")
 
 
-def _check_cut(config: "Config", remedy: str) -> None:
+def _check_cut(config: Sections, remedy: str) -> None:
     if config.task.answers == "decoder":
         raise ValueError(
             f"{remedy} cuts a sequence into windows with losses of their own, and all losses of {config.task.kind} "
@@ -49,20 +45,16 @@ def _check_cut(config: "Config", remedy: str) -> None:
         )
 
 
-def _check_penalty(config: "Config", remedy: str) -> None:
+def _check_penalty(config: Sections, remedy: str) -> None:
     if config.model.checkpoint_every is not None:
         raise ValueError(
             f"{remedy} needs every step, which model.checkpoint_every = {config.model.checkpoint_every} does not keep: "
             "set one of them to null"
         )
-    if not config.cell.is_repeatable:
-        raise ValueError(
-            f"{remedy} takes single steps again, which zoneout and batch norm do not allow: set it to null, or leave "
-            "those out of the cell"
-        )
+    config.cell.check_repeatable(remedy)
 
 
-def _check_bidirectional(config: "Config") -> None:
+def _check_bidirectional(config: Sections) -> None:
     if config.model.bidirectional and config.task.predicts_inputs:
         raise ValueError(
             f"model.bidirectional = true would read the answers of {config.task.kind}, which are later inputs: set it "
@@ -70,11 +62,11 @@ def _check_bidirectional(config: "Config") -> None:
         )
 
 
-def _check_chrono(config: "Config") -> None:
+def _check_chrono(config: Sections) -> None:
     check_chrono(config.init, config.cell, "cell.")
 
 
-def _check_own_start(config: "Config") -> None:
+def _check_own_start(config: Sections) -> None:
     cell, init, default = config.cell, config.init, Initialization()
     reach = {"input": "weight_ih", "recurrent": "weight_hh", "recurrent_scale": "weight_hh", "bias": "bias_ih"}
     for field, weight in reach.items():
@@ -88,7 +80,7 @@ def _check_own_start(config: "Config") -> None:
             )
 
 
-def _check_input(config: "Config") -> None:
+def _check_input(config: Sections) -> None:
     if config.model.input in ("one_hot", "embedding") and not config.task.symbols:
         raise ValueError(
             f"model.input = '{config.model.input}' needs symbols, and {config.task.kind} gives numbers: "
@@ -100,14 +92,14 @@ def _check_input(config: "Config") -> None:
         )
 
 
-def _check_batch_norm(config: "Config") -> None:
+def _check_batch_norm(config: Sections) -> None:
     if config.cell.couples_examples and config.training.batch_size < 2:
         raise ValueError(
             "cell.norm = 'batch' or 'batch_sum' needs training.batch_size of at least 2 to have a variance: raise it"
         )
 
 
-def _check_stream(config: "Config") -> None:
+def _check_stream(config: Sections) -> None:
     if not config.training.stream:
         return
     truncation = config.remedy(Truncation)
@@ -125,7 +117,7 @@ def _check_stream(config: "Config") -> None:
         raise ValueError(f"training.stream = true cannot be combined with {field}: set one of them to its default")
 
 
-def _check_segments(config: "Config") -> None:
+def _check_segments(config: Sections) -> None:
     every = config.model.checkpoint_every
     check_segments(every, config.cell, "model.")
     if every is not None and config.recording.probes != "light":

@@ -39,11 +39,7 @@ class GradientFlossing(Remedy):
                 f"remedies.flossing.exponents = {self.exponents} are more than the {units} units of a layer's states: "
                 f"choose at most {units}"
             )
-        if not config.cell.is_repeatable:
-            raise ValueError(
-                "remedies.flossing takes single steps again, which zoneout and batch norm do not allow: set it to "
-                "null, or leave those out of the cell"
-            )
+        config.cell.check_repeatable("remedies.flossing")
 
     def prepare(self, model: nn.Module, penalise: Callable[[Penalty], None], generator: torch.Generator) -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=self.lr)

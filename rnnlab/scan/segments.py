@@ -102,11 +102,7 @@ def check_segments(every: object, cell: Cell, section: str = "") -> None:
             f"{section}checkpoint_every = {every!r} must be a whole number of steps, at least 1, or none to keep "
             "all of them"
         )
-    if not cell.is_repeatable:
-        raise UserError(
-            f"{section}checkpoint_every = {every} takes steps again, which zoneout and batch norm do not allow: "
-            "leave it out, or leave those out of the cell"
-        )
+    cell.check_repeatable(f"{section}checkpoint_every = {every}")
 
 
 def scan_in_segments(

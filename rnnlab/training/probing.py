@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rnnlab.config.config import Config, Recording
+from rnnlab.config.config import Config
+from rnnlab.config.sections import Recording
 from rnnlab.probes.base import measure
 from rnnlab.probes.tape import trace
 from rnnlab.tasks import Batch

@@ -17,7 +17,8 @@ from rnnlab.cells import CELLS
 from rnnlab.cells.activations import ACTIVATIONS
 from rnnlab.cells.normalized import NormalizedCell
 from rnnlab.common.options import Options
-from rnnlab.config.config import Config, ModelOptions
+from rnnlab.config.config import Config
+from rnnlab.config.sections import ModelOptions
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.pruners import Pruner

@@ -111,7 +111,7 @@ def test_exponents_are_nearer_to_zero_afterwards(kind):
     ("changes", "message"),
     [({"remedies": {"flossing": {"exponents": 7}}}, "are more than the 6 units"),
      ({"remedies": {"flossing": {"exponents": 2}}, "cell": {"kind": "gru", "hidden_size": 6, "zoneout": 0.1}},
-      "takes single steps again")],
+      "takes steps again")],
 )  # fmt: skip
 def test_what_it_cannot_do_is_named(changes, message):
     with pytest.raises(UserError, match=message):

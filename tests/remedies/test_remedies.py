@@ -165,7 +165,7 @@ def test_a_penalty_adds_its_gradient_to_that_of_the_loss():
 
 
 def test_a_penalty_is_refused_where_steps_cannot_be_taken_again():
-    with pytest.raises(UserError, match=r"remedies.keep_norm takes single steps again, which zoneout"):
+    with pytest.raises(UserError, match=r"remedies.keep_norm takes steps again, which zoneout"):
         config(remedies__keep_norm={}, cell__zoneout=0.1)
     with pytest.raises(UserError, match=r"remedies.keep_norm needs every step, which model.checkpoint_every = 2"):
         config(remedies__keep_norm={}, model__checkpoint_every=2)

@@ -12,6 +12,7 @@ from rnnlab.scan.compiled.emit import UNIT, emit
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Expressions, Node, Outer, Product, Term, Value
 from rnnlab.scan.compiled.lower import Lowering
+from rnnlab.scan.compiled.operations import OPERATIONS
 from rnnlab.scan.compiled.program import Operation, StepProgram, Sweep, noisy_states
 from rnnlab.scan.compiled.sizes import TRACED, Sizes
 from rnnlab.scan.compiled.stages import Direction, Slot, is_dear
@@ -38,7 +39,7 @@ def compile_step(cell: Cell, names: Sequence[str], training: bool) -> StepProgra
 
 class _Compiler:
     def __init__(self, traced: Traced, noise: list[int]) -> None:
-        self.traced, self.low, self.noise = traced, Lowering(traced), noise
+        self.traced, self.low, self.noise = traced, Lowering(traced, OPERATIONS), noise
         self.states = sum(label[0] == "n" for label in traced.outputs)
         self.coupled = any(n.op == "sum_rows" and not n.tangent for n in _all_nodes(self.low))
         self.kept: dict[int, tuple[str, Node]] = {}

@@ -1,7 +1,7 @@
 """From torch's operations to expressions over blocks of units."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,6 @@ from rnnlab.scan.compiled.expressions import (
     depends,
     whole_product,
 )
-from rnnlab.scan.compiled.operations import OPERATIONS
 from rnnlab.scan.compiled.trace import Traced
 
 aten = torch.ops.aten
@@ -27,6 +26,10 @@ aten = torch.ops.aten
 
 class Lowering:
     """The expressions of one traced step.
+
+    Args:
+        traced: the step.
+        operations: how those that are more than elementwise are lowered; all others are refused.
 
     Attributes:
         make: the maker of all expressions.
@@ -37,9 +40,9 @@ class Lowering:
             weight of the newest batch.
     """
 
-    def __init__(self, traced: Traced) -> None:
+    def __init__(self, traced: Traced, operations: Mapping[Any, Callable[..., Any]]) -> None:
         self.make, self.inputs, self.matrices = Expressions(), dict[str, tuple[str, str | None, int]](), list[str]()
-        self.sizes = traced.sizes
+        self.sizes, self._operations = traced.sizes, operations
         self.standardised: list[tuple[str, Value, str, Value, float]] = []
         self._found: dict[fx.Node, Any] = {}
         labels = iter(traced.labels)
@@ -80,7 +83,7 @@ class Lowering:
         if target in SAME:
             return self._same(node, args[0])
         try:
-            own: Callable[..., Any] = OPERATIONS[target]  # type: ignore[index]
+            own = self._operations[target]
         except KeyError:
             raise Inexpressible(f"the operation {in_words(target)}") from None
         return own(self, node, *args)

@@ -92,7 +92,7 @@ def run_kernel(
     else:
         own = [shadows.x if read is x else None, *(shadows.starts or [None] * count)]
         y, *finals = _Scan.apply(scan, keep, len(tensors), len(hoisted), *tensors, *hoisted, *own)
-        shadows.y = finals[count] if type(cell).emit is Cell.emit else None
+        shadows.y = finals[count] if cell.emits_state else None
         finals, shadows.finals = finals[:count], finals[count + 1 :]
     width = len(cell.states)
     return _emitted(stacked, cell, w, y, x), [tuple(finals[i : i + width]) for i in range(0, count, width)]
@@ -100,7 +100,7 @@ def run_kernel(
 
 def _emitted(stacked: bool, cell: Cell, w: Weights, y: Tensor, x: Tensor) -> Tensor:
     """What the layer hands on: the first state, unless the cell computes something of it."""
-    if type(cell).emit is Cell.emit:
+    if cell.emits_state:
         return y
     # Rows that are padded in memory make another product on some processors, and members' copies have none.
     outputs = _by_layer(stacked, cell, w, cell.emit, y.contiguous(), x.contiguous())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -10,9 +10,7 @@ from torch import fx
 from rnnlab.scan.compiled.elementwise import SAME
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Exchanged, MatrixFactor, Outer, Value, whole_product
-
-if TYPE_CHECKING:
-    from rnnlab.scan.compiled.lower import Lowering
+from rnnlab.scan.compiled.lower import Lowering
 
 aten = torch.ops.aten
 
@@ -31,7 +29,7 @@ def operation(*targets: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 @operation(aten.mm.default)
-def matrix_product(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
+def matrix_product(lowering: Lowering, node: fx.Node, a: Any, b: Any) -> Any:
     if isinstance(a, Exchanged) and isinstance(b, Value):
         return Outer([(a.value, b, False)])
     if isinstance(a, Value) and a.kind == "row" and isinstance(b, MatrixFactor):
@@ -41,7 +39,7 @@ def matrix_product(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
 
 
 @operation(aten.addmm.default)
-def add_product(lowering: "Lowering", node: fx.Node, bias: Any, a: Any, b: Any) -> Any:
+def add_product(lowering: Lowering, node: fx.Node, bias: Any, a: Any, b: Any) -> Any:
     value = matrix_product(lowering, node, a, b)
     product = whole_product(value)
     if product is not None and isinstance(bias, Value) and bias.kind == "column":
@@ -51,7 +49,7 @@ def add_product(lowering: "Lowering", node: fx.Node, bias: Any, a: Any, b: Any) 
 
 
 @operation(aten.permute.default, aten.t.default)
-def transpose(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
+def transpose(lowering: Lowering, node: fx.Node, a: Any, *_: Any) -> Any:
     if isinstance(a, MatrixFactor):
         return MatrixFactor(a.label, not a.transposed)
     if isinstance(a, Outer):
@@ -62,7 +60,7 @@ def transpose(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
 
 
 @operation(aten.split_with_sizes.default)
-def split(lowering: "Lowering", node: fx.Node, a: Any, sizes: list[int], dim: int = 0) -> Any:
+def split(lowering: Lowering, node: fx.Node, a: Any, sizes: list[int], dim: int = 0) -> Any:
     value, found, at = _blocks_of(lowering, node, a, dim), [], 0
     for size in sizes:
         found.append(_between(lowering, value, at, at + size))
@@ -72,7 +70,7 @@ def split(lowering: "Lowering", node: fx.Node, a: Any, sizes: list[int], dim: in
 
 @operation(aten.slice.Tensor)
 def slice(
-    lowering: "Lowering", node: fx.Node, a: Any, dim: int = 0, start: int = 0, end: int = 2**63, step: int = 1
+    lowering: Lowering, node: fx.Node, a: Any, dim: int = 0, start: int = 0, end: int = 2**63, step: int = 1
 ) -> Any:
     shape = node.args[0].meta["val"].shape  # type: ignore[union-attr]
     if step == 1 and start == 0 and end >= shape[dim]:
@@ -82,14 +80,14 @@ def slice(
     return _between(lowering, _blocks_of(lowering, node, a, dim), start, min(end, shape[dim]))
 
 
-def _blocks_of(lowering: "Lowering", node: fx.Node, a: Any, dim: int) -> Value:
+def _blocks_of(lowering: Lowering, node: fx.Node, a: Any, dim: int) -> Value:
     rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
     if not isinstance(a, Value) or a.kind not in ("row", "column") or dim % rank != rank - 1:
         raise Inexpressible("a part of something else than units")
     return a
 
 
-def _between(lowering: "Lowering", value: Value, start: int, end: int) -> Value:
+def _between(lowering: Lowering, value: Value, start: int, end: int) -> Value:
     """The blocks from one unit to another."""
     at, blocks = 0, []
     for block in value.blocks:
@@ -103,7 +101,7 @@ def _between(lowering: "Lowering", value: Value, start: int, end: int) -> Value:
 
 
 @operation(aten.cat.default)
-def concatenate(lowering: "Lowering", node: fx.Node, parts: list[Any], dim: int = 0) -> Any:
+def concatenate(lowering: Lowering, node: fx.Node, parts: list[Any], dim: int = 0) -> Any:
     rank = node.meta["val"].dim()
     if len(parts) == 1:
         return parts[0]
@@ -114,7 +112,7 @@ def concatenate(lowering: "Lowering", node: fx.Node, parts: list[Any], dim: int 
     return Value(kind, [b for v in values for b in v.blocks])
 
 
-def _wide(lowering: "Lowering", value: Value, node: fx.Node) -> Value:
+def _wide(lowering: Lowering, value: Value, node: fx.Node) -> Value:
     """A constant as wide as the tensor that it fills."""
     if value.kind != "constant":
         return value
@@ -123,7 +121,7 @@ def _wide(lowering: "Lowering", value: Value, node: fx.Node) -> Value:
 
 
 @operation(aten.select_backward.default)
-def select_back(lowering: "Lowering", node: fx.Node, a: Any, sizes: list[int], dim: int, index: int) -> Any:
+def select_back(lowering: Lowering, node: fx.Node, a: Any, sizes: list[int], dim: int, index: int) -> Any:
     if sizes[dim] != 1:
         raise Inexpressible("a single unit or example")
     return a
@@ -131,7 +129,7 @@ def select_back(lowering: "Lowering", node: fx.Node, a: Any, sizes: list[int], d
 
 @operation(aten.slice_backward.default)
 def slice_back(
-    lowering: "Lowering", node: fx.Node, a: Any, sizes: list[int], dim: int, start: int, end: int, step: int
+    lowering: Lowering, node: fx.Node, a: Any, sizes: list[int], dim: int, start: int, end: int, step: int
 ) -> Any:
     """Zeros where nothing was taken."""
     end = min(end, sizes[dim])
@@ -146,22 +144,22 @@ def slice_back(
 
 
 @operation(aten.where.self)
-def where(lowering: "Lowering", node: fx.Node, *args: Any) -> Any:
+def where(lowering: Lowering, node: fx.Node, *args: Any) -> Any:
     return lowering.apply("pick({0}, {1}, {2})", *args)
 
 
 @operation(aten.full.default, aten.full_like.default, aten.scalar_tensor.default)
-def filled(lowering: "Lowering", node: fx.Node, *args: Any) -> Any:
+def filled(lowering: Lowering, node: fx.Node, *args: Any) -> Any:
     return lowering.value(args[0] if node.target is aten.scalar_tensor.default else args[1])
 
 
 @operation(aten.rsub.Scalar)
-def subtract_from(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
+def subtract_from(lowering: Lowering, node: fx.Node, a: Any, b: Any) -> Any:
     return lowering.apply("{1} - {0}", a, b)
 
 
 @operation(aten.pow.Tensor_Scalar)
-def power(lowering: "Lowering", node: fx.Node, a: Any, exponent: float) -> Any:
+def power(lowering: Lowering, node: fx.Node, a: Any, exponent: float) -> Any:
     forms = {
         1: "({0})",
         2: "{0} * {0}",
@@ -176,17 +174,17 @@ def power(lowering: "Lowering", node: fx.Node, a: Any, exponent: float) -> Any:
 
 
 @operation(aten.leaky_relu.default)
-def leaky(lowering: "Lowering", node: fx.Node, a: Any, slope: float = 0.01) -> Any:
+def leaky(lowering: Lowering, node: fx.Node, a: Any, slope: float = 0.01) -> Any:
     return lowering.apply("pick({0} > 0, {0}, {0} * {1})", a, slope)
 
 
 @operation(aten.elu.default)
-def elu(lowering: "Lowering", node: fx.Node, a: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
+def elu(lowering: Lowering, node: fx.Node, a: Any, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Any:
     return lowering.apply("pick({0} > 0, {0} * {2}, expm1_of({0} * {3}) * {1} * {2})", a, alpha, scale, input_scale)
 
 
 @operation(aten.gelu.default)
-def gelu(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
+def gelu(lowering: Lowering, node: fx.Node, a: Any, *_: Any) -> Any:
     if node.kwargs.get("approximate", "none") != "none":
         raise Inexpressible("an approximate gelu")
     share = lowering.apply("erfc_of({0} * T(-0.70710678118654752)) * T(0.5)", a)
@@ -194,18 +192,18 @@ def gelu(lowering: "Lowering", node: fx.Node, a: Any, *_: Any) -> Any:
 
 
 @operation(aten.hardtanh.default)
-def hard_tanh(lowering: "Lowering", node: fx.Node, a: Any, least: float = -1, most: float = 1) -> Any:
+def hard_tanh(lowering: Lowering, node: fx.Node, a: Any, least: float = -1, most: float = 1) -> Any:
     return lowering.apply("pick({0} < {1}, {1}, pick({0} > {2}, {2}, {0}))", a, least, most)
 
 
 @operation(aten.clamp.default)
-def clamp(lowering: "Lowering", node: fx.Node, a: Any, least: float | None = None, most: float | None = None) -> Any:
+def clamp(lowering: Lowering, node: fx.Node, a: Any, least: float | None = None, most: float | None = None) -> Any:
     a = a if least is None else lowering.apply("pick({0} < {1}, {1}, {0})", a, least)
     return a if most is None else lowering.apply("pick({0} > {1}, {1}, {0})", a, most)
 
 
 @operation(aten.logical_and_.default, aten.copy_.default)
-def in_place(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
+def in_place(lowering: Lowering, node: fx.Node, a: Any, b: Any) -> Any:
     """What is written over a value that nobody reads any more."""
     place = list(node.graph.nodes).index
     if any(user.target in SAME or place(user) > place(node) for user in node.args[0].users):  # type: ignore[union-attr]
@@ -214,7 +212,7 @@ def in_place(lowering: "Lowering", node: fx.Node, a: Any, b: Any) -> Any:
 
 
 @operation(aten.sum.dim_IntList)
-def total(lowering: "Lowering", node: fx.Node, a: Any, dims: list[int], keep: bool = False) -> Any:
+def total(lowering: Lowering, node: fx.Node, a: Any, dims: list[int], keep: bool = False) -> Any:
     value, shape = lowering.value(a), node.args[0].meta["val"].shape  # type: ignore[union-attr]
     dims = [d % len(shape) for d in dims if shape[d] != 1]
     if not dims:
@@ -225,21 +223,21 @@ def total(lowering: "Lowering", node: fx.Node, a: Any, dims: list[int], keep: bo
 
 
 @operation(aten.mean.dim)
-def mean(lowering: "Lowering", node: fx.Node, a: Any, dims: list[int], keep: bool = False) -> Any:
+def mean(lowering: Lowering, node: fx.Node, a: Any, dims: list[int], keep: bool = False) -> Any:
     size = node.args[0].meta["val"].shape[dims[0]]  # type: ignore[union-attr]
     return lowering.apply("{0} / {1}", total(lowering, node, a, dims, keep), size)
 
 
-def _sum_units(lowering: "Lowering", value: Value) -> Value:
+def _sum_units(lowering: Lowering, value: Value) -> Value:
     return Value("number", [lowering.make.make("sum_units", value.blocks, "number", None)])
 
 
-def _sum_rows(lowering: "Lowering", value: Value) -> Value:
+def _sum_rows(lowering: Lowering, value: Value) -> Value:
     return Value("column", [lowering.make.make("sum_rows", (b,), "column", b.unit) for b in value.blocks])
 
 
 @operation(aten.native_layer_norm.default)
-def layer_norm(lowering: "Lowering", node: fx.Node, a: Any, shape: Any, gain: Any, shift: Any, epsilon: float) -> Any:
+def layer_norm(lowering: Lowering, node: fx.Node, a: Any, shape: Any, gain: Any, shift: Any, epsilon: float) -> Any:
     x = lowering.value(a)
     size = node.args[0].meta["val"].shape[-1]  # type: ignore[union-attr]
     y, mean, _, inverse = _standardise(lowering, x, partial(_sum_units, lowering), size, gain, shift, epsilon)
@@ -248,7 +246,7 @@ def layer_norm(lowering: "Lowering", node: fx.Node, a: Any, shape: Any, gain: An
 
 @operation(aten.native_batch_norm.default)
 def batch_norm(
-    lowering: "Lowering", node: fx.Node, a: Any, gain: Any, shift: Any, mean: Any, var: Any, *rest: Any
+    lowering: Lowering, node: fx.Node, a: Any, gain: Any, shift: Any, mean: Any, var: Any, *rest: Any
 ) -> Any:
     training, momentum, epsilon = rest
     x = lowering.value(a)
@@ -265,7 +263,7 @@ def batch_norm(
 
 
 def _standardise(
-    lowering: "Lowering", x: Value, total: Callable[[Value], Value], size: int, gain: Any, shift: Any, epsilon: float
+    lowering: Lowering, x: Value, total: Callable[[Value], Value], size: int, gain: Any, shift: Any, epsilon: float
 ) -> tuple[Value, Value, Value, Value]:
     """The result, mean, variance and one over the standard deviation."""
     mean = lowering.apply("{0} / {1}", total(x), size)
@@ -276,6 +274,6 @@ def _standardise(
     return y, mean, var, inverse
 
 
-def _scaled(lowering: "Lowering", y: Value, gain: Any, shift: Any) -> Value:
+def _scaled(lowering: Lowering, y: Value, gain: Any, shift: Any) -> Value:
     y = y if gain is None else lowering.apply("{0} * {1}", y, gain)
     return y if shift is None else lowering.apply("{0} + {1}", y, shift)

@@ -150,12 +150,13 @@ class SweepDefinition(Options):
         return tuple(plans)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """A copy with some fields changed, unchecked; its studies are worked out anew."""
+        """A copy with some fields changed, unchecked; what follows from them is worked out anew."""
         copy = super().model_copy(update=update, deep=deep)
-        vars(copy).pop("studies", None)
+        for kept in ("studies", "outline"):
+            vars(copy).pop(kept, None)
         return copy
 
-    @property
+    @cached_property
     def outline(self) -> Outline:
         """What its progress is counted against."""
         studies = tuple(plan.key for plan in self.studies)

@@ -84,7 +84,7 @@ class Worker:
     def look_again(self) -> None:
         """See what the sweep has grown by since, and all that its supervisor has made of it."""
         self.storage.get_all_studies()  # waits for a database that is away, as the home does not
-        if self.home.outline().hash != self.definition.hash:
+        if self.home.outline().hash != self.definition.outline.hash:
             self.definition, self.plans = self._read_definition()
         self.studies = self.known_studies()
 
