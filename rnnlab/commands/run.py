@@ -83,9 +83,9 @@ def _train_and_deliver(config: Config, name: str, command: str, uri: str, output
     outbox, console, result = Outbox(CHECKPOINTS / config.hash / "outbox"), output.console(), None
     entry = outbox.entry("run")
     with Courier(outbox, uri) as courier:
-        before = entry.read()
+        ended = entry.outcome()
         try:
-            if before is None or before.status == "RUNNING":
+            if ended is None:
                 result = _train(config, name, command, entry, console)
         except Exception:
             if not courier.wait():

@@ -74,7 +74,7 @@ def run_seeds(config: Config, seeds: int, name: str, output: Output) -> None:
                     console.print(f"{count(left, 'run')} wait on disk, as MLflow does not take them: {courier.problem}")
                     console.print(f"deliver them with: {command}", markup=False, highlight=False, soft_wrap=True)
                     raise SystemExit(UNDELIVERED)
-            facts = summed_up(config, [record.summary for record in ended])
+            facts = summed_up(config, [run.summary for run in ended])
             shutil.rmtree(folder)
     if output.plain:
         _print(console, facts)
@@ -96,7 +96,7 @@ class _Seeds:
     def train(self) -> list["RunState"]:
         """Train what no earlier start has, and return how every seed ended."""
         prepare_kernels(self.config, self.console.print)
-        left = [seed for seed in self.seeds if self._ended(seed) is None]
+        left = [seed for seed in self.seeds if self.entries[seed].outcome() is None]
         what = f"{self.config.task.label}, {self.config.cell.kind}, config {self.config.hash}"
         rest = f", {len(left)} left" if len(left) < len(self.seeds) else ""
         self._say(f"{what}: {count(len(self.seeds), 'seed')} from {self.seeds[0]} on{rest}")
@@ -107,12 +107,8 @@ class _Seeds:
         except Interrupted as interruption:
             self.console.print(f"{interruption}; the same command continues from there")
             raise SystemExit(130) from None
-        ended = [self._ended(seed) for seed in self.seeds]
-        return [record for record in ended if record is not None]
-
-    def _ended(self, seed: int) -> "RunState | None":
-        record = self.entries[seed].read()
-        return None if record is None or record.status == "RUNNING" else record
+        ended = [self.entries[seed].outcome() for seed in self.seeds]
+        return [run for run in ended if run is not None]
 
     def _begin(self, config: Config) -> Progress:
         from rnnlab.tracking.provenance import config_params, config_tags

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from rnnlab.common.text import count, listing
-from rnnlab.statistics.ablation import has_result, task_of
+from rnnlab.statistics.ablation import results, task_of
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.factors import searched
 from rnnlab.sweep.plan.outline import Planning
@@ -169,8 +169,8 @@ def _mixed(runs: pd.DataFrame) -> str:
 
 def _repeats(runs: pd.DataFrame) -> str:
     """Final runs of one arm that share a seed, each of which would count."""
-    scored = runs.loc[(runs["phase"] == "final") & has_result(runs)]
-    twice = scored.loc[scored.duplicated(["task", "arm", "seed"])].drop_duplicates(["task", "arm"])
+    ended = results(runs)
+    twice = ended.loc[ended.duplicated(["task", "arm", "seed"])].drop_duplicates(["task", "arm"])
     studies = [f"{task}/{arm}" for task, arm in zip(twice["task"], twice["arm"], strict=True)]
     return f"More than one final run of the same seed: {listing(studies)}." if studies else ""
 

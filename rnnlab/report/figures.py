@@ -12,7 +12,7 @@ from rnnlab.common.errors import UserError
 from rnnlab.plots import evidence
 from rnnlab.plots.arms import draw_forest
 from rnnlab.plots.style import axes, figure_of
-from rnnlab.statistics.ablation import has_result, scored, solve_table
+from rnnlab.statistics.ablation import results, scored, solve_table
 from rnnlab.statistics.arms_by_task import arms_by_task
 from rnnlab.statistics.comparisons import SIGNIFICANT
 from rnnlab.statistics.gradient_health import EARLY, MEASURES
@@ -120,7 +120,8 @@ def first_profiles(rows: pd.DataFrame, runs: pd.DataFrame, uri: str | None = Non
     Returns:
         Profile by arm, in the order of `rows`; without the arms that recorded none.
     """
-    recorded = runs.loc[(runs["phase"] == "final") & has_result(runs) & (runs["param.recording.points"] > 0)]
+    ended = results(runs)
+    recorded = ended.loc[ended["param.recording.points"] > 0]
     first = recorded.sort_values(["diverged", "seed", "run_id"]).drop_duplicates("arm").set_index("arm")["run_id"]
     return {arm: load_profile(first[arm], uri) for arm in rows["arm"] if arm in first.index}
 

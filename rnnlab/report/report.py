@@ -33,7 +33,7 @@ from rnnlab.report.tables import (
     reach_cells,
     spending_cells,
 )
-from rnnlab.statistics.ablation import has_result, task_of
+from rnnlab.statistics.ablation import results, task_of
 from rnnlab.statistics.arms_by_task import reach_table
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.outline import Planning, read_history
@@ -103,7 +103,7 @@ def read_sweep(name: str, uri: str) -> StoredSweep:
         UserError: if the sweep is unknown, or none of its final runs has a result yet.
     """
     runs = load_sweep(name, uri)
-    if not (has_result(runs) & (runs["phase"] == "final")).to_numpy().any():
+    if results(runs).empty:
         raise UserError(
             f"sweep '{name}' has no final run with a result yet: let `rnnlab sweep` finish it, then report again; if "
             f"every run failed, mend what their MLflow pages name, delete runs/sweeps/{name} and start it anew"
@@ -117,8 +117,9 @@ def read_sweep(name: str, uri: str) -> StoredSweep:
         history = client.get_run(newest["parent_id"]).data.tags.get(HISTORY, "[]")
     planned = {plan.name for plan in definition.studies}  # an arm of an earlier start may be gone from the newest
     runs = runs.loc[[f"{task}/{arm}" in planned for task, arm in zip(runs["task"], runs["arm"], strict=True)]]
-    ended = runs.loc[has_result(runs) & (runs["phase"] == "final"), "task"]
-    runs = runs.loc[runs["task"].isin(set(ended))]  # of a task whose search has only begun there is nothing to say
+    runs = runs.loc[
+        runs["task"].isin(set(results(runs)["task"]))
+    ]  # of a task whose search has only begun there is nothing to say
     packages = [name for name in ("python", "torch", "numpy", "optuna", "mlflow") if f"rnnlab.{name}" in tags]
     versions = {"rnnlab": tags["rnnlab.version"], **{name: tags[f"rnnlab.{name}"] for name in packages}}
     versions["commit"] = listing(sorted(set(runs["git_commit"])))

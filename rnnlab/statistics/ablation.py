@@ -84,6 +84,11 @@ def has_result(runs: pd.DataFrame) -> pd.Series:
     return runs.loc[:, "outcome"].isin(["solved", "finished", "diverged"])
 
 
+def results(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs on fresh seeds that came to their end."""
+    return runs.loc[(runs["phase"] == "final") & has_result(runs)]
+
+
 def has_failed(runs: pd.DataFrame) -> pd.Series:
     """Tell which runs ended by an error, or without a score that anything explains."""
     lost = runs.loc[:, "outcome"].isin(["solved", "finished"]) & ~np.isfinite(runs.loc[:, "score"].astype(float))

@@ -119,6 +119,11 @@ class Entry:
                 set_aside(path)  # what it was for, MLflow can tell
         return None
 
+    def outcome(self) -> RunState | None:
+        """How the run ended; None where it has not."""
+        state = self.read()
+        return None if state is None or state.status == "RUNNING" else state
+
     def set_aside(self, reason: Exception) -> None:
         """Make room for a new entry in the place of a damaged one."""
         warnings.warn(f"{reason}; its folder is kept as {set_aside(self.folder).name}", stacklevel=2)

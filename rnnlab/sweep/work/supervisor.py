@@ -199,8 +199,8 @@ class Supervisor:
         """Put what came of a study on its parent run, for the dashboard's list."""
         numbers = {name: Curve([0], [value]) for name, value in outcome.items() if math.isfinite(value)}
         run = {"experiment": self.definition.name, "name": plan.name, "run_id": search.user_attrs["parent_run"]}
-        record = RunState(**run, identity={}, tags={}, params={}, curves=numbers)
-        self.outbox.entry(f"{plan.task}/{plan.arm}/{STUDY}").end(record, "FINISHED", "finished")
+        state = RunState(**run, identity={}, tags={}, params={}, curves=numbers)
+        self.outbox.entry(f"{plan.task}/{plan.arm}/{STUDY}").end(state, "FINISHED", "finished")
         search.set_user_attr("closed", True)
 
     def _renew_lost(self) -> None:

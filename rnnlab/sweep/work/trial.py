@@ -102,11 +102,6 @@ class Job:
         """Where the run of a seed lies on its way to MLflow."""
         return outbox(self.folder).entry(f"{self._key}/seed-{seed}")
 
-    def ended(self, seed: int) -> RunState | None:
-        """How the run of a seed ended; None where it has not."""
-        record = self.entry(seed).read()
-        return None if record is None or record.status == "RUNNING" else record
-
     @property
     def _key(self) -> str:
         return f"{self.plan.task}/{self.plan.arm}/{self.phase}-{self.slot}"
@@ -131,13 +126,13 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> Slot:
     """
     runs: list[RunState] = []
     for seed in job.seeds:
-        record = job.ended(seed) or (yield from _train(job, seed, should_stop))
-        if record is None:  # it has been enqueued again
+        run = job.entry(seed).outcome() or (yield from _train(job, seed, should_stop))
+        if run is None:  # it has been enqueued again
             return
         if job.courier is not None:
             job.courier.wait_for(job.entry(seed))
-        runs.append(record)
-        if record.status != "FINISHED" or _hopeless(job, runs):
+        runs.append(run)
+        if run.status != "FINISHED" or _hopeless(job, runs):
             break
     _tell(job, runs)
     shutil.rmtree(job.scratch, ignore_errors=True)
@@ -150,13 +145,13 @@ def give_up(job: Job, reason: str) -> bool:
         Whether it has failed.
     """
     for seed in job.seeds:
-        record = job.ended(seed)
-        if record is None:
-            entry = job.entry(seed)
-            entry.open(_record(job, seed))
-            record = entry.fail(reason)
-        if record.status != "FINISHED":
-            return record.status == "FAILED"
+        entry = job.entry(seed)
+        run = entry.outcome()
+        if run is None:
+            entry.open(_begun(job, seed))
+            run = entry.fail(reason)
+        if run.status != "FINISHED":
+            return run.status == "FAILED"
     return False
 
 
@@ -176,7 +171,8 @@ def _described(job: Job, seed: int) -> tuple[dict[str, str], dict[str, str]]:
         return {**config_tags(plain), CONFIG: wanted, "rnnlab.config_hash": REFUSED}, {**config_params(plain), **params}
 
 
-def _record(job: Job, seed: int) -> RunState:
+def _begun(job: Job, seed: int) -> RunState:
+    """A run that is about to begin."""
     tags, params = _described(job, seed)
     task = f"{job.plan.task} " if len(job.definition.tasks) > 1 else ""
     several = f" seed {seed}" if len(job.seeds) > 1 else ""
@@ -198,7 +194,7 @@ def _record(job: Job, seed: int) -> RunState:
 def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Generator[Progress, Result, RunState | None]:
     """Train on one seed, and say how it ended; None where the slot has to be tried again."""
     entry = job.entry(seed)
-    entry.open(_record(job, seed))
+    entry.open(_begun(job, seed))
     try:
         config = _config(job, seed)
         watch = _Watch(job, entry, config.training.steps, should_stop)
