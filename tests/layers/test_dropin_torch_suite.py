@@ -5,6 +5,7 @@ of torch.nn by them. What is asked of each is what PyTorch's tests of modules, r
 """
 
 import copy
+import functools
 import importlib.util
 import io
 import sys
@@ -86,9 +87,8 @@ def test_construction_repr_dtypes_and_devices(database, name):
                 assert (a, p.shape, p.dtype, p.device) == (b, q.shape, q.dtype, q.device)
         ours, theirs = build(name, sample, torch.float32), build(name, sample, torch.float32, ours=False)
         assert repr(ours) == repr(theirs)
-        assert [[p.shape for p in ps] for ps in ours.all_weights] == [
-            [p.shape for p in ps] for ps in theirs.all_weights
-        ]
+        for mine, its in zip(ours.all_weights, theirs.all_weights, strict=True):
+            assert [p.shape for p in mine] == [p.shape for p in its]
         assert all(a is b for a, b in zip(ours.double()._flat_weights, ours.parameters(), strict=True))
         assert {p.dtype for p in ours.half().parameters()} == {torch.float16}
         with torch.device("meta"):
@@ -103,8 +103,7 @@ def test_pickle_and_copy(database, name):
     for sample in samples(database, name, torch.float64):
         layer = build(name, sample, torch.float64)
         expected = run(layer, sample)
-        file = io.BytesIO()
-        torch.save(layer, file)
+        torch.save(layer, file := io.BytesIO())
         file.seek(0)
         for other in (torch.load(file, weights_only=False), copy.deepcopy(layer)):
             assert type(other) is type(layer)
@@ -258,9 +257,8 @@ def test_dropout_of_nothing_and_of_everything():
     """Weights of one on an input of ones: the second layer sees the first or nothing."""
     for p, through in ((0.0, 1.0), (1.0, 0.0)):
         layer = rnnlab.RNN(10, 1000, 2, bias=False, nonlinearity="relu", dropout=p)
-        with torch.no_grad():
-            for weight, value in zip(layer.parameters(), (1.0, 1.0, 1.0, 1.0), strict=True):
-                weight.fill_(value)
+        for weight in layer.parameters():
+            nn.init.ones_(weight)
         output, h = layer(torch.ones(1, 1, 10), torch.zeros(2, 1, 1000))
         assert (output == 10_000 * through).all() and (h[0] == 10).all()
 
@@ -290,16 +288,14 @@ def test_tied_weights(name):
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
-def test_flat_weights_follow_weight_norm_and_pruning():
-    for name in ("weight_ih_l0", "weight_hh_l0", "weight_hr_l0"):
-        layer = rnnlab.LSTM(32, 32, proj_size=10)
-        for apply, remove in (
-            (nn.utils.weight_norm, nn.utils.remove_weight_norm),
-            (lambda layer, name: prune.l1_unstructured(layer, name, 0.5), prune.remove),
-        ):
-            apply(layer, name)
-            assert sum(isinstance(p, nn.Parameter) for p in layer._flat_weights) == 4
-            layer(torch.randn(3, 2, 32))[0].sum().backward()
-            remove(layer, name)
-            assert sum(isinstance(p, nn.Parameter) for p in layer._flat_weights) == 5
-            assert set(layer.state_dict()) == set(nn.LSTM(32, 32, proj_size=10).state_dict())
+@pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0", "weight_hr_l0"])
+def test_flat_weights_follow_weight_norm_and_pruning(name):
+    layer = rnnlab.LSTM(32, 32, proj_size=10)
+    half = functools.partial(prune.l1_unstructured, amount=0.5)
+    for apply, remove in ((nn.utils.weight_norm, nn.utils.remove_weight_norm), (half, prune.remove)):
+        apply(layer, name)
+        assert sum(isinstance(p, nn.Parameter) for p in layer._flat_weights) == 4
+        layer(torch.randn(3, 2, 32))[0].sum().backward()
+        remove(layer, name)
+        assert sum(isinstance(p, nn.Parameter) for p in layer._flat_weights) == 5
+        assert set(layer.state_dict()) == set(nn.LSTM(32, 32, proj_size=10).state_dict())
