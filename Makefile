@@ -76,6 +76,7 @@ bench: .venv/.core  ## measure the speed and write docs/performance.md, compiled
 	@$(BIN)/python -m benchmarks.layers --write
 	@$(BIN)/python -m benchmarks.compiled --write
 	@$(BIN)/python -m benchmarks.population --write
+	@$(BIN)/python -m benchmarks.widths --write
 
 bench-gpu: .venv/.core  ## measure the speed on a GPU and write docs/performance-gpu.md
 	@$(BIN)/python -m benchmarks.gpu --write

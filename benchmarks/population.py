@@ -5,14 +5,13 @@ Whole updates, sampling, clipping and optimiser included, without evaluation; on
 
 import argparse
 import platform
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.timing import processor, take_turns, write_measured
-from rnnlab.commands.together import update as together
+from rnnlab.commands.together import update
 from rnnlab.config.config import Config
 
 SIZES = ((50, 32, (1, 8, 32)), (100, 64, (1, 8, 32)), (200, 100, (1, 8)))
@@ -30,8 +29,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 DOCUMENT = Path("docs/populations.md")
 
 
-def update(kind: str, options: dict[str, Any], T: int, H: int, members: int) -> Callable[[], None]:
-    """One update of so many runs."""
+def configs(kind: str, options: dict[str, Any], T: int, H: int, count: int) -> list[Config]:
+    """Runs that differ in their seed."""
     data = {
         "task": {"kind": "adding", "length": T},
         "cell": {"kind": kind, "hidden_size": H, **options},
@@ -39,7 +38,7 @@ def update(kind: str, options: dict[str, Any], T: int, H: int, members: int) -> 
         "remedies": {"clipping": {}},
         "recording": {"points": 0},
     }
-    return together([Config.parse({**data, "seed": seed}) for seed in range(members)])
+    return [Config.parse({**data, "seed": seed}) for seed in range(count)]
 
 
 def rows(seconds: float) -> list[str]:
@@ -47,7 +46,7 @@ def rows(seconds: float) -> list[str]:
     lines = ["| cell | size | alone | 8 together | 32 together |", "|---|---|---:|---:|---:|"]
     for T, H, counts in SIZES:
         for kind, options in CASES:
-            times = take_turns({str(P): update(kind, options, T, H, P) for P in counts}, seconds)
+            times = take_turns({str(P): update(configs(kind, options, T, H, P)) for P in counts}, seconds)
             each = {P: times[str(P)].median / P for P in counts}
             cells = [f"{each[1] * 1e3:.2f} ms"]
             cells += [f"{each[P] * 1e3:.2f} ms, **{each[P] / each[1]:.2f}**" if P in each else "–" for P in (8, 32)]

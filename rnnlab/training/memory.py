@@ -9,7 +9,7 @@ from rnnlab.training.models import count_parameters
 GIB = 2**30
 MOST_MEMBERS = 32
 CACHE = 64 * 2**20
-"""Bytes that runs which train together may take between their way forward and back."""
+"""Bytes that runs which train together may take between their way forward and back: beyond, some even get slower."""
 OUTPUTS_OF_THEIR_OWN = 8
 """Outputs that are no state are computed and copied member by member: as if so many times as much were kept."""
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
@@ -58,17 +58,19 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def most_members(config: Config) -> int:
-    """How many runs of a shape are worth training together: more gain nothing, or no longer fit into the cache."""
-    if not is_joinable(config):
-        return 1
+    """How many runs of a shape are worth training together: with more, nothing is gained (`benchmarks.widths`)."""
+    return max(1, min(MOST_MEMBERS, CACHE // kept_bytes(config))) if is_joinable(config) else 1
+
+
+def kept_bytes(config: Config) -> int:
+    """What one of several runs takes between its way forward and back, optimiser included."""
     model, cell = config.model, config.cell
     step = cell.blocks * cell.hidden_size + sum(cell.state_sizes)  # numbers that are kept of one example
     layers = model.num_layers * (1 + model.bidirectional)
     step *= 1 if cell.emits_state else OUTPUTS_OF_THEIR_OWN
     read = (1 + model.bidirectional) * cell.output_size if config.task.answers == "every" else 0  # by the readout
     kept = (step * layers + read) * config.steps_an_update * config.training.batch_size
-    values = kept + KEPT_BY_OPTIMIZERS * count_parameters(config)
-    return max(1, min(MOST_MEMBERS, CACHE // (values * _size(config))))
+    return (kept + KEPT_BY_OPTIMIZERS * count_parameters(config)) * _size(config)
 
 
 def _size(config: Config) -> int:
