@@ -1,6 +1,8 @@
 """What comes with the package is found by name, in a clone and from a wheel."""
 
 import os
+import re
+import runpy
 import shutil
 import sqlite3
 import subprocess
@@ -30,18 +32,31 @@ def test_a_file_of_the_users_own_comes_first(tmp_path, monkeypatch):
     assert locate("adding") == Path("adding") and locate("of/adding") == Path("of/adding")
 
 
+def test_links_of_a_package_that_knows_no_repository_are_words():
+    described = runpy.run_path(str(ROOT / "setup.py"))["described"]
+    page = "[here](docs/a.md#b), ![seen](a.png) [there](https://example.org/x), [below](#below)"
+    assert described(page, None) == "here,  [there](https://example.org/x), [below](#below)"
+
+
 @pytest.mark.slow
 def test_a_wheel_works_in_an_empty_folder(tmp_path):
     source, empty, installed = tmp_path / "source", tmp_path / "an empty folder", tmp_path / "installed"
     empty.mkdir()
     for name in ("rnnlab", "sweeps", "experiments"):
         shutil.copytree(ROOT / name, source / name, symlinks=True)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
+    for command in (["init", "--quiet"], ["remote", "add", "origin", "git@example.org:team/rnnlab.git"]):
+        subprocess.run(["git", *command], cwd=source, check=True)
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"  # as pip does
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, stdout=subprocess.DEVNULL, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(installed)
+    (metadata,) = (path.read_text() for path in installed.glob("*.dist-info/METADATA"))
+    assert "Project-URL: Repository, https://example.org/team/rnnlab\n" in metadata
+    leads = re.findall(r"\]\(https://example.org/team/rnnlab/(?:blob|raw)/main/([^)#]+)", metadata)
+    assert len(leads) > 40 and all((ROOT / lead).exists() for lead in leads)
+    assert not re.search(r"\]\((?!https://|#)", metadata)
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     told = subprocess.run(
         [sys.executable, "-c", "import rnnlab; print(rnnlab.__file__)"],
