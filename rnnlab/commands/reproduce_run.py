@@ -1,13 +1,13 @@
 """`rnnlab reproduce NAME`: published results, run and stored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from rnnlab.commands.stored import held, resumable
 from rnnlab.common.errors import UserError
-from rnnlab.common.interrupts import Interrupted, signals_caught
-from rnnlab.common.locks import FileLock
+from rnnlab.common.interrupts import signals_caught
 from rnnlab.common.output import Output
 from rnnlab.common.text import duration, number
 from rnnlab.reproductions.base import Reproduction, Training
@@ -56,28 +56,14 @@ def run_results(results: Sequence[Reproduction], output: Output) -> int:
 
 
 def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Evidence, Path, int]:
-    outbox, lock = Outbox(HOME / result.name / "outbox"), FileLock(HOME / result.name / "lock")
-    (HOME / result.name).mkdir(parents=True, exist_ok=True)
-    if not lock.acquire(wait=False):
-        raise UserError(f"another process runs {result.name}: wait for it, or stop it first")
-    try:
+    folder = HOME / result.name
+    with held(folder, result.name):
         tags = {"rnnlab.kind": "reproduction", "rnnlab.reproduction": result.name}
         parent = start_parent(uri, EXPERIMENT, result.name, tags, result.claim)
-        done, left = len(stored(result).records), 0
+        outbox = Outbox(folder / "outbox")
         with Courier(outbox, uri) as courier:
-            try:
-                with signals_caught(second_kills=True) as caught:
-                    for arm, seed, record in carry_out(result, outbox, parent, lambda: bool(caught)):
-                        done += 1
-                        numbers = {key: value for key, value in record.values.items() if isinstance(value, float)}
-                        said = ", ".join(f"{key} {number(value)}" for key, value in numbers.items())
-                        line = f"{result.name}  {done}/{len(result.runs)}  {arm}, seed {seed}: {said}"
-                        console.print(
-                            f"{line} ({duration(record.seconds)})", markup=False, highlight=False, soft_wrap=True
-                        )
-            except Interrupted as interruption:
-                console.print(f"{interruption}; the same command continues from there")
-                raise SystemExit(130) from None
+            with resumable(console), signals_caught(second_kills=True) as caught:
+                _carry_out(result, outbox, parent, console, lambda: bool(caught))
             left = courier.wait()
         finding = stored(result)
         page = write_page(finding, PAGES)
@@ -87,8 +73,19 @@ def _run_one(result: Reproduction, uri: str, console: Console) -> tuple[Evidence
         if not left:
             end_parent(uri, parent, {"rnnlab.verdict": finding.verdict})
         return finding, page, left
-    finally:
-        lock.release()
+
+
+def _carry_out(
+    result: Reproduction, outbox: Outbox, parent: str, console: Console, should_stop: Callable[[], bool]
+) -> None:
+    """Run what is missing, and say a line of each run."""
+    done = len(stored(result).records)
+    for arm, seed, record in carry_out(result, outbox, parent, should_stop):
+        done += 1
+        numbers = {key: value for key, value in record.values.items() if isinstance(value, float)}
+        said = ", ".join(f"{key} {number(value)}" for key, value in numbers.items())
+        line = f"{result.name}  {done}/{len(result.runs)}  {arm}, seed {seed}: {said}"
+        console.print(f"{line} ({duration(record.seconds)})", markup=False, highlight=False, soft_wrap=True)
 
 
 def _show(finding: Evidence, page: Path, console: Console) -> None:

@@ -1,34 +1,40 @@
 """One experiment on many seeds from the command line: trained together, stored one by one, summed up with intervals."""
 
 import math
-import shlex
 import shutil
-import sys
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from rnnlab.commands.run import CHECKPOINTS, EXPERIMENT, locked
+from rnnlab.commands.stored import (
+    CHECKPOINTS,
+    EXPERIMENT,
+    check_start,
+    command_line,
+    delivering,
+    failing,
+    held,
+    resumable,
+)
 from rnnlab.common.errors import UserError
-from rnnlab.common.files import room_needed
-from rnnlab.common.interrupts import Interrupted, signals_caught
+from rnnlab.common.interrupts import signals_caught
 from rnnlab.common.output import Output
-from rnnlab.common.seeding import make_generator
 from rnnlab.common.text import count, interval, median, number
 from rnnlab.config.config import Config
-from rnnlab.config.device import usable
+from rnnlab.tracking.outbox import Outbox
+from rnnlab.tracking.provenance import config_params, config_tags
+from rnnlab.tracking.run_state import RunState
+from rnnlab.tracking.store import prepare_store, tracking_uri
+from rnnlab.training.company import Slot
 from rnnlab.training.kernels import prepare_kernels
-from rnnlab.training.loop import train_each
+from rnnlab.training.loop import work_through
 from rnnlab.training.progress import Progress
-from rnnlab.training.result import Curve, Result
-
-if TYPE_CHECKING:
-    from rnnlab.tracking.outbox import Outbox
-    from rnnlab.tracking.run_state import RunState
+from rnnlab.training.result import Curve
 
 MOST = 10_000
 TELL_SECONDS = 5.0
@@ -48,34 +54,17 @@ def run_seeds(config: Config, seeds: int, name: str, output: Output) -> None:
         UserError: if the number is not allowed, another process is at it, or the store or the disk cannot be used.
         SystemExit: with code 130 after Ctrl-C, or 4 where MLflow does not take every run; the same command continues.
     """
-    from rnnlab.common.locks import FileLock
-    from rnnlab.tracking.courier import Courier
-    from rnnlab.tracking.outbox import Outbox
-    from rnnlab.tracking.store import prepare_store, tracking_uri
-    from rnnlab.tracking.undelivered import UNDELIVERED
-
     if not 2 <= seeds <= MOST:
         raise UserError(f"--seeds {seeds} is not allowed: choose from 2 to {MOST}, or leave it out for a single run")
-    usable(config.device)  # a missing device or missing data speak up before anything is written
-    config.task.sample(make_generator(config.seed, "probe"), 1)
-    uri, folder = tracking_uri(), CHECKPOINTS / f"{config.hash}-{seeds}-seeds"
-    command, console = shlex.join(["rnnlab", *sys.argv[1:]]), output.console()
+    check_start(config)
+    uri, folder, console = tracking_uri(), CHECKPOINTS / f"{config.hash}-{seeds}-seeds", output.console()
     prepare_store(uri)
-    with room_needed(folder, command):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(FileLock(folder / "lock"), config.hash):
-            outbox = Outbox(folder / "outbox")
-            with Courier(outbox, uri) as courier:
-                try:
-                    ended = _Seeds(config, seeds, name, command, folder, outbox, console).train()
-                finally:
-                    left = courier.wait()
-                if left:
-                    console.print(f"{count(left, 'run')} wait on disk, as MLflow does not take them: {courier.problem}")
-                    console.print(f"deliver them with: {command}", markup=False, highlight=False, soft_wrap=True)
-                    raise SystemExit(UNDELIVERED)
-            facts = summed_up(config, [run.summary for run in ended])
-            shutil.rmtree(folder)
+    with held(folder, f"experiment {config.hash}"):
+        outbox = Outbox(folder / "outbox")
+        with delivering(outbox, uri, console), resumable(console):
+            ended = _Seeds(config, seeds, name, folder, outbox, console).train()
+        facts = summed_up(config, [run.summary for run in ended])
+        shutil.rmtree(folder)
     if output.plain:
         _print(console, facts)
     output.finish({**facts, "config_hash": config.hash}, word=f"{facts['solved'][0]:g}")
@@ -84,39 +73,38 @@ def run_seeds(config: Config, seeds: int, name: str, output: Output) -> None:
 class _Seeds:
     """Those of one start."""
 
-    def __init__(
-        self, config: Config, seeds: int, name: str, command: str, folder: Path, outbox: "Outbox", console: Console
-    ) -> None:
-        self.config, self.name, self.command, self.folder, self.console = config, name, command, folder, console
+    def __init__(self, config: Config, seeds: int, name: str, folder: Path, outbox: Outbox, console: Console) -> None:
+        self.config, self.name, self.folder, self.console = config, name, folder, console
         self.seeds = range(config.seed, config.seed + seeds)
         self.entries = {seed: outbox.entry(f"seed-{seed}") for seed in self.seeds}
-        self.stopped: list[int] = []
         self._told = time.monotonic()
 
-    def train(self) -> list["RunState"]:
+    def train(self) -> list[RunState]:
         """Train what no earlier start has, and return how every seed ended."""
         prepare_kernels(self.config, self.console.print)
-        left = [seed for seed in self.seeds if self.entries[seed].outcome() is None]
+        left = [seed for seed in self.seeds if not self._is_done(seed)]
         what = f"{self.config.task.label}, {self.config.cell.kind}, config {self.config.hash}"
         rest = f", {len(left)} left" if len(left) < len(self.seeds) else ""
         self._say(f"{what}: {count(len(self.seeds), 'seed')} from {self.seeds[0]} on{rest}")
-        try:
-            with signals_caught(second_kills=True) as self.stopped:
-                configs = [self.config.model_copy(update={"seed": seed}) for seed in left]
-                train_each(configs, self._begin, self._finish)
-        except Interrupted as interruption:
-            self.console.print(f"{interruption}; the same command continues from there")
-            raise SystemExit(130) from None
+        with signals_caught(second_kills=True) as stopped:
+            configs = [self.config.model_copy(update={"seed": seed}) for seed in left]
+            work_through((config, self._slot(config, lambda: bool(stopped))) for config in configs)
         ended = [self.entries[seed].outcome() for seed in self.seeds]
         return [run for run in ended if run is not None]
 
-    def _begin(self, config: Config) -> Progress:
-        from rnnlab.tracking.provenance import config_params, config_tags
-        from rnnlab.tracking.run_state import RunState
+    def _is_done(self, seed: int) -> bool:
+        """Whether it has ended; one that failed is tried again, in a run of its own."""
+        run = self.entries[seed].outcome()
+        if run is not None and run.status == "FAILED":
+            self.entries[seed].discard()
+            return False
+        return run is not None
 
-        entry = self.entries[config.seed]
-        tags = {**config_tags(config), "rnnlab.command": self.command}
-        identity = {"rnnlab.run": f"{self.config.hash}-{config.seed}"}
+    def _slot(self, config: Config, should_stop: Callable[[], bool]) -> Slot:
+        """Train on one seed, and end its entry."""
+        entry, path = self.entries[config.seed], self.folder / f"seed-{config.seed}.pt"
+        tags = {**config_tags(config), "rnnlab.command": command_line()}
+        identity = {"rnnlab.run": uuid.uuid4().hex}
         entry.open(RunState(EXPERIMENT, f"{self.name} seed {config.seed}", identity, tags, config_params(config)))
 
         def follow(step: int, curves: dict[str, Curve]) -> None:
@@ -124,14 +112,11 @@ class _Seeds:
             if time.monotonic() - self._told > TELL_SECONDS:
                 self._say(f"seed {config.seed}: {step} of {config.training.steps} updates")
 
-        path = self.folder / f"seed-{config.seed}.pt"
-        return Progress(config, path, follow, should_stop=lambda: bool(self.stopped))
-
-    def _finish(self, place: int, result: Result) -> None:
-        del place
-        self.entries[result.config.seed].finish(result)
+        with failing(entry):
+            result = yield Progress(config, path, follow, should_stop=should_stop)
+        entry.finish(result)
         solved = f" after {result.steps_to_solve} updates" if result.outcome == "solved" else ""
-        line = f"seed {result.config.seed}: {result.outcome}{solved}"
+        line = f"seed {config.seed}: {result.outcome}{solved}"
         self._say(f"{line}, test {self.config.task.score_name} {number(result.test_score)}")
 
     def _say(self, line: str) -> None:

@@ -1,13 +1,13 @@
 """Training: one run, or many of them together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rnnlab.common.errors import check_type
 from rnnlab.config.config import Config
 from rnnlab.config.shape import shape
+from rnnlab.training.company import Company, Slot
 from rnnlab.training.memory import most_members
-from rnnlab.training.population import Population
 from rnnlab.training.progress import OnEvaluation, OnProfile, Progress
 from rnnlab.training.result import Result
 
@@ -83,50 +83,39 @@ def train(
         check_type(f"configs[{k}]", config, Config)
     results: dict[int, Result] = {}
 
-    def keep(place: int, result: Result) -> None:
-        results[place] = result
-        on_result(result)
+    def slot(place: int, config: Config) -> Slot:
+        results[place] = yield begin(config)
+        on_result(results[place])
 
-    train_each(configs, begin, keep)
+    work_through((config, slot(place, config)) for place, config in enumerate(configs))
     return [results[place] for place in range(len(configs))]
 
 
-def train_each(
-    configs: Sequence[Config], begin: Callable[[Config], Progress], on_result: Callable[[int, Result], object]
-) -> None:
-    """As `train`, and keep nothing of a run that has ended.
+def work_through(slots: Iterable[tuple[Config, Slot]]) -> None:
+    """Work on slots of one run each, as many of one shape side by side as is worth it.
 
     Args:
-        configs: the experiments.
-        begin: starts one of them, or takes it up.
-        on_result: told of each run as it ends, and its place among `configs`.
-    """
-    places: dict[Progress, int] = {}
-    failures: list[Exception] = []
+        slots: each with the experiment that it is about to run.
 
-    def end(member: Progress, error: Exception | None) -> None:
-        place = places.pop(member)
+    Raises:
+        Exception: the first that a slot raises, once those beside it are over; none is begun after it.
+    """
+    by_shape: dict[str, list[tuple[Config, Slot]]] = {}
+    failures: list[Exception] = []
+    for config, slot in slots:
+        by_shape.setdefault(shape(config), []).append((config, slot))
+
+    def guarded(slot: Slot) -> Slot:
         try:
-            if error is not None:
-                raise error
-            on_result(place, member.finish())
+            yield from slot
         except Exception as failed:
             failures.append(failed)
 
-    by_shape: dict[str, list[int]] = {}
-    for place, config in enumerate(configs):
-        by_shape.setdefault(shape(config), []).append(place)
-    for waiting in by_shape.values():
-        population, most = Population(end), most_members(configs[waiting[0]])
-        while population.members or (waiting and not failures):
-            while waiting and not failures and len(population.members) < most:
-                try:
-                    member = begin(configs[waiting[0]])
-                    places[member] = waiting.pop(0)
-                    population.join(member)
-                except Exception as failed:
-                    failures.append(failed)
-            if population.members:
-                population.advance()
+    for alike in by_shape.values():
+        company, waiting, most = Company(), [slot for _, slot in alike], most_members(alike[0][0])
+        while company.size or (waiting and not failures):
+            while waiting and not failures and company.size < most:
+                company.take(guarded(waiting.pop(0)))
+            company.advance()
     if failures:
         raise failures[0]

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from rnnlab.commands import seeds as command
-from rnnlab.commands.run import CHECKPOINTS
 from rnnlab.commands.seeds import run_seeds, summed_up
+from rnnlab.commands.stored import CHECKPOINTS
 from rnnlab.common.errors import UserError
 from rnnlab.common.output import Output
 from rnnlab.config.config import Config
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.loop import run
+from rnnlab.training.progress import Progress
 
 CONFIG = Config.parse(
     {
@@ -26,9 +27,13 @@ CONFIG = Config.parse(
 )
 
 
-def stored() -> dict[int, Any]:
+def found() -> list[Any]:
     uri = tracking_uri()
-    return {int(run.data.params["seed"]): run for run in connect(uri).search_runs([experiment_id(uri, "runs")])}
+    return list(connect(uri).search_runs([experiment_id(uri, "runs")]))
+
+
+def stored() -> dict[int, Any]:
+    return {int(run.data.params["seed"]): run for run in found()}
 
 
 def test_every_seed_is_the_run_that_it_is_alone(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,6 +47,25 @@ def test_every_seed_is_the_run_that_it_is_alone(workplace: Path, capsys: pytest.
         assert kept.data.tags["rnnlab.config_hash"] == result.config.hash
     assert facts["seeds"] == 3 and facts["score"][0] == pytest.approx(sum(r.test_score for r in alone) / 3)
     assert list(CHECKPOINTS.iterdir()) == []
+
+
+def test_a_seed_that_raises_has_failed_and_is_tried_again(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = Progress.next_batch
+
+    def broken(self: Progress) -> Any:
+        if self.config.seed == 6 and self.step == 2:
+            raise ZeroDivisionError("no such luck")
+        return draw(self)
+
+    with monkeypatch.context() as luck:
+        luck.setattr(Progress, "next_batch", broken)
+        with pytest.raises(ZeroDivisionError):
+            run_seeds(CONFIG, 3, "three", Output(quiet=True))
+    (failed,) = [run for run in found() if run.info.status == "FAILED"]
+    assert failed.data.params["seed"] == "6" and failed.data.tags["rnnlab.reason"] == "ZeroDivisionError: no such luck"
+    run_seeds(CONFIG, 3, "three", Output(quiet=True))
+    finished = sorted(run.data.params["seed"] for run in found() if run.info.status == "FINISHED")
+    assert finished == ["5", "6", "7"] and len(found()) == 4
 
 
 def test_an_interrupted_command_goes_on(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.sweep.store.slots import claim, fill, latest, recover
 from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.company import complete
 from rnnlab.sweep.work.trial import Job, outbox
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.tracking.writer import Writer, start_parent
+from rnnlab.training.company import complete
 from rnnlab.training.progress import Progress
 
 

@@ -32,11 +32,11 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.slots import claim
-from rnnlab.sweep.work.company import complete
 from rnnlab.sweep.work.supervisor import Supervisor
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.reader import load_sweep
 from rnnlab.tracking.store import prepare_store, tracking_uri
+from rnnlab.training.company import complete
 
 
 def test_a_sweep_that_comes_with_the_package_is_run_by_its_name(

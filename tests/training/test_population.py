@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from company import BASE, assert_same, configs, train
+from in_company import BASE, assert_same, configs, train
 
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted

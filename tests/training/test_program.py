@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from company import BASE, assert_company_changes_nothing, configs
+from in_company import BASE, assert_company_changes_nothing, configs
 from torch import nn
 
 from rnnlab.cells import CELLS

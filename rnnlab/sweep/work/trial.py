@@ -30,10 +30,10 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.store.home import OUTBOX
 from rnnlab.sweep.store.optuna_private import reported_values
 from rnnlab.sweep.store.slots import fail, may_run_short
-from rnnlab.sweep.work.company import Slot
 from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import CONFIG, config_params, config_tags
 from rnnlab.tracking.run_state import OBJECTIVE, RunState
+from rnnlab.training.company import Slot
 from rnnlab.training.memory import out_of_memory
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve, Result
@@ -118,7 +118,7 @@ def execute(job: Job, should_stop: Callable[[], bool]) -> Slot:
         should_stop: whether to save a checkpoint and stop.
 
     Yields:
-        Runs to be trained; see `rnnlab.sweep.work.company`.
+        Runs to be trained; see `rnnlab.training.company`.
 
     Raises:
         Interrupted: if `should_stop` turned true; the trial stays RUNNING for whoever starts the sweep again.

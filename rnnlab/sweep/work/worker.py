@@ -28,9 +28,9 @@ from rnnlab.sweep.store.database_url import STORAGE_VARIABLE
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.optuna_private import running_trial, storage_of, trial_id
 from rnnlab.sweep.store.slots import INTERRUPTED, claim_many, count_waiting, recover, refill, slot_name
-from rnnlab.sweep.work.company import Company, Slot
 from rnnlab.sweep.work.pool import NO_ROOM
 from rnnlab.sweep.work.trial import Job, execute, outbox
+from rnnlab.training.company import Company, Slot
 from rnnlab.training.memory import most_members
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.slots import latest
 from rnnlab.sweep.work import trial as trial_module
-from rnnlab.sweep.work.company import Company
 from rnnlab.sweep.work.worker import Worker
+from rnnlab.training.company import Company
 from rnnlab.training.memory import most_members
 from rnnlab.training.population import Population
 

@@ -11,9 +11,9 @@ from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.outline import Phase
 from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.slots import fill, recover
-from rnnlab.sweep.work.company import Company
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.store import tracking_uri
+from rnnlab.training.company import Company
 
 PHASES: tuple[Phase, ...] = ("search", "final")
 

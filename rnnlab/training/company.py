@@ -1,4 +1,4 @@
-"""The slots that a worker has in hand: runs of one shape train together."""
+"""Slots that are worked on side by side: runs of one shape train together."""
 
 from collections.abc import Callable, Generator
 
@@ -12,7 +12,7 @@ Slot = Generator[Progress, Result, None]
 
 
 class Company:
-    """Slots that are worked on side by side, each at its own pace."""
+    """Slots in hand, each at its own pace."""
 
     def __init__(self) -> None:
         self._populations: dict[str, Population] = {}
