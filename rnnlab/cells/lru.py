@@ -14,6 +14,12 @@ from rnnlab.cells.registry import register
 from rnnlab.cells.weights import Weights
 
 
+def check_ring(r_min: float, r_max: float) -> None:
+    """Refuse a ring, over which moduli start, that is none."""
+    if r_min >= r_max:
+        raise ValueError(f"r_min = {r_min} must be below r_max = {r_max}: lower it or raise r_max")
+
+
 @register
 class LRUCell(Cell):
     """h_t = λ h_{t-1} + γ B x_t, unit by unit, with complex λ = exp(-exp(ν) + i exp(θ)); output Re(C h_t) + D x_t.
@@ -38,8 +44,7 @@ class LRUCell(Cell):
 
     @model_validator(mode="after")
     def _check_ring(self) -> Self:
-        if self.r_min >= self.r_max:
-            raise ValueError(f"r_min = {self.r_min} must be below r_max = {self.r_max}: lower it or raise r_max")
+        check_ring(self.r_min, self.r_max)
         return self
 
     @property

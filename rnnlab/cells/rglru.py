@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from rnnlab.cells.base import Cell, Shapes, States
+from rnnlab.cells.lru import check_ring
 from rnnlab.cells.registry import register
 from rnnlab.cells.weights import Weights
 
@@ -34,8 +35,7 @@ class RGLRUCell(Cell):
 
     @model_validator(mode="after")
     def _check_ring(self) -> Self:
-        if self.r_min >= self.r_max:
-            raise ValueError(f"r_min = {self.r_min} must be below r_max = {self.r_max}: lower it or raise r_max")
+        check_ring(self.r_min, self.r_max)
         return self
 
     @property

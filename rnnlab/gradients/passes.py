@@ -12,7 +12,7 @@ from rnnlab.cells import States
 from rnnlab.gradients.norms import log10_norm
 from rnnlab.scan.observer import ScanCall
 from rnnlab.scan.rows import largest
-from rnnlab.scan.shadow import underflowed
+from rnnlab.scan.shadow import least_trusted, underflowed
 
 
 @dataclass
@@ -145,7 +145,7 @@ class ScanGradients:
             return norms
         first = self.log10_norms()
         beside = first[-1 if self.order.reverse else 0]
-        faint = ~(beside >= math.log10(kind.tiny / kind.eps)) & (beside != -torch.inf)
+        faint = ~(beside >= math.log10(least_trusted(gradient.dtype))) & (beside != -torch.inf)
         return norms.masked_fill(faint & (norms < math.log10(kind.tiny)), torch.nan)
 
     def ends(self) -> Tensor:

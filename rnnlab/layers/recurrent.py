@@ -208,15 +208,17 @@ class Recurrent(nn.Module):
                 x = x * kept
                 if shadows:
                     shadows.drop(kept)
-            outputs = []
-            for direction in self.directions:
+            outputs, residual = [], self.residual_layers and layer > 0
+            # Gradients that several readers send back are added in one order, whoever computes them.
+            readers = len(self.directions) + residual
+            *read, x = [x] if readers == 1 else [x.view_as(x) for _ in range(readers)]
+            for direction, seen in zip(self.directions, [*read, x], strict=False):
                 number = layer * len(self.directions) + len(outputs)
                 own = shadows.of(number, orders[direction]) if shadows else None
-                y, after = self._run(layer, direction, x, histories[number], start, orders[direction], own)
+                y, after = self._run(layer, direction, seen, histories[number], start, orders[direction], own)
                 outputs.append(y)
                 finals += after
             output = torch.cat(outputs, dim=-1) if self.bidirectional else outputs[0]
-            residual = self.residual_layers and layer > 0
             x = x + output if residual else output
             if shadows:
                 shadows.rise(residual)

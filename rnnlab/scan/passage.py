@@ -9,7 +9,7 @@ from torch import Tensor
 from rnnlab.cells import Cell, States
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.rows import largest
-from rnnlab.scan.shadow import EXPONENT, Shadows, shadow_of
+from rnnlab.scan.shadow import EXPONENT, Shadows, least_trusted, shadow_of
 
 
 class Passage:
@@ -62,7 +62,7 @@ class _Enter(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
         size, small = largest(gradient), ctx.passage.small  # (B,), or with steps (T, B)
-        lost = (size < _least(gradient)) & (size > 0 if small is None else (size > 0) | small)
+        lost = (size < least_trusted(gradient.dtype)) & (size > 0 if small is None else (size > 0) | small)
         return None, gradient, (gradient.double() * 2.0**EXPONENT).masked_fill(lost.unsqueeze(-1), torch.nan)
 
 
@@ -79,12 +79,6 @@ class _Leave(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor | None, shadow: Tensor | None) -> tuple[None, Tensor | None]:  # type: ignore[override]
         if gradient is not None and shadow is not None:
             true = largest(shadow)
-            small = (largest(gradient) < _least(gradient)) & ((true > 0) | true.isnan())
+            small = (largest(gradient) < least_trusted(gradient.dtype)) & ((true > 0) | true.isnan())
             ctx.passage.note(small.any(0) if small.dim() > 1 else small)
         return None, gradient
-
-
-def _least(gradient: Tensor) -> float:
-    """What a larger number has lost lies beyond its precision."""
-    kind = torch.finfo(gradient.dtype)
-    return kind.tiny / kind.eps

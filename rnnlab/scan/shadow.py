@@ -118,8 +118,14 @@ def underflowed(gradient: Tensor) -> Tensor:
         (T, B) where it is subnormal, or zero next to steps where it was nearly so.
     """
     kind, size = torch.finfo(gradient.dtype), largest(gradient)
-    small = (size > 0) & (size < kind.tiny / kind.eps)
+    small = (size > 0) & (size < least_trusted(gradient.dtype))
     return small & (size < kind.tiny) | reached_by_underflow(size == 0, small)
+
+
+def least_trusted(dtype: torch.dtype) -> float:
+    """The smallest number of a dtype that what underflows beside it cannot change: that lies beyond its precision."""
+    kind = torch.finfo(dtype)
+    return kind.tiny / kind.eps
 
 
 def reached_by_underflow(zero: Tensor, small: Tensor) -> Tensor:
@@ -152,7 +158,7 @@ def _whole(gradient: Tensor | None, shadow: Tensor | None, stepwise: bool) -> Ar
     if gradient is None:
         return None
     kind = torch.finfo(gradient.dtype)
-    least = kind.tiny / kind.eps  # what a larger row has lost lies beyond its precision
+    least = least_trusted(gradient.dtype)
     size = largest(gradient)  # (T, B)
     low = size < least
     beyond = low & (size > 0) if shadow is None else low | ~torch.isfinite(size)

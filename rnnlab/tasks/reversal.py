@@ -14,7 +14,6 @@ from rnnlab.tasks.registry import register
 
 ALPHABET = 8
 FILLER = 0  # among the inputs; the symbols to be written are 1 to 8
-END = 0  # among the answers
 MAPPING_SEED = 2014
 
 
@@ -104,7 +103,7 @@ class Reversal(Task):
         if self.mapping:
             targets = permutation()[targets]
         count = (inputs != FILLER).sum(0)
-        targets[torch.arange(T + 1)[:, None] > count] = IGNORED  # what is left is END, once
+        targets[torch.arange(T + 1)[:, None] > count] = IGNORED  # what is left is the end, 0 among the answers, once
         return Batch(inputs, targets)
 
 

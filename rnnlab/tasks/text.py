@@ -137,17 +137,16 @@ def cut(text: S) -> dict[str, S]:
     return {"train": text[:first], "validation": text[first:second], "test": text[second:]}
 
 
-def encode(text: Sequence[str], symbols: Iterable[str], otherwise: int = 0) -> Text:
+def encode(text: Sequence[str], symbols: Iterable[str]) -> Text:
     """Write a row of symbols as numbers.
 
     Args:
         text: the symbols in their order.
-        symbols: those that are told apart.
-        otherwise: place of the one that stands for all others.
+        symbols: those that are told apart, of which the first stands for all others.
     """
     known = tuple(symbols)
     place = {symbol: index for index, symbol in enumerate(known)}
-    codes = torch.tensor([place.get(symbol, otherwise) for symbol in text], dtype=torch.int64)
+    codes = torch.tensor([place.get(symbol, 0) for symbol in text], dtype=torch.int64)
     return Text(known, cut(codes))
 
 

@@ -4,7 +4,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+
+from rnnlab.probes.gates import log10_sigmoid
 
 
 class Leak(NamedTuple):
@@ -27,11 +30,6 @@ class Leak(NamedTuple):
         return -1 / math.expm1(self.slope * math.log(10)) if self.slope else math.inf
 
 
-def log10_sigmoid(z: ArrayLike) -> np.ndarray:
-    """log10 σ(z), which does not underflow."""
-    return -np.logaddexp(0, -np.asarray(z, np.float64)) / math.log(10)
-
-
 def leak_from_bias(bias: ArrayLike) -> Leak:
     """Predict the leak from the gate's bias, f = σ(b).
 
@@ -44,7 +42,7 @@ def leak_from_bias(bias: ArrayLike) -> Leak:
 
     Reference: Tallec and Ollivier 2018, "Can Recurrent Neural Networks Warp Time?", section 3.
     """
-    return Leak(float(log10_sigmoid(bias).mean()))
+    return Leak(float(log10_sigmoid(torch.as_tensor(np.asarray(bias))).mean()))
 
 
 def leak_from_chrono(longest: float) -> Leak:

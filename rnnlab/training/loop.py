@@ -69,7 +69,8 @@ def train(
         Their results, in the order of `configs`.
 
     Raises:
-        Exception: the first that a run raises, once those that train beside it are over.
+        Exception: the first that a run raises, with its place, once those that train beside it are over; `on_result`
+            has been told of them.
 
     Example:
         >>> from rnnlab.config.config import Config
@@ -84,8 +85,12 @@ def train(
     results: dict[int, Result] = {}
 
     def slot(place: int, config: Config) -> Slot:
-        results[place] = yield begin(config)
-        on_result(results[place])
+        try:
+            results[place] = yield begin(config)
+            on_result(results[place])
+        except Exception as error:
+            error.add_note(f"raised by configs[{place}]")
+            raise
 
     work_through((config, slot(place, config)) for place, config in enumerate(configs))
     return [results[place] for place in range(len(configs))]

@@ -14,8 +14,6 @@ OUTPUTS_OF_THEIR_OWN = 8
 """Outputs that are no state are computed and copied member by member: as if so many times as much were kept."""
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
 """How torch's allocators say it, in a RuntimeError."""
-KEPT_BY_OPTIMIZERS = 4
-"""Numbers a weight: itself, its gradient, and two of earlier gradients."""
 
 
 def least_memory(config: Config) -> dict[str, int]:
@@ -70,7 +68,8 @@ def kept_bytes(config: Config) -> int:
     step *= 1 if cell.emits_state else OUTPUTS_OF_THEIR_OWN
     read = (1 + model.bidirectional) * cell.output_size if config.task.answers == "every" else 0  # by the readout
     kept = (step * layers + read) * config.steps_an_update * config.training.batch_size
-    return (kept + KEPT_BY_OPTIMIZERS * count_parameters(config)) * _size(config)
+    a_weight = 2 + len(config.optimizer.moments)  # itself, its gradient, and what follows from earlier ones
+    return (kept + a_weight * count_parameters(config)) * _size(config)
 
 
 def _size(config: Config) -> int:

@@ -105,6 +105,9 @@ class Population:
                     self._at_once, later = len(chosen) // 2, rows
                     text = f"there is not the memory to train {len(chosen)} runs in one pass"
                     warnings.warn(f"{text}: from now on {self._at_once} at most", stacklevel=2)
+                else:  # whose fault it is comes to light when each is tried alone
+                    text = f"{len(chosen)} runs cannot be computed in one pass ({type(error).__name__}: {error})"
+                    warnings.warn(f"{text}: each is computed alone", stacklevel=2)
             rows = later
         return losses
 

@@ -51,13 +51,15 @@ class Program:
             network: of the shape of the others.
             moments: (N,) each, what its optimiser has kept; empty before the first update.
         """
-        self.networks.append(network)
-        self._parameters.append([network.get_parameter(name) for name in self.names])
-        row = torch.cat([p.detach().flatten() for p in self._parameters[-1]])
-        self.weights = torch.cat([self.weights, row[None]])
+        parameters = [network.get_parameter(name) for name in self.names]
+        row = torch.cat([p.detach().flatten() for p in parameters])
         kept = [m.to(row.device) for m in moments] or [torch.zeros_like(row) for _ in self.moments]
-        self.moments = tuple(torch.cat([m, new[None]]) for m, new in zip(self.moments, kept, strict=True))
-        self.gradient = torch.cat([self.gradient, torch.zeros_like(row)[None]])
+        before, new = (self.weights, self.gradient, *self.moments), (row, torch.zeros_like(row), *kept)
+        weights, gradient, *stacked = (torch.cat([m, one[None]]) for m, one in zip(before, new, strict=True))
+        # All or nothing: had memory ended above, those who are here and those who come would not be theirs any more.
+        self.weights, self.gradient, self.moments = weights, gradient, tuple(stacked)
+        self.networks.append(network)
+        self._parameters.append(parameters)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let all networks go but those of some rows."""

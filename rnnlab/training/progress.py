@@ -279,6 +279,7 @@ class Progress:
             "stream": None if self.stream is None else {**vars(self.stream), "batch": tuple(self.stream.batch)},
             "step": self.step,
             "steps_to_solve": self.steps_to_solve,
+            "diverged": self.diverged,
             "seconds": self.seconds,
         }
 
@@ -297,4 +298,5 @@ class Progress:
         self.history.load_state_dict(state["history"])
         if state["stream"] is not None:
             self.stream = Stream.restored(state["stream"], self.device)
-        self.step, self.steps_to_solve, self.seconds = (state[k] for k in ("step", "steps_to_solve", "seconds"))
+        for name in ("step", "steps_to_solve", "diverged", "seconds"):
+            setattr(self, name, state[name])

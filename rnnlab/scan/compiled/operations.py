@@ -61,7 +61,7 @@ def transpose(lowering: Lowering, node: fx.Node, a: Any, *_: Any) -> Any:
 
 @operation(aten.split_with_sizes.default)
 def split(lowering: Lowering, node: fx.Node, a: Any, sizes: list[int], dim: int = 0) -> Any:
-    value, found, at = _blocks_of(lowering, node, a, dim), [], 0
+    value, found, at = _blocks_of(node, a, dim), [], 0
     for size in sizes:
         found.append(_between(lowering, value, at, at + size))
         at += size
@@ -77,10 +77,10 @@ def slice(
         return a
     if step != 1:
         raise Inexpressible("a slice with steps")
-    return _between(lowering, _blocks_of(lowering, node, a, dim), start, min(end, shape[dim]))
+    return _between(lowering, _blocks_of(node, a, dim), start, min(end, shape[dim]))
 
 
-def _blocks_of(lowering: Lowering, node: fx.Node, a: Any, dim: int) -> Value:
+def _blocks_of(node: fx.Node, a: Any, dim: int) -> Value:
     rank = node.args[0].meta["val"].dim()  # type: ignore[union-attr]
     if not isinstance(a, Value) or a.kind not in ("row", "column") or dim % rank != rank - 1:
         raise Inexpressible("a part of something else than units")
@@ -135,7 +135,7 @@ def slice_back(
     end = min(end, sizes[dim])
     if start == 0 and end == sizes[dim] and step == 1:
         return a
-    value, zero = _blocks_of(lowering, node, a, dim), lowering.make.constant("T(0)")
+    value, zero = _blocks_of(node, a, dim), lowering.make.constant("T(0)")
     before, after = (lowering.sizes.split(n) if n else (None, 0) for n in (start, sizes[dim] - end))
     empty = [
         [lowering.make.make("vector_of({0})", (zero,), value.kind, unit)] * count for unit, count in (before, after)

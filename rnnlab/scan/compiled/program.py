@@ -87,8 +87,11 @@ class StepProgram:
 
 
 def numbers_of(cell: Cell) -> dict[str, float]:
-    """Options of a cell that are continuous, by name: the same code serves all their values."""
-    return {name: value for name, value in cell if isinstance(value, float)}
+    """Continuous options that steps read, by name: the same code serves all their values.
+
+    Where weights start may be a number in one cell and left out in the next, and both run by one program.
+    """
+    return {name: value for name, value in cell if isinstance(value, float) and name not in cell.starting}
 
 
 def noisy_states(cell: Cell, training: bool) -> list[int]:

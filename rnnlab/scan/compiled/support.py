@@ -55,7 +55,7 @@ def supports(cell: Cell, w: Weights, x: Tensor, history: Sequence[States], membe
         and is_reached(given)
         and not (torch_private.is_transforming() and _is_told_apart(cell, w))
         and not _is_too_small(cell, w, x)
-        and x.shape[-3] >= LEAST_STEPS  # before something is compiled for them
+        and pays(w, x)  # before something is compiled for it
         and all(kernel(each, tuple(w.tensors), w.training, x.dtype) is not None for each in members or (cell,))
     )
 
