@@ -125,6 +125,61 @@ def test_an_interruption_in_company_goes_on_alone(tmp_path: Any) -> None:
         assert_same(run(config), run(config, checkpoint=tmp_path / f"{k}.pt"))
 
 
+def test_one_that_is_stopped_as_it_diverges_stays_diverged(tmp_path: Any) -> None:
+    (chosen,) = configs(1, optimizer={"kind": "sgd", "lr": 1e30})
+    chosen = chosen.model_copy(update={"optimizer": chosen.optimizer.model_copy(update={"lr": 1e30})})
+    whole = run(chosen)
+    assert whole.outcome == "diverged"
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == whole.steps
+
+    with pytest.raises(Interrupted):
+        run(chosen, checkpoint=tmp_path / "checkpoint.pt", should_stop=stop)
+    assert_same(whole, run(chosen, checkpoint=tmp_path / "checkpoint.pt"))
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_one_that_cannot_join_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    chosen, ended, cat, calls = configs(4), dict[int, Result](), torch.cat, list[int]()
+
+    def short(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == nth:
+            raise MemoryError
+        return cat(*args, **kwargs)
+
+    population = Population(lambda member, _: ended.update({chosen.index(member.config): member.finish()}))
+    members = [Progress(config) for config in chosen]
+    population.join(members[0])
+    population.advance()
+    with monkeypatch.context() as little:
+        little.setattr(torch, "cat", short)
+        with pytest.raises(MemoryError):
+            population.join(members[1])
+    population.join(members[2])
+    population.join(members[3])
+    while population.members:
+        population.advance()
+    assert sorted(ended) == [0, 2, 3]
+    for k, result in ended.items():
+        assert_same(run(chosen[k]), result)
+
+
+def test_a_pass_that_fails_is_said_and_each_is_computed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Program, *_: Any) -> Any:
+        raise TypeError("no such pass")
+
+    chosen = configs(3)
+    monkeypatch.setattr(Program, "go_back_together", broken)
+    with pytest.warns(UserWarning, match=r"3 runs cannot be computed in one pass \(TypeError: no such pass\)"):
+        together = train(chosen)
+    for config, result in zip(chosen, together, strict=True):
+        assert_same(run(config), result)
+
+
 def test_an_error_of_one_is_its_own() -> None:
     def fail(step: int, curves: Any) -> None:
         raise ZeroDivisionError

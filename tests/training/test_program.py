@@ -23,6 +23,8 @@ REMEDIES: dict[str, Any] = {
     "norm_preservation": {"norm_preservation": {"weight": 0.1}},
     "flossing": {"flossing": {"exponents": 2, "updates": 2, "steps": 5}},
 }
+UNSEEN: dict[str, Any] = {"recording": {"points": 0}}
+"""Updates that are recorded are computed alone."""
 LSTM: dict[str, Any] = {"kind": "lstm", "hidden_size": 6}
 CELLS_OF = {"norm_preservation": {"kind": "vanilla", "hidden_size": 6}}
 TASK_OPTIONS: dict[str, dict[str, Any]] = {
@@ -89,10 +91,19 @@ def test_cells_with_kernels_at_odd_sizes(kind: str, members: int, B: int, H: int
 
 
 @pytest.mark.parametrize(
-    "model", [{"num_layers": 2}, {"bidirectional": True}, {"num_layers": 2, "residual_layers": True}, {"dilation": 2}]
+    "model",
+    [
+        {"num_layers": 2},
+        {"num_layers": 2, "bidirectional": True},
+        {"num_layers": 2, "residual_layers": True},
+        {"num_layers": 3, "bidirectional": True, "residual_layers": True, "dilation": 2},
+    ],
+    ids=str,
 )
-def test_every_kind_of_stack(model: dict[str, Any], passes: list[int]) -> None:
-    assert_company_changes_nothing(configs(3, model=model, cell={"kind": "gru", "hidden_size": 7}), passes)
+@pytest.mark.parametrize("kind", ["gru", "lru", "linoss"])
+def test_every_kind_of_stack(kind: str, model: dict[str, Any], passes: list[int]) -> None:
+    """Inputs have several readers there, and cells whose outputs are no states read them twice."""
+    assert_company_changes_nothing(configs(3, model=model, cell={"kind": kind, "hidden_size": 7}, **UNSEEN), passes)
 
 
 @pytest.mark.parametrize("model", [{"num_layers": 2}, {"dilation": 3}], ids=["two layers", "dilated"])
@@ -119,11 +130,13 @@ def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
         ("cornn", "dt", [0.01, 0.1, 0.5]),
         ("antisymmetric", "epsilon", [0.01, 0.1, 0.5]),
         ("lstm", "forget_bias", [None, 1.0, -1.0]),
+        ("lstm with peepholes", "forget_bias", [None, 1.0, -1.0]),
         ("gru", "zoneout", [0.1, 0.3, 0.5]),
     ],
 )
 def test_numbers_of_a_cell_may_differ(kind: str, name: str, values: list[Any], passes: list[int]) -> None:
-    chosen = [Config.parse({**BASE, "cell": {"kind": kind, "hidden_size": 6, name: value}}) for value in values]
+    cell = {"kind": kind.split()[0], "hidden_size": 6, **({"peepholes": True} if "peepholes" in kind else {})}
+    chosen = [Config.parse({**BASE, "cell": {**cell, name: value}}) for value in values]
     assert_company_changes_nothing(chosen, passes)
 
 

@@ -4,6 +4,7 @@ import functools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import odd_cells
@@ -13,9 +14,10 @@ from compiled_calls import Both, draw, layer
 from odd_cells import REFUSED, Bounded, ByGlobal, ByOwnGates, HandedOn, LeakyCell
 
 import rnnlab
-from rnnlab.cells import make_cell
+from rnnlab.cells import CELLS, make_cell
 from rnnlab.scan import compiled
 from rnnlab.scan.compiled import compiler, library, support
+from rnnlab.scan.compiled.program import numbers_of
 from rnnlab.scan.native import build
 from rnnlab.scan.native.build import has_compiler
 
@@ -53,6 +55,24 @@ def test_what_cannot_be_compiled_goes_to_the_reference_with_one_notice(cell):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net(x)[0].sum().backward()
+
+
+@pytest.mark.parametrize("kind", CELLS)
+def test_cells_of_one_program_have_the_same_numbers(kind):
+    """Also where one leaves a number out and the other has one."""
+    plain = make_cell(kind, hidden_size=8)
+    free = [name for name, field in type(plain).model_fields.items() if type(None) in get_args(field.annotation)]
+    others = [plain.model_copy(update={name: value}) for name in free for value in (None, 0.5)]
+    for other in others:
+        if support.structure(other) == support.structure(plain):
+            assert list(numbers_of(other)) == list(numbers_of(plain))
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", [{"peepholes": True}, {"norm": "layer"}, {"proj_size": 3}], ids=str)
+def test_where_weights_start_is_no_number_of_a_step(options):
+    for bias in (None, 1.0, None):
+        Both(layer("lstm", **options, forget_bias=bias), draw(12, 5, 3)).check()
 
 
 @needs_compiler
