@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from test_native_gradients import Log, in_float64, log2_norm, totals_by_autograd
 from torch import Tensor
+from totals_of_steps import Log, in_float64, log2_norm, totals_by_autograd
 
 import rnnlab
 from rnnlab import scan as scans

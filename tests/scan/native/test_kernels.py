@@ -6,38 +6,14 @@ import pytest
 import torch
 from native_calls import run
 from torch import Tensor
+from totals_of_steps import Log, in_float64, log2_norm, totals_by_autograd
 
-from rnnlab.cells import Cell, States, Weights, make_cell
+from rnnlab.cells import Cell, Weights, make_cell
 from rnnlab.scan.native.build import has_compiler
-from rnnlab.scan.reference import scan
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 
 CELLS = [("vanilla", {}), ("vanilla", {"residual": 0.5}), ("lstm", {}), ("lstm", {"forget_gate": False}), ("gru", {})]
-
-
-class Log:
-    """Keeps what a backward pass reports."""
-
-    every_step = False
-
-    def __init__(self, vectors: bool = False) -> None:
-        self.vectors = vectors
-        self.log2: dict[str, Tensor] = {}
-        self.total: dict[str, Tensor] = {}
-
-    def step(self, k: int, states: States) -> None: ...
-
-    def end(self, outputs: Tensor, history: list[States]) -> None: ...
-
-    def norms(self, state: str, log2: Tensor, first: int = 0) -> None:
-        assert state not in self.log2
-        self.log2[state] = log2
-
-    def gradients(self, state: str, mantissa: Tensor, exponent: Tensor, first: int = 0) -> None:
-        self.total[state] = torch.ldexp(mantissa.double(), exponent.unsqueeze(-1))
-
-    def underflowed(self, state: str, where: Tensor, first: int = 0) -> None: ...
 
 
 def random_layer(kind: str, inputs: int, hidden: int, dtype: torch.dtype, **options: object) -> tuple[Cell, Weights]:
@@ -48,40 +24,6 @@ def random_layer(kind: str, inputs: int, hidden: int, dtype: torch.dtype, **opti
         for name, shape in cell.parameter_shapes(inputs).items()
     }
     return cell, Weights(tensors, True)
-
-
-def in_float64(w: Weights) -> Weights:
-    tensors = {n: t.detach().double().requires_grad_() for n, t in w.tensors.items()}
-    return Weights(tensors, True, w.sizes)
-
-
-def totals_by_autograd(
-    cell: Cell, w: Weights, x: Tensor, states: States, dy: Tensor, dfinals: States
-) -> dict[str, Tensor]:
-    """The oracle: autograd's own sum over all paths at every state, (T, B, H); zero where inactive."""
-    seen: list[States] = []
-
-    class Oracle(Log):
-        def step(self, k: int, states: States) -> None:
-            for state in states:
-                state.retain_grad()
-            seen.append(states)
-
-    y, [finals] = scan(cell, w, x, [states], observers=[Oracle()])
-    torch.autograd.backward([y, *finals], [dy, *dfinals])
-
-    def total(step: States, s: int) -> Tensor:
-        grad = step[s].grad
-        assert grad is not None
-        return torch.nn.functional.pad(grad, (0, 0, 0, x.shape[1] - len(grad)))
-
-    return {name: torch.stack([total(step, s) for step in seen]) for s, name in enumerate(cell.states)}
-
-
-def log2_norm(total: Tensor) -> Tensor:
-    """Norms in float64 whose squares may be too small for it."""
-    largest = total.abs().amax(-1, keepdim=True)
-    return (torch.linalg.vector_norm(total / largest, dim=-1) * largest.squeeze(-1)).log2()
 
 
 @pytest.mark.parametrize("sizes", [None, [5, 5, 3, 3, 1, 0]])
