@@ -38,7 +38,8 @@ def _say_where(name: str, report: str, elsewhere: bool) -> None:
     from rnnlab.tracking.store import shown, tracking_uri
 
     variable = f"MLFLOW_TRACKING_URI={shown(tracking_uri())} " if elsewhere else ""
-    command = "rnnlab" if shutil.which("rnnlab") else sys.argv[0]  # an environment that is not activated, as by make
+    started = f"{sys.executable} -m rnnlab" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    command = "rnnlab" if shutil.which("rnnlab") else started  # an environment that is not activated, as by make
     typer.echo(f"\nReport     {report}\nDashboard  {variable}{command} ui")
     if NOTEBOOK.exists():  # it comes with a clone
         typer.echo(f"Notebook   {variable}RNNLAB_SWEEP={name} make notebooks, then {NOTEBOOK}")
