@@ -56,7 +56,7 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def most_members(config: Config) -> int:
-    """How many runs of a shape are worth training together: with more, nothing is gained (`benchmarks.widths`)."""
+    """How many runs of a shape are worth training together: more gain little (`benchmarks.widths`)."""
     return max(1, min(MOST_MEMBERS, CACHE // kept_bytes(config))) if is_joinable(config) else 1
 
 
