@@ -101,8 +101,7 @@ def test_construction_repr_dtypes_and_devices(database, name):
 @pytest.mark.parametrize("name", PAIRS)
 def test_pickle_and_copy(database, name):
     for sample in samples(database, name, torch.float64):
-        layer = build(name, sample, torch.float64)
-        expected = run(layer, sample)
+        expected = run(layer := build(name, sample, torch.float64), sample)
         torch.save(layer, file := io.BytesIO())
         file.seek(0)
         for other in (torch.load(file, weights_only=False), copy.deepcopy(layer)):
