@@ -18,7 +18,7 @@ from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.recorder import Recorder
 from rnnlab.layers.stacks import recurrent_layers
-from rnnlab.remedies import Changed, Penalty, cut_into_windows
+from rnnlab.remedies import Changed, cut_into_windows
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
 from rnnlab.training.checkpoint import identity, load_checkpoint, save_checkpoint
@@ -26,7 +26,7 @@ from rnnlab.training.history import History
 from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.memory import check_memory
 from rnnlab.training.models import SequenceModel, build_model
-from rnnlab.training.penalties import follow, penalise
+from rnnlab.training.preparation import prepare
 from rnnlab.training.probing import Prober
 from rnnlab.training.result import Curve, Outcome, Result
 from rnnlab.training.stream import Stream
@@ -93,7 +93,7 @@ class Progress:
         if checkpoint is not None and checkpoint.exists() and (state := load_checkpoint(checkpoint)) is not None:
             self._restore(state)
         else:
-            self._let_remedies_prepare()
+            prepare(self.model, config, self.device, self.chance)
             self.seconds = time.monotonic() - self.saved
 
     @property
@@ -210,21 +210,6 @@ class Progress:
             return loss
         remedies, states = self.config.remedies, self.noisy_states()
         return backpropagate(self.model, self.config.task, batch, remedies, states, self.chance)
-
-    def _let_remedies_prepare(self) -> None:
-        """Let remedies act on the new network, on data and noise of their own."""
-        config = self.config
-
-        def penalise_fresh(penalty: Penalty) -> None:
-            batch = config.task.sample(self.chance, config.training.batch_size).to(self.device)
-            with follow(self.model) as followed:
-                backpropagate(self.model, config.task, batch)
-            self.model.zero_grad()
-            penalise(followed, [penalty])
-
-        for remedy in config.remedies:
-            remedy.prepare(self.model, penalise_fresh, self.chance)
-        self.model.zero_grad()
 
     @torch.no_grad()
     def _score(self, batch: Batch) -> tuple[float, float]:
