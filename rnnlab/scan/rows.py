@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.common import torch_private
+from rnnlab.scan.engines import is_readable
 
 _libraries: list[ctypes.CDLL] = []
 _newest: tuple[weakref.ref[Tensor], int, Tensor] | None = None
@@ -26,16 +27,8 @@ def largest(t: Tensor) -> Tensor:
     fits = t.dtype in (torch.float32, torch.float64) and type(t) is Tensor and t.is_cpu and t.is_contiguous()
     if not (fits and _libraries and t.numel()) or torch_private.missing_for_kernels() is not None:
         return t.abs().amax(-1)
-    if (
-        torch_private.is_transforming()
-        or torch_private.is_followed()
-        or t.requires_grad
-        or t.is_inference()  # which has no version
-        or not torch_private.has_storage(t)
-        or t.is_neg()
-        or torch_private.is_unwritten_zero(t)
-    ):
-        return t.abs().amax(-1)
+    if torch_private.is_transforming() or t.requires_grad or t.is_inference() or not is_readable((t,)):
+        return t.abs().amax(-1)  # an inference tensor has no version
     global _newest
     if (newest := _newest) is not None and newest[0]() is t and newest[1] == torch_private.version(t):
         return newest[2]

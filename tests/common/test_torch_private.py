@@ -11,7 +11,7 @@ import torch
 import rnnlab
 from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
-from rnnlab.scan.native import support
+from rnnlab.scan import engines
 from rnnlab.scan.native.build import has_compiler
 
 
@@ -19,7 +19,7 @@ from rnnlab.scan.native.build import has_compiler
 def ask_anew_afterwards() -> Iterator[None]:
     yield
     torch_private.missing_for_kernels.cache_clear()
-    support.can_tell.cache_clear()
+    engines.can_tell.cache_clear()
 
 
 class Without:
@@ -60,7 +60,7 @@ def test_without_a_name_the_reference_serves_and_says_so_once(monkeypatch, name)
     with monkeypatch.context() as gone:
         gone.setattr(torch_private, "torch", Without(torch, name))
         torch_private.missing_for_kernels.cache_clear()
-        support.can_tell.cache_clear()
+        engines.can_tell.cache_clear()
         with pytest.warns(RuntimeWarning, match=f"reference path: torch .* has no torch.{name}"):
             found = gradients(layer)
         with warnings.catch_warnings():

@@ -16,9 +16,9 @@ from rnnlab.scan.compiled.chance import draw_noise, read_statistics, update_stat
 from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operands import Operands, Setting
 from rnnlab.scan.differentiable import gradients
+from rnnlab.scan.engines import is_readable
 from rnnlab.scan.members import layers, member_gradients
 from rnnlab.scan.native import kernels
-from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.returned import Gradients, Wanted, go_back, shadow_gradients
 from rnnlab.scan.shadow import Shadows, shadow_of

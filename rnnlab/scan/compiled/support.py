@@ -23,8 +23,8 @@ from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operation import run_kernel
 from rnnlab.scan.compiled.program import StepProgram, numbers_of
 from rnnlab.scan.compiled.trial import agrees
+from rnnlab.scan.engines import can_tell, is_plain, is_reached
 from rnnlab.scan.native.build import cache_folder, has_compiler
-from rnnlab.scan.native.support import can_tell, is_plain, is_reached
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.shadow import Shadows
 

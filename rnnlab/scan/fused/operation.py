@@ -14,9 +14,9 @@ from rnnlab.common import torch_private
 from rnnlab.common.precision import whole_float32
 from rnnlab.scan import reference
 from rnnlab.scan.differentiable import gradients, measure
+from rnnlab.scan.engines import is_readable
 from rnnlab.scan.fused.layer import ActiveRows, FusedLayer
 from rnnlab.scan.fused.totals import totals
-from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.returned import Gradients, Maybe, Wanted, go_back, shadow_gradients
 from rnnlab.scan.rows import largest

@@ -10,7 +10,7 @@ from rnnlab.cells.gru import GRUCell
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common import torch_private
-from rnnlab.scan.native.support import can_tell, differs_only_in, is_plain
+from rnnlab.scan.engines import can_tell, differs_only_in, is_plain
 
 SERVED: dict[type[Cell], frozenset[str]] = {
     VanillaCell: frozenset({"activation"}),

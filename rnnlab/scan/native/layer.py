@@ -11,10 +11,10 @@ from rnnlab.cells import Cell, States, Weights
 from rnnlab.cells.lstm import LSTMCell
 from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.scan.differentiable import ScanTensors, by_reference, gradients
+from rnnlab.scan.engines import is_readable
 from rnnlab.scan.members import member_gradients
 from rnnlab.scan.native import kernels
 from rnnlab.scan.native.kernels import Plan
-from rnnlab.scan.native.support import is_readable
 from rnnlab.scan.observer import ScanObserver
 from rnnlab.scan.returned import Wanted, go_back, shadow_gradients
 from rnnlab.scan.shadow import Shadows, shadow_of
