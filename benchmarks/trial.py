@@ -21,10 +21,10 @@ import yaml
 from rnnlab.config.config import Config
 from rnnlab.tasks.adding import Adding
 from rnnlab.tracking.reader import load_sweep
-from rnnlab.training import loop
 from rnnlab.training.population import Population
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
+from rnnlab.training.run import run
 
 KINDS = ("vanilla", "lstm", "gru")
 WORK = "forward, backward, optimiser"
@@ -78,7 +78,7 @@ def loop_shares(kind: str, steps: int) -> dict[str, float]:
     with ExitStack() as stack:
         for owner, name, part in parts:
             stack.enter_context(patch.object(owner, name, watch.timed(part, getattr(owner, name))))
-        seconds = loop.run(config).seconds
+        seconds = run(config).seconds
     return {name: inside / seconds for name, inside in watch.seconds.items()}
 
 

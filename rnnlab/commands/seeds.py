@@ -32,9 +32,9 @@ from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import prepare_store, tracking_uri
 from rnnlab.training.company import Slot
 from rnnlab.training.kernels import prepare_kernels
-from rnnlab.training.loop import work_through
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve
+from rnnlab.training.run import work_through
 
 MOST = 10_000
 TELL_SECONDS = 5.0

@@ -1,7 +1,7 @@
 """Training: the loop, back-propagation through time whole or truncated, checkpoints."""
 
 from rnnlab.common.interrupts import Interrupted
-from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
+from rnnlab.training.run import run
 
 __all__ = ["Curve", "Interrupted", "Result", "run"]

@@ -13,8 +13,8 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.layers.recurrent import Recurrent
-from rnnlab.training.loop import run
 from rnnlab.training.result import Result
+from rnnlab.training.run import run
 
 T, B, I, H = 6, 4, 3, 5
 

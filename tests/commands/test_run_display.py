@@ -11,8 +11,8 @@ from rnnlab.commands.sparkline import BLOCKS
 from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
-from rnnlab.training.loop import run
 from rnnlab.training.result import Curve
+from rnnlab.training.run import run
 
 SMALL = {
     "task": {"kind": "adding", "length": 30},

@@ -13,8 +13,8 @@ from rnnlab.common.errors import UserError
 from rnnlab.common.output import Output
 from rnnlab.config.config import Config
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
-from rnnlab.training.loop import run
 from rnnlab.training.progress import Progress
+from rnnlab.training.run import run
 
 CONFIG = Config.parse(
     {

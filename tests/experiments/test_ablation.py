@@ -21,8 +21,8 @@ from experiments.ablation.measures import MEASURES, health
 from experiments.ablation.page import WHERE, baselines, judge, page
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
-from rnnlab.training.loop import run
 from rnnlab.training.progress import Progress
+from rnnlab.training.run import run
 
 ARMS = ("lstm", "tanh")
 SMALL = {

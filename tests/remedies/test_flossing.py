@@ -13,9 +13,9 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.remedies.flossing import GradientFlossing, lyapunov_exponents
 from rnnlab.training.backpropagation import backpropagate
-from rnnlab.training.loop import run
 from rnnlab.training.models import SequenceModel
 from rnnlab.training.penalties import follow
+from rnnlab.training.run import run
 
 T, H = 20, 6
 SETTINGS: dict[str, Any] = {

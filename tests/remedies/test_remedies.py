@@ -16,8 +16,8 @@ from rnnlab.remedies import Gradient, Penalty, Remedy, Unrolled, Window, change_
 from rnnlab.remedies.registry import REMEDIES
 from rnnlab.remedies.truncation import Truncation
 from rnnlab.training.backpropagation import backpropagate
-from rnnlab.training.loop import run
 from rnnlab.training.models import SequenceModel
+from rnnlab.training.run import run
 
 pytestmark = pytest.mark.usefixtures("plugged")
 BASE = {

@@ -15,8 +15,8 @@ from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import Writer, start_parent
-from rnnlab.training.loop import run
 from rnnlab.training.result import Curve, Result
+from rnnlab.training.run import run
 
 
 class StoredRun:

@@ -12,10 +12,10 @@ from rnnlab.cells import CELLS
 from rnnlab.config.config import Config
 from rnnlab.tasks import Batch
 from rnnlab.training.backpropagation import backpropagate
-from rnnlab.training.loop import run
 from rnnlab.training.models import build_model
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
+from rnnlab.training.run import run
 from rnnlab.training.stream import Stream
 
 META = torch.device("meta")

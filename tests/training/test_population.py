@@ -11,12 +11,12 @@ from in_company import BASE, assert_same, configs, train
 from rnnlab.common.errors import UserError
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
-from rnnlab.training.loop import run
-from rnnlab.training.loop import train as train_together
 from rnnlab.training.population import Population
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Result
+from rnnlab.training.run import run
+from rnnlab.training.run import train as train_together
 
 CLIPPING = {"clipping": {"threshold": 0.1}}
 

@@ -13,10 +13,10 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.training.checkpoint import load_checkpoint
-from rnnlab.training.loop import run
 from rnnlab.training.models import build_model
 from rnnlab.training.probing import probed_steps
 from rnnlab.training.result import Result
+from rnnlab.training.run import run
 
 BASE = {
     "task": {"kind": "adding", "length": 6},

@@ -10,8 +10,8 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
-from rnnlab.training.loop import run
 from rnnlab.training.models import SequenceModel
+from rnnlab.training.run import run
 from rnnlab.training.stream import Stream
 
 BASE: dict[str, Any] = {

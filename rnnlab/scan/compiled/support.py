@@ -18,11 +18,11 @@ from torch import Tensor
 from rnnlab import cells
 from rnnlab.cells import Cell, States, Weights
 from rnnlab.common import torch_private
+from rnnlab.scan.compiled.agreement import agrees
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operation import run_kernel
 from rnnlab.scan.compiled.program import StepProgram, numbers_of
-from rnnlab.scan.compiled.trial import agrees
 from rnnlab.scan.engines import can_tell, is_plain, is_reached
 from rnnlab.scan.native.build import cache_folder, has_compiler
 from rnnlab.scan.observer import ScanObserver

@@ -20,8 +20,8 @@ from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.tracking.store import connect
-from rnnlab.training.loop import run
 from rnnlab.training.progress import Progress
+from rnnlab.training.run import run
 
 
 def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:

@@ -18,9 +18,9 @@ from rnnlab.config.overrides import override
 from rnnlab.scan.compiled import support
 from rnnlab.scan.native import build
 from rnnlab.training.kernels import prepare_kernels
-from rnnlab.training.loop import run
 from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
+from rnnlab.training.run import run
 
 BASE = {
     "task": {"kind": "adding", "length": 8},
