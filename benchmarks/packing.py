@@ -22,7 +22,7 @@ from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.store.slots import claim_many, fill
 from rnnlab.sweep.work.worker import propose
-from rnnlab.training.run import train
+from rnnlab.training.runs import train
 
 DOCUMENT = Path("docs/populations.md")
 SAMPLERS = ("random", "tpe", "cmaes", "gp", "nsga2")

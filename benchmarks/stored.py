@@ -35,7 +35,7 @@ from rnnlab.tracking.run_state import OBJECTIVE, RunState
 from rnnlab.tracking.store import SQLITE, prepare_store
 from rnnlab.tracking.writer import Writer, log_file, start_parent
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 NAME = "many"
 ARMS: dict[str, dict[str, Any]] = {

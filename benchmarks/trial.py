@@ -24,7 +24,7 @@ from rnnlab.tracking.reader import load_sweep
 from rnnlab.training.population import Population
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 KINDS = ("vanilla", "lstm", "gru")
 WORK = "forward, backward, optimiser"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnnlab.probes.tape import trace
     from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
     from rnnlab.trainers.sending import log_profile
-    from rnnlab.training.run import run, train
+    from rnnlab.training.runs import run, train
 
 _HOME = {
     "Config": "rnnlab.config.config",
@@ -38,10 +38,10 @@ _HOME = {
     "load_sweep": "rnnlab.tracking.reader",
     "log_profile": "rnnlab.trainers.sending",
     "restore": "rnnlab.layers.conversion",
-    "run": "rnnlab.training.run",
+    "run": "rnnlab.training.runs",
     "top": "rnnlab.gradients.profile",
     "trace": "rnnlab.probes.tape",
-    "train": "rnnlab.training.run",
+    "train": "rnnlab.training.runs",
 }
 
 __all__ = [

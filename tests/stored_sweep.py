@@ -16,7 +16,7 @@ from rnnlab.tracking.outbox import Outbox
 from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import Writer, log_file, start_parent
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 SMALL: dict[str, Any] = {
     "name": "small",

@@ -14,7 +14,7 @@ from rnnlab.common.interrupts import Interrupted
 from rnnlab.config.config import Config
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.scan import fused
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

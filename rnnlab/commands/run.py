@@ -26,7 +26,7 @@ from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import prepare_store, tracking_uri
 from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.result import Curve, Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 
 def run_and_store(config: Config, name: str, output: Output) -> Result | None:

@@ -34,7 +34,7 @@ from rnnlab.training.company import Slot
 from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Curve
-from rnnlab.training.run import work_through
+from rnnlab.training.runs import work_through
 
 MOST = 10_000
 TELL_SECONDS = 5.0

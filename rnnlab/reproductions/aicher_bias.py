@@ -23,7 +23,7 @@ from rnnlab.reproductions.registry import register
 from rnnlab.tasks import Batch
 from rnnlab.theory import relative_bias_bound
 from rnnlab.training.backpropagation import backpropagate
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 T, B, DELAY = 60, 16, 10
 WINDOWS = (2, 5, 8, 10, 12, 15, 20, 25, 30, 35, 40, 50)

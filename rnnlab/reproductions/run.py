@@ -17,7 +17,7 @@ from rnnlab.tracking.outbox import Entry, Outbox
 from rnnlab.tracking.provenance import config_params, config_tags, cpu, git_commit
 from rnnlab.tracking.run_state import RunState
 from rnnlab.training.checkpoint import load_checkpoint
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 HOME = Path("runs/reproductions")
 EXPERIMENT = "reproductions"

@@ -12,7 +12,7 @@ from rnnlab.plots.curves import curves
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Findings, Ordering, Values
 from rnnlab.reproductions.registry import register
-from rnnlab.training.run import train
+from rnnlab.training.runs import train
 
 MEMORIES = (0.36, 0.92, 0.99)
 

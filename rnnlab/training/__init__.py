@@ -2,6 +2,6 @@
 
 from rnnlab.common.interrupts import Interrupted
 from rnnlab.training.result import Curve, Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 __all__ = ["Curve", "Interrupted", "Result", "run"]

@@ -44,7 +44,7 @@ class Progress:
     Args:
         config: the experiment.
         checkpoint: file to save to and to resume from where it exists.
-        on_evaluation: see `rnnlab.training.run.run`.
+        on_evaluation: see `rnnlab.training.runs.run`.
         on_profile: likewise.
         should_stop: likewise.
 

@@ -14,7 +14,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 T, B, I, H = 6, 4, 3, 5
 

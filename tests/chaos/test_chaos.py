@@ -29,7 +29,7 @@ from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.sweep.store.journal import open_storage
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 FOLDER = Path("runs/sweeps/tiny")
 TRAINING = {"base.training.steps": 600, "base.training.eval_every": 200, "base.training.stop_when_solved": False}

@@ -12,7 +12,7 @@ from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay
 from rnnlab.gradients.norms import Norms
 from rnnlab.training.result import Curve
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 SMALL = {
     "task": {"kind": "adding", "length": 30},

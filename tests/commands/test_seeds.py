@@ -14,7 +14,7 @@ from rnnlab.common.output import Output
 from rnnlab.config.config import Config
 from rnnlab.tracking.store import connect, experiment_id, tracking_uri
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 CONFIG = Config.parse(
     {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["rnnlab.plots", "rnnlab.probes", "rnnlab.tracking.reader", "rnnlab.training.run"])
+FORKED.set_forkserver_preload(["rnnlab.plots", "rnnlab.probes", "rnnlab.tracking.reader", "rnnlab.training.runs"])
 
 
 class Done(NamedTuple):

@@ -22,7 +22,7 @@ from experiments.ablation.page import WHERE, baselines, judge, page
 from rnnlab.common.errors import UserError
 from rnnlab.config.config import Config
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 ARMS = ("lstm", "tanh")
 SMALL = {

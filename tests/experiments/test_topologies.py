@@ -11,7 +11,7 @@ from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config, load_config
 from rnnlab.training.models import build_model
 from rnnlab.training.progress import EVALUATION_CHUNK
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 FILES = sorted((Path(__file__).parents[2] / "experiments" / "topologies").glob("*.yaml"))
 LAYOUTS = {

@@ -6,7 +6,7 @@ import xarray as xr
 
 import rnnlab
 from rnnlab.config.config import Config
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 
 def test_the_top_of_a_plain_stack_is_its_last_layer_even_where_no_gradient_arrives():

@@ -11,7 +11,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.layers.recurrent import Recurrent
 from rnnlab.training.models import SequenceModel
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 T, B, I, H = 11, 4, 3, 5
 KINDS = ["vanilla", "lstm", "gru", "cornn"]

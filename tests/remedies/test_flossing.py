@@ -15,7 +15,7 @@ from rnnlab.remedies.flossing import GradientFlossing, lyapunov_exponents
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import SequenceModel
 from rnnlab.training.penalties import follow
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 T, H = 20, 6
 SETTINGS: dict[str, Any] = {

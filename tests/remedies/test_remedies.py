@@ -17,7 +17,7 @@ from rnnlab.remedies.registry import REMEDIES
 from rnnlab.remedies.truncation import Truncation
 from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import SequenceModel
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 pytestmark = pytest.mark.usefixtures("plugged")
 BASE = {

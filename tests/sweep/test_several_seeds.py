@@ -12,7 +12,7 @@ from rnnlab.sweep.store.slots import latest
 from rnnlab.sweep.work.trial import give_up
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 
 def interrupted_between(bench: Bench, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:

@@ -17,7 +17,7 @@ from rnnlab.report.report import write_report
 from rnnlab.sweep.plan.definition import load_sweep_definition
 from rnnlab.sweep.runner import run_sweep
 from rnnlab.tracking.reader import load_sweep
-from rnnlab.training.run import train
+from rnnlab.training.runs import train
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 TOPICS = ("activations", "normalization", "residual", "truncation", "clipping", "gated")

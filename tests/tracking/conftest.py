@@ -16,7 +16,7 @@ from rnnlab.tracking.provenance import config_params, config_tags
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.writer import Writer, start_parent
 from rnnlab.training.result import Curve, Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 
 class StoredRun:

@@ -14,7 +14,7 @@ from rnnlab.config.overrides import override
 from rnnlab.tracking import reader
 from rnnlab.tracking.reader import COLUMNS, load_probes, load_profile, load_sweep
 from rnnlab.tracking.writer import start_parent
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 DOCUMENTED = [
     *("run_id", "parent_id", "status", "task", "length", "arm", "phase", "seed", "trial", "outcome", "score_name"),

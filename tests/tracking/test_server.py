@@ -28,7 +28,7 @@ from rnnlab.tracking.reader import load_probes, load_profile, load_sweep
 from rnnlab.tracking.run_state import RunState
 from rnnlab.tracking.store import connect, experiment_id
 from rnnlab.tracking.writer import Writer
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 pytestmark = pytest.mark.slow
 

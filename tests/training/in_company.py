@@ -10,7 +10,7 @@ from rnnlab.config.shape import is_joinable, shape
 from rnnlab.training.population import Population
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 BASE: dict[str, Any] = {
     "task": {"kind": "adding", "length": 9},

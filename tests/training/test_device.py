@@ -15,7 +15,7 @@ from rnnlab.training.backpropagation import backpropagate
 from rnnlab.training.models import build_model
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 from rnnlab.training.stream import Stream
 
 META = torch.device("meta")

@@ -9,7 +9,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.training.memory import check_memory, least_memory, out_of_memory
 from rnnlab.training.models import build_model
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 SMALL = {"task": {"kind": "adding", "length": 5}, "cell": {"kind": "lstm", "hidden_size": 4}}
 

@@ -15,8 +15,8 @@ from rnnlab.training.population import Population
 from rnnlab.training.program import Program
 from rnnlab.training.progress import Progress
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
-from rnnlab.training.run import train as train_together
+from rnnlab.training.runs import run
+from rnnlab.training.runs import train as train_together
 
 CLIPPING = {"clipping": {"threshold": 0.1}}
 

@@ -16,7 +16,7 @@ from rnnlab.training.checkpoint import load_checkpoint
 from rnnlab.training.models import build_model
 from rnnlab.training.probing import probed_steps
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 BASE = {
     "task": {"kind": "adding", "length": 6},

@@ -10,7 +10,7 @@ from rnnlab.config.config import Config
 from rnnlab.gradients.norms import Norms
 from rnnlab.gradients.profile import Key, Step, build
 from rnnlab.training.result import Curve, Outcome, Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 T = 21
 CONFIG = Config.parse({"task": {"kind": "adding", "length": T}, "cell": {"kind": "vanilla"}})

@@ -11,7 +11,7 @@ from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.training.backpropagation import backpropagate, backpropagate_piece
 from rnnlab.training.models import SequenceModel
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 from rnnlab.training.stream import Stream
 
 BASE: dict[str, Any] = {

@@ -10,7 +10,7 @@ from rnnlab.config.config import Config
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.show.forecast import forecast, members, probing_run, time_run, typical
-from rnnlab.training.run import run as train
+from rnnlab.training.runs import run as train
 
 
 def definition(tiny: dict[str, Any], **fields: Any) -> SweepDefinition:

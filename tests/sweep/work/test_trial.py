@@ -21,7 +21,7 @@ from rnnlab.tracking.provenance import CONFIG
 from rnnlab.tracking.run_state import OBJECTIVE
 from rnnlab.tracking.store import connect
 from rnnlab.training.progress import Progress
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 
 def test_a_finished_trial_is_told_everywhere(make_bench: MakeBench) -> None:

@@ -20,7 +20,7 @@ from rnnlab.scan.native import build
 from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
-from rnnlab.training.run import run
+from rnnlab.training.runs import run
 
 BASE = {
     "task": {"kind": "adding", "length": 8},
