@@ -46,7 +46,7 @@ register(
             Ordering("perplexity", "K = 30 is worse than K = 15 by 0.004", ALIKE, "K = 15", "K = 30", -0.01),
         ),
         seeds=5,
-        minutes=4,
+        minutes=11,
         scaled_down="one layer of 50 units in the place of two, Adam in the place of SGD, 1,000 updates, and bits that "
         "are due 10 steps later at every step in the place of blocks of 10 symbols. Windows begin every 5 steps, so "
         "that a loss goes back over K - 5 steps at least and K - 1 at most: K = 10 is too short here, and shown",

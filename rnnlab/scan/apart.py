@@ -12,11 +12,11 @@ class _Copy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, t: Tensor) -> Tensor:
-        return t.clone()
+        return t.clone(memory_format=torch.contiguous_format)  # else a dimension of one keeps the stride that it had
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        return gradient.clone()
+        return gradient.clone(memory_format=torch.contiguous_format)
 
 
 def apart(stacked: Tensor) -> list[Tensor]:

@@ -119,6 +119,24 @@ def test_states_that_are_carried_on_in_a_stack(model: dict[str, Any], cell: dict
     )
 
 
+def test_inputs_that_are_standardised_lie_as_they_do_alone(passes: list[int]) -> None:
+    """Outputs of 7 units are stored in rows of 8, of which a copy for each member has none."""
+    cell = {"kind": "vanilla", "hidden_size": 7, "norm": "batch_input"}
+    chosen = {"task": {"kind": "adding", "length": 17}, "cell": cell, "model": {"num_layers": 2}}
+    assert_company_changes_nothing(configs(3, **chosen, **UNSEEN), passes)
+
+
+@pytest.mark.parametrize("cell", [{"kind": "vanilla", "norm": "layer"}, {"kind": "linoss"}], ids=str)
+@pytest.mark.parametrize("window", [{"window": 5, "stride": 3}, {"window": 3, "stride": 2}, {"window": 7}], ids=str)
+def test_windows_and_ways_to_them_of_a_single_step(
+    cell: dict[str, Any], window: dict[str, int], passes: list[int]
+) -> None:
+    """A dimension of one has whatever stride it had, and torch multiplies by that."""
+    task = {"kind": "parity", "length": 8, "every_step": True}
+    chosen = {"task": task, "cell": {"hidden_size": 8, **cell}, "model": {"num_layers": 2}}
+    assert_company_changes_nothing(configs(3, **chosen, remedies={"truncation": window}, **UNSEEN), passes)
+
+
 @pytest.mark.parametrize("cell", [{"norm": "batch"}, {"norm": "layer"}, {"zoneout": 0.2}])
 def test_norms_and_noise(cell: dict[str, Any], passes: list[int]) -> None:
     assert_company_changes_nothing(configs(3, cell={"kind": "lstm", "hidden_size": 6, **cell}), passes)

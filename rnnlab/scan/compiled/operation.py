@@ -102,8 +102,7 @@ def _emitted(stacked: bool, cell: Cell, w: Weights, y: Tensor, x: Tensor) -> Ten
     """What the layer hands on: the first state, unless the cell computes something of it."""
     if cell.emits_state:
         return y
-    # Rows that are padded in memory make another product on some processors, and members' copies have none.
-    outputs = _by_layer(stacked, cell, w, cell.emit, y.contiguous(), x.contiguous())
+    outputs = _by_layer(stacked, cell, w, cell.emit, y, x)
     return outputs if w.sizes is None else reference.without_padding(outputs, list(w.sizes))
 
 
@@ -115,6 +114,8 @@ def _names(cell: Cell, given: tuple[str, ...]) -> list[str]:
 
 def _by_layer(stacked: bool, cell: Cell, w: Weights, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """A function of one layer's weights and tensors, of each layer where they are stacked."""
+    # Rows that are padded in memory make another product on some processors, and members' copies have none.
+    tensors = tuple(t.contiguous() for t in tensors)
     if not isinstance(w, MemberWeights) or not stacked:
         return function(w, *tensors)
     each = zip(layers(cell, w), *(apart(t) for t in tensors), strict=True)
