@@ -45,6 +45,8 @@ class Cell(Options, ABC):
     """
     recurrent_bias: ClassVar[bool] = True
     """Whether the recurrent product has a bias of its own, as in torch.nn; equations with a single bias say no."""
+    adds_products: ClassVar[bool] = False
+    """Whether a step reads the sum of the two products alone, one W_hh times the one state among them."""
     own_start: ClassVar[frozenset[str]] = frozenset()
     """Weights that the cell fills itself in `fill`, because its equations prescribe how; `init` leaves them alone."""
     starting: ClassVar[frozenset[str]] = frozenset()

@@ -1,6 +1,6 @@
 """A cell whose input and recurrent products can be normalised."""
 
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import torch.nn.functional as F
 from pydantic import Field, model_validator
@@ -37,9 +37,6 @@ class NormalizedCell(Cell):
     Inputs that are the same in every example, such as the border of an image, leave the state without variance,
     and dividing by none makes the gradient explode; the authors of the method start from noise there.
     """
-
-    adds_products: ClassVar[bool] = False
-    """Whether a step reads the sum of the two products alone, from `combine`, so that one norm can be over it."""
 
     @model_validator(mode="after")
     def _refuse_impossible_norms(self) -> Self:

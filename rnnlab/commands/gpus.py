@@ -29,9 +29,10 @@ def speed(device: "torch.device") -> tuple[float, float]:
     """Seconds of one pass through a layer and back, the fastest of a few: as it is, and recorded."""
     import torch
 
-    import rnnlab
+    from rnnlab.gradients.record import record
+    from rnnlab.layers.dropin import LSTM
 
-    net, x = rnnlab.LSTM(H, H, device=device), torch.randn(T, B, H, device=device)
+    net, x = LSTM(H, H, device=device), torch.randn(T, B, H, device=device)
 
     def seconds() -> float:
         began = time.perf_counter()
@@ -42,6 +43,6 @@ def speed(device: "torch.device") -> tuple[float, float]:
         return time.perf_counter() - began
 
     plain = min(seconds() for _ in range(ROUNDS))
-    with rnnlab.record(net):
+    with record(net):
         recorded = min(seconds() for _ in range(ROUNDS))
     return plain, recorded

@@ -11,7 +11,6 @@ from rnnlab.remedies.registry import register
 
 LEAST = 1e-20
 """Squared norms below it are not held against what comes of them, as in the authors' code."""
-CELLS = ("vanilla", "irnn")
 
 
 @register
@@ -31,11 +30,11 @@ class NormPreservation(Remedy):
 
     def check(self, config: Any) -> None:
         cell = config.cell
-        if cell.kind not in CELLS or cell.is_normalized:
+        if not cell.adds_products or cell.is_normalized:
             norm = f" with norm = '{cell.norm}'" if cell.is_normalized else ""
             raise ValueError(
                 f"remedies.norm_preservation is for cells whose one state enters a step by W_hh alone, and cell.kind = "
-                f"'{cell.kind}'{norm} is none: choose {' or '.join(CELLS)} without a norm"
+                f"'{cell.kind}'{norm} is none: choose vanilla or irnn without a norm"
             )
 
     def penalty(self, layer: Unrolled, generator: torch.Generator | None) -> Tensor:

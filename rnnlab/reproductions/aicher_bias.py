@@ -9,11 +9,11 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.plots.curves import curves
 from rnnlab.probes.lagged import pull_back_everywhere
+from rnnlab.probes.tape import trace
 from rnnlab.probes.trace import Trace
 from rnnlab.remedies import Remedy
 from rnnlab.remedies.truncation import Truncation
@@ -37,7 +37,7 @@ def measure(seed: int, updates: int, stride: int | None, lags: int) -> Values:
     model = run(config).model
     assert model is not None
     batch = config.task.sample(make_generator(seed, "aicher"), B)
-    with rnnlab.trace(model) as tape:
+    with trace(model) as tape:
         full = _gradient(config, model, batch)
     norms, sensitivity = _lagged_norms(tape.traces[0]), _sensitivity(tape.traces[0])
     with np.errstate(divide="ignore"):

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.record import record
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import points
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Exponent, Findings, Values
@@ -27,12 +28,12 @@ TOLERANCE = 0.006
 def measure(seed: int, sigma_w: float, sigma_in: float, activation: str) -> Values:
     """Slope of the gradient profile of one network with Gaussian weights on Gaussian noise."""
     generator = make_generator(seed, "mean field")
-    layer = rnnlab.Recurrent("vanilla", I, H, bias=False, activation=activation)
+    layer = Recurrent("vanilla", I, H, bias=False, activation=activation)
     with torch.no_grad():
         layer.get_parameter("weight_hh_l0").copy_(sigma_w / math.sqrt(H) * torch.randn(H, H, generator=generator))
         layer.get_parameter("weight_ih_l0").copy_(sigma_in / math.sqrt(I) * torch.randn(H, I, generator=generator))
     x, v = torch.randn(T, B, I, generator=generator), torch.randn(B, H, generator=generator)
-    with rnnlab.record(layer) as log:
+    with record(layer) as log:
         (layer(x)[0][-1] * v).sum().backward()
     profile = log.dataset()
     lag, norms = profile["lag"].values, profile["log10_grad_norm_by_lag"].values.reshape(-1)

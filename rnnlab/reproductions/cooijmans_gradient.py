@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
+from rnnlab.gradients.record import record
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Findings, Level, Ordering, Values
@@ -24,7 +25,7 @@ def measure(seed: int, gain: float, norm: str, noise: float) -> Values:
     generator = make_generator(seed, "cooijmans")
     batch = TASKS["mnist"].parse({}).sample(generator, B)
     pixels = batch.inputs.double() * 0.3081 + 0.1307  # the authors' are between 0 and 1
-    net = rnnlab.Recurrent("vanilla", 1, H, norm=norm, norm_gain=gain, steps=T, dtype=torch.float64)  # for 1e-100
+    net = Recurrent("vanilla", 1, H, norm=norm, norm_gain=gain, steps=T, dtype=torch.float64)  # for 1e-100
     with torch.no_grad():
         net.get_parameter("weight_hh_l0").copy_(torch.eye(H))
         net.get_parameter("weight_ih_l0").copy_(F.normalize(torch.randn(H, 1, generator=generator), dim=0))
@@ -32,7 +33,7 @@ def measure(seed: int, gain: float, norm: str, noise: float) -> Values:
         net.get_parameter("bias_hh_l0").zero_()
     readout = torch.linalg.qr(torch.randn(H, 10, generator=generator, dtype=torch.float64)).Q  # (H, 10)
     start = noise * torch.randn(1, B, H, generator=generator, dtype=torch.float64)
-    with rnnlab.record(net, per_example=True) as log:
+    with record(net, per_example=True) as log:
         F.cross_entropy(net(pixels, start)[0][-1] @ readout, batch.targets[0]).backward()
     each = log.dataset()["log10_grad_norm_per_example"].values.reshape(T, B)
     largest = each.max(1)

@@ -3,7 +3,7 @@
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.remedies import cut_into_windows
 from rnnlab.remedies.truncation import Truncation
@@ -23,7 +23,7 @@ def measure(seed: int, window: int, positive: int) -> Values:
     """
     signs = torch.ones(N, 1, dtype=torch.float64)
     signs[positive:] = -1
-    layer = rnnlab.Recurrent("vanilla", 1, N, activation="identity", bias=False, dtype=torch.float64)
+    layer = Recurrent("vanilla", 1, N, activation="identity", bias=False, dtype=torch.float64)
     with torch.no_grad():
         layer.get_parameter("weight_hh_l0").copy_(0.5 * torch.eye(N) + 0.5 * torch.eye(N).roll(1, 1).triu())
         weight = layer.get_parameter("weight_ih_l0")

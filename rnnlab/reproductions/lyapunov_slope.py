@@ -3,11 +3,12 @@
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.gradients.norms import log10_norm
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import points
 from rnnlab.probes.lyapunov import lyapunov
+from rnnlab.probes.tape import trace
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Exponent, Findings, Values
 from rnnlab.reproductions.registry import register
@@ -19,10 +20,10 @@ I, H = 2, 8
 def measure(seed: int, kind: str, steps: int, exponent: int) -> Values:
     """Slope of the profile of a random network from end to end, less its Lyapunov exponent."""
     generator = make_generator(seed, "lyapunov", kind)
-    net = rnnlab.Recurrent(kind, I, H, dtype=torch.float64, generator=generator)
+    net = Recurrent(kind, I, H, dtype=torch.float64, generator=generator)
     x = torch.randn(steps, 1, I, generator=generator, dtype=torch.float64)
     v = torch.randn(1, H, generator=generator, dtype=torch.float64)
-    with rnnlab.trace(net) as tape:
+    with trace(net) as tape:
         (net(x)[0][-1] * v).sum().backward()
     (found,) = tape.traces
     profile = log10_norm(found.total[0])[:, 0]

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.remedies import Remedy, change_gradients
 from rnnlab.remedies.clipping import Clipping
@@ -42,7 +42,7 @@ def _descend(
 ) -> tuple[list[float], list[tuple[float, float]]]:
     """The error before every update, and (w, b) before every update and after the last."""
     s = 1 / (1 + math.exp(-START))
-    layer = rnnlab.Recurrent("vanilla", 1, 1, activation="sigmoid", dtype=torch.float64)
+    layer = Recurrent("vanilla", 1, 1, activation="sigmoid", dtype=torch.float64)
     weight, bias = layer.get_parameter("weight_hh_l0"), layer.get_parameter("bias_hh_l0")
     with torch.no_grad():
         weight.fill_(w)

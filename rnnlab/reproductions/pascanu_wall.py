@@ -5,8 +5,8 @@ import math
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Exact, Findings, Ordering, Values
@@ -28,7 +28,7 @@ def measure(seed: int, above: float, steps: int, activation: str) -> Values:
     generator = make_generator(seed, "pascanu wall")
     w = LOW + (HIGH - LOW) * torch.rand(UNITS, generator=generator, dtype=torch.float64).sort().values
     s = 1 / (1 + math.exp(-START))
-    layer = rnnlab.Recurrent("vanilla", 1, UNITS, activation=activation, dtype=torch.float64)
+    layer = Recurrent("vanilla", 1, UNITS, activation=activation, dtype=torch.float64)
     weight, bias = layer.get_parameter("weight_hh_l0"), layer.get_parameter("bias_hh_l0")
     with torch.no_grad():
         weight.copy_(torch.diag(w))

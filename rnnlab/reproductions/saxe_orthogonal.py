@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
 from rnnlab.common.seeding import make_generator
 from rnnlab.gradients.decay import fit_decay
+from rnnlab.gradients.record import record
 from rnnlab.layers.initialization import Initialization
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Exact, Findings, Values
@@ -24,10 +25,10 @@ def measure(seed: int, scheme: str, activation: str, scale: float) -> Values:
     generator = make_generator(seed, "saxe")
     init = Initialization.parse({"recurrent": scheme, "recurrent_scale": scale})
     options = {"activation": activation, "init": init, "generator": generator, "dtype": torch.float64}
-    layer = rnnlab.Recurrent("vanilla", I, H, **options)
+    layer = Recurrent("vanilla", I, H, **options)
     x = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
     v = torch.randn(B, H, generator=generator, dtype=torch.float64)
-    with rnnlab.record(layer) as log:
+    with record(layer) as log:
         (layer(x)[0][-1] * v).sum().backward()
     profile = log.dataset()
     lag = profile["lag"].values

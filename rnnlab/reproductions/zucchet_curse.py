@@ -5,7 +5,7 @@ import math
 import torch
 from matplotlib.axes import Axes
 
-import rnnlab
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.plots.curves import curves
 from rnnlab.reproductions.base import Computation, Fault, Reproduction
 from rnnlab.reproductions.criteria import Exact, Findings, Values
@@ -20,9 +20,7 @@ def measure(seed: int, decay: float, steps: int, through_time: bool) -> Values:
     Both are sums of squares over the responses to a unit impulse at each step, so no noise has to be drawn: unit k of
     the layer gets the impulse at step k, and `seed` is not used.
     """
-    layer = rnnlab.Recurrent(
-        "indrnn", steps, steps, activation="identity", growth=None, bias=False, dtype=torch.float64
-    )
+    layer = Recurrent("indrnn", steps, steps, activation="identity", growth=None, bias=False, dtype=torch.float64)
     with torch.no_grad():
         layer.get_parameter("weight_ih_l0").copy_(torch.eye(steps))
         layer.get_parameter("weight_hh_l0").fill_(decay)

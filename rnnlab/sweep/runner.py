@@ -19,8 +19,8 @@ from rnnlab.common.text import count
 from rnnlab.sweep.plan.definition import SweepDefinition, load_sweep_definition
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.outline import Planning
+from rnnlab.sweep.show.display import make_display
 from rnnlab.sweep.show.dry_run import say_cost
-from rnnlab.sweep.show.progress import make_display
 from rnnlab.sweep.store.database_url import parse_url
 from rnnlab.sweep.store.home import Home, find_home
 from rnnlab.sweep.store.state import SweepState, read_state

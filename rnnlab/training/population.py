@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from rnnlab.remedies import Changed, Gradient, change
 from rnnlab.tasks import Batch
 from rnnlab.training.memory import out_of_memory
 from rnnlab.training.program import Program
-from rnnlab.training.progress import Progress
+from rnnlab.training.progress import Progress, Singular
 from rnnlab.training.torch_settings import torch_settings
 
 CHECKPOINT_SECONDS = 10.0
@@ -75,14 +76,15 @@ class Population:
 
         def go_back(row: int, member: Progress) -> None:
             if row not in losses and row in batches:
-                losses[row] = float(program.go_back_alone(row, lambda: member.backpropagate(batches[row])))
+                with suppress(Singular):  # it has no loss then, and has diverged
+                    losses[row] = float(program.go_back_alone(row, lambda: member.backpropagate(batches[row])))
 
         failed |= self._of_each(go_back)
         norms = torch.linalg.vector_norm(program.gradient, dim=1, dtype=torch.float64).tolist()
 
         def change_gradient(row: int, member: Progress) -> None:
             if row not in failed:
-                member.note_update(losses[row], self._changed(row, member, norms[row]))
+                member.note_update(losses.get(row, math.nan), self._changed(row, member, norms[row]))
 
         failed |= self._of_each(change_gradient)
         sound = [row for row, member in enumerate(self.members) if row not in failed and not member.diverged]

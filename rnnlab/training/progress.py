@@ -34,6 +34,8 @@ from rnnlab.training.torch_settings import torch_settings
 
 EVALUATION_CHUNK = 250
 
+Singular = torch.linalg.LinAlgError  # pyright: ignore[reportPrivateImportUsage]
+"""Raised where weights have become so large that a matrix has no inverse: the run has diverged."""
 OnEvaluation = Callable[[int, dict[str, Curve]], None]
 OnProfile = Callable[[int, Norms, Decay], None]
 
@@ -217,11 +219,15 @@ class Progress:
         task = self.config.task
         self.model.eval()
         losses, scores = [], []
-        for chunk in batch.chunks(EVALUATION_CHUNK):
-            for_loss, for_score = self.model.evaluate(chunk)
-            losses.append(task.losses(for_loss, chunk.targets).double().sum())
-            scores.append(task.scores(for_score, chunk.targets).double())
-        self.model.train()
+        try:
+            for chunk in batch.chunks(EVALUATION_CHUNK):
+                for_loss, for_score = self.model.evaluate(chunk)
+                losses.append(task.losses(for_loss, chunk.targets).double().sum())
+                scores.append(task.scores(for_score, chunk.targets).double())
+        except Singular:
+            return math.nan, math.nan
+        finally:
+            self.model.train()
         return float(torch.stack(losses).sum()) / batch.answers, float(torch.cat(scores).mean())
 
     def _examples(self, split: Any, count: int) -> Batch:

@@ -39,7 +39,7 @@ def kinds_of_norm() -> list[tuple[str, dict[str, str]]]:
     for kind in sorted(CELLS):
         field = CELLS[kind].model_fields.get("norm")
         norms = get_args(field.annotation) if field else ()
-        norms = [norm for norm in norms if norm != "batch_sum" or getattr(CELLS[kind], "adds_products", False)]
+        norms = [norm for norm in norms if norm != "batch_sum" or CELLS[kind].adds_products]
         cases += [(kind, {"norm": norm}) for norm in norms] or [(kind, {})]
     return cases
 

@@ -141,6 +141,21 @@ def test_one_that_is_stopped_as_it_diverges_stays_diverged(tmp_path: Any) -> Non
     assert_same(whole, run(chosen, checkpoint=tmp_path / "checkpoint.pt"))
 
 
+@pytest.mark.filterwarnings("ignore:.*in one pass")
+def test_weights_without_an_inverse_have_diverged_and_touch_no_other() -> None:
+    """A skew matrix of odd size is singular; once its numbers are large, so is 1 plus it, and Cayley's map ends."""
+    cell = {"kind": "orthogonal", "map": "cayley", "hidden_size": 3}
+    rates = [1e20, 1e-3, 1e20, 1e12]
+    chosen = [
+        config.model_copy(update={"optimizer": config.optimizer.model_copy(update={"lr": lr})})
+        for config, lr in zip(configs(4, cell=cell), rates, strict=True)
+    ]
+    results = train(chosen)
+    assert [result.outcome for result in results] == ["diverged", "finished", "diverged", "diverged"]
+    for config, result in zip(chosen, results, strict=True):
+        assert_same(run(config), result)
+
+
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 def test_one_that_cannot_join_leaves_the_others_as_they_are(monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     chosen, ended, cat, calls = configs(4), dict[int, Result](), torch.cat, list[int]()

@@ -3,7 +3,7 @@
 import ctypes
 from typing import ClassVar
 
-from rnnlab.scan.compiled.program import Sweep
+from rnnlab.scan.compiled.step_program import Sweep
 
 NUMBER = 2
 """Raised together with that in calls.h whenever something in it changes, even a field of the same size."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rnnlab.cells import MemberWeights, States, Weights
 from rnnlab.scan.compiled.operands import Kept, Setting
-from rnnlab.scan.compiled.program import StepProgram
+from rnnlab.scan.compiled.step_program import StepProgram
 
 
 def draw_noise(program: StepProgram, w: Weights, x: Tensor, history: Sequence[States]) -> list[Tensor]:

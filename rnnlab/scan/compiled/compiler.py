@@ -13,9 +13,9 @@ from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Expressions, Node, Outer, Product, Term, Value
 from rnnlab.scan.compiled.lower import Lowering
 from rnnlab.scan.compiled.operations import OPERATIONS
-from rnnlab.scan.compiled.program import Operation, StepProgram, Sweep, noisy_states
 from rnnlab.scan.compiled.sizes import TRACED, Sizes
 from rnnlab.scan.compiled.stages import Direction, Slot, is_dear
+from rnnlab.scan.compiled.step_program import Operation, StepProgram, Sweep, noisy_states
 from rnnlab.scan.compiled.trace import Traced, trace
 
 

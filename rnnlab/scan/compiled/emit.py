@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.expressions import Node
-from rnnlab.scan.compiled.program import UNITS
 from rnnlab.scan.compiled.stages import Direction, Stage, Store
+from rnnlab.scan.compiled.step_program import UNITS
 
 UNIT = {unit: i for i, unit in enumerate(UNITS)}
 

@@ -12,8 +12,8 @@ from rnnlab.cells import Cell
 from rnnlab.scan.compiled.calls import CompiledCall, External, Tables
 from rnnlab.scan.compiled.library import lanes, scan_library, step_library
 from rnnlab.scan.compiled.operands import Kept, Operands, Setting
-from rnnlab.scan.compiled.program import SlotRow, StepProgram, numbers_of
 from rnnlab.scan.compiled.prologue import Prologue
+from rnnlab.scan.compiled.step_program import SlotRow, StepProgram, numbers_of
 from rnnlab.scan.native.buffers import pool
 from rnnlab.scan.returned import Gradients, Maybe, Wanted
 from rnnlab.scan.shadow import EXPONENT

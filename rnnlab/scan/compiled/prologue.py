@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.scan.apart import apart, together
-from rnnlab.scan.compiled.program import StepProgram
+from rnnlab.scan.compiled.step_program import StepProgram
 
 aten = torch.ops.aten
 

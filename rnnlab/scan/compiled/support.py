@@ -22,7 +22,7 @@ from rnnlab.scan.compiled.agreement import agrees
 from rnnlab.scan.compiled.errors import Inexpressible
 from rnnlab.scan.compiled.kernel import Kernel
 from rnnlab.scan.compiled.operation import run_kernel
-from rnnlab.scan.compiled.program import StepProgram, numbers_of
+from rnnlab.scan.compiled.step_program import StepProgram, numbers_of
 from rnnlab.scan.engines import can_tell, is_plain, is_reached
 from rnnlab.scan.native.build import cache_folder, has_compiler
 from rnnlab.scan.observer import ScanObserver
@@ -106,22 +106,13 @@ def _kernel(
     cell: Cell, around: tuple[str, ...], names: tuple[str, ...], training: bool, dtype: torch.dtype
 ) -> Kernel | None:
     names = tuple(name for name in cell.parameter_shapes(1) if name in names)
-    key = type(cell), structure(cell), around, names, training, dtype
+    key, own = (type(cell), structure(cell), around, names, training, dtype), _is_own(type(cell))
     with _LOCK:
-        fresh = key not in _KERNELS
-        if fresh:
-            _KERNELS[key] = _made(cell, names, training, dtype)
+        if key not in _KERNELS:
+            made = _made(cell, names, training, dtype)
+            _KERNELS[key] = _tried(made, _ordinary(cell), names, training) if own else made
         found = _KERNELS[key]
-    if found is None or (_is_own(type(cell)) and not fresh) or agrees(found, cell, names, training):
-        return found
-    warnings.warn(
-        f"'{cell.kind}' cells run on the slower reference scan, because a trial of the compiled step gave other "
-        "numbers: it does something that its trace does not show, such as stopping a gradient, a look at a size, or a "
-        "projection that reads other steps",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
+    return found if own else _tried(found, cell, names, training)
 
 
 _KERNELS: dict[Any, Kernel | None] = {}
@@ -199,6 +190,28 @@ def _read_names(cell: type[Cell]) -> list[tuple[Any, str]]:
 def _is_own(cell: type) -> bool:
     """Whether a cell is one of the package's."""
     return cell.__module__.startswith(f"{cells.__name__}.")
+
+
+def _tried(kernel: Kernel | None, cell: Cell, names: tuple[str, ...], training: bool) -> Kernel | None:
+    """A kernel, if there is one and a trial of it gives what the reference scan gives."""
+    if kernel is None or agrees(kernel, cell, names, training):
+        return kernel
+    warnings.warn(
+        f"'{cell.kind}' cells run on the slower reference scan, because a trial of the compiled step gave other "
+        "numbers: it does something that its trace does not show, such as stopping a gradient, a look at a size, or a "
+        "projection that reads other steps",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _ordinary(cell: Cell) -> Cell:
+    """A cell of the same structure with its numbers as they are by default: at absurd ones a trial would only show how
+    rounding grows."""
+    fields = type(cell).model_fields
+    numbers = {name: fields[name].default for name in numbers_of(cell) if isinstance(fields[name].default, float)}
+    return cell.model_copy(update=numbers | {"zoneout": 0.1 if cell.zoneout else 0.0})
 
 
 def _made(cell: Cell, names: tuple[str, ...], training: bool, dtype: torch.dtype) -> Kernel | None:

@@ -11,8 +11,8 @@ from torch import Tensor, fx
 from rnnlab.cells import Cell, Weights
 from rnnlab.common import torch_private
 from rnnlab.scan.compiled.errors import Inexpressible, in_words
-from rnnlab.scan.compiled.program import noisy_states, numbers_of
 from rnnlab.scan.compiled.sizes import Sizes
+from rnnlab.scan.compiled.step_program import noisy_states, numbers_of
 
 WHOLE = (torch.ops.aten.select_backward.default, torch.ops.aten.slice_backward.default)
 """Operations that say more than what they are made of."""

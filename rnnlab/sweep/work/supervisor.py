@@ -21,8 +21,8 @@ from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.origin import Origin
 from rnnlab.sweep.plan.samplers import objectives
 from rnnlab.sweep.plan.study import StudyPlan
+from rnnlab.sweep.show.display import Display
 from rnnlab.sweep.show.mlflow_page import check_store, keep_plan, open_overview
-from rnnlab.sweep.show.progress import Display
 from rnnlab.sweep.store.heartbeat import LossReason
 from rnnlab.sweep.store.home import DEFINITION, Home
 from rnnlab.sweep.store.optuna_private import running_trial

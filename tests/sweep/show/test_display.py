@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.show.arms_table import arms_table
-from rnnlab.sweep.show.progress import LineDisplay, LiveDisplay, make_display
+from rnnlab.sweep.show.display import LineDisplay, LiveDisplay, make_display
 from rnnlab.sweep.store.state import Counts, StudyState, SweepState
 
 ARMS = ["tanh", "relu", "softsign", "batch-norm", "residual", "truncated-25", "clip-1.0", "lstm", "gru", "irnn"]
