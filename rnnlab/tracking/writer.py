@@ -34,6 +34,7 @@ class Writer:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
+        self._experiments: dict[str, str] = {}
         self._runs: dict[Path, str] = {}
         self._stored: dict[Path, dict[str, dict[int, float]]] = {}
 
@@ -62,7 +63,8 @@ class Writer:
         try:
             return self._deliver(entry, state)
         except BaseException:
-            self.forget(entry)  # what arrived of it is known to the store alone
+            self._experiments.clear()  # what is there, and what arrived of the run, is known to the store alone
+            self.forget(entry)
             raise
 
     def forget(self, entry: Entry) -> None:
@@ -71,19 +73,22 @@ class Writer:
         self._stored.pop(entry.folder, None)
 
     def _deliver(self, entry: Entry, state: RunState) -> str:
-        client = connect(self.uri)
+        client, begun = connect(self.uri), []
         with explained(self.uri):
-            run_id = self._runs.get(entry.folder) or self._open(client, entry, state)
-            metrics = self._new_points(entry, state)
+            if entry.folder not in self._runs:
+                self._runs[entry.folder] = self._open(client, entry, state)
+                # Also of a run that was found: it may have been left before it came to this, and again does no harm.
+                begun = [Param(k, v) for k, v in {**listed_params(state.tags), **state.params}.items()]
+            run_id, metrics = self._runs[entry.folder], self._new_points(entry, state)
             if state.status == "RUNNING":
-                client.log_batch(run_id, metrics=metrics, synchronous=True)
+                client.log_batch(run_id, metrics, begun, synchronous=True)
                 return run_id
             if state.files:
                 client.log_artifacts(run_id, str(entry.files))
             if PROFILE in state.files:
                 _log_pictures(client, run_id, entry.files, state.identity)
-            tags = {**state.tags, "rnnlab.outcome": state.outcome}
-            client.log_batch(run_id, metrics, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
+            tags = [RunTag(k, v) for k, v in {**state.tags, "rnnlab.outcome": state.outcome}.items()]
+            client.log_batch(run_id, metrics, begun, tags, synchronous=True)
             client.set_terminated(run_id, state.status, state.ended)
         entry.close(run_id)
         self.forget(entry)
@@ -91,23 +96,20 @@ class Writer:
 
     def _open(self, client: MlflowClient, entry: Entry, state: RunState) -> str:
         """Find the run, and what the store has of it, or create it."""
-        number = experiment_id(self.uri, state.experiment)
+        if state.experiment not in self._experiments:
+            self._experiments[state.experiment] = experiment_id(self.uri, state.experiment)
+        number = self._experiments[state.experiment]
         run = _find(client, number, state)
         if run is None:
             every = {**code_tags(), **state.tags, **state.identity, "rnnlab.outcome": state.outcome}
             run = client.create_run(number, start_time=state.started, tags=every, run_name=state.name)
-        run_id = run.info.run_id
-        # Also for a run that was found: it may have been left before it came to this, and once more does no harm.
-        params = {**listed_params(state.tags), **state.params}
-        client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()], synchronous=True)
         if CONFIG in state.tags:
-            log_task(client, run_id, TASKS.read(json.loads(state.tags[CONFIG])["task"]))
+            log_task(client, run.info.run_id, TASKS.read(json.loads(state.tags[CONFIG])["task"]))
         self._stored[entry.folder] = {
-            name: {point.step: point.value for point in sorted(client.get_metric_history(run_id, name), key=_age)}
+            name: {p.step: p.value for p in sorted(client.get_metric_history(run.info.run_id, name), key=_age)}
             for name in run.data.metrics
         }
-        self._runs[entry.folder] = run_id
-        return run_id
+        return run.info.run_id
 
     def _new_points(self, entry: Entry, state: RunState) -> list[Metric]:
         """Those points that are not stored yet, or are others now, as of a study that grew; infinities become NaN."""
