@@ -13,10 +13,11 @@ from own_workers import ForkedPool, hurry
 from ticking import EVALUATION, UPDATE, Clock
 
 from benchmarks.servers import Postgres, postgres, postgres_binaries
-from rnnlab.config.config import Config
 from rnnlab.sweep import runner
 from rnnlab.sweep.show import forecast as forecasting
 from rnnlab.sweep.store.postgres import Database
+from rnnlab.training.population import Population
+from rnnlab.training.progress import Progress
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -75,20 +76,21 @@ def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Training takes known times on a clock of its own; the first update of a run costs 100 s more."""
+    """Training takes known times on a clock of its own; the first update and evaluation take much longer."""
     clock = Clock()
 
-    def run_together(config: Config, members: int, should_stop: Callable[[], bool]) -> None:
-        options = config.training
-        clock.now += 30.0  # to build the model and the validation set, before the first update
-        for step in range(options.steps):
-            clock.now += members * UPDATE + 100 * (step == 0)
-            if (step + 1) % options.eval_every == 0 or step + 1 == options.steps:
-                clock.now += members * EVALUATION
-            if should_stop():
-                return
+    def advance(population: Population) -> None:
+        members, first = population.members, not any(run.step for run in population.members)
+        clock.now += len(members) * UPDATE + 100 * first
+        for run in members:
+            run.step += 1
 
-    monkeypatch.setattr(forecasting, "run_together", run_together)
+    def evaluate(run: Progress) -> None:
+        clock.now += EVALUATION + 50 * (run.steps_to_solve is None)
+        run.steps_to_solve = 0
+
+    monkeypatch.setattr(Population, "advance", advance)
+    monkeypatch.setattr(Progress, "evaluate", evaluate)
     monkeypatch.setattr(forecasting, "time", clock)
     return clock
 

@@ -4,26 +4,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from statistics import median
 
 from rnnlab.common.machine import usable_cores
-from rnnlab.common.seeding import make_generator
 from rnnlab.config.config import Config
 from rnnlab.config.overrides import override
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.plan.samplers import MOST_LEARNING, learns
 from rnnlab.sweep.plan.study import StudyPlan
 from rnnlab.training.memory import most_members
-from rnnlab.training.models import build_model
 from rnnlab.training.population import Population
 from rnnlab.training.probing import Prober, probed_steps
 from rnnlab.training.progress import Progress
 from rnnlab.training.torch_settings import torch_settings
 
-MEASURING_SECONDS = 5.0
-"""Wall time that all measurements share; each makes `FEWEST_UPDATES` whatever they take, and `MOST_UPDATES` at most."""
-FEWEST_UPDATES, MOST_UPDATES = 4, 40
+UPDATES = 8
+"""That are timed of an arm."""
 MEASURED_MEMBERS = 8
 """Runs that are timed together at most: more of them cost hardly less each."""
 NO_LEARNING = 1e-12
@@ -100,7 +97,7 @@ def forecast(
         measuring(plan.name)
         config = typical(definition, plan)
         together = min(MEASURED_MEMBERS, members(definition, config, workers))
-        seconds[plan.name] = time_run(config, MEASURING_SECONDS / len(timed), together)
+        seconds[plan.name] = time_run(config, together)
 
     def expected(plan: StudyPlan) -> float:
         """What the first arm takes on this task, times how much more this arm takes than it on the first task."""
@@ -124,78 +121,41 @@ def members(definition: SweepDefinition, config: Config, workers: int) -> int:
     return min(share, definition.population or most_members(config))
 
 
-def time_run(config: Config, seconds: float, together: int = 1) -> float:
-    """Expected seconds of a whole run, from the medians of a few updates and evaluations.
+def time_run(config: Config, together: int = 1) -> float:
+    """Expected seconds of a whole run: a few updates of so many at once, an evaluation and a probe, each multiplied.
 
-    Processor time of the training thread is what counts, so that other processes do not blur it. The first update and
-    the first evaluation are left out where there are more, because they warm up caches and compile kernels.
-
-    Args:
-        config: the run.
-        seconds: wall time of the measurement at most, once the fewest updates are done.
-        together: how many such runs train side by side.
+    Processor time of this thread is what counts, so that other processes do not blur it. The first of each is left
+    out, because it warms up caches and compiles kernels.
     """
-    began, marks = time.perf_counter(), [time.thread_time()]
-
-    def stop() -> bool:
-        marks.append(time.thread_time())
-        updates = len(marks) - 1
-        return updates >= MOST_UPDATES or (updates >= FEWEST_UPDATES and time.perf_counter() - began > seconds)
-
-    run_together(probing_run(config), together, stop)
-    intervals = [(after - before) / together for before, after in pairwise(marks)]
-    update, evaluated = _median(intervals[0::2]), _median(intervals[1::2])
-    options = config.training
-    evaluations = math.ceil(options.steps / options.eval_every) + options.test_examples / options.eval_examples
-    return options.steps * update + evaluations * max(0.0, evaluated - update) + time_probes(config)
-
-
-def time_probes(config: Config) -> float:
-    """Expected seconds of all probes of a run, from one of them."""
-    probed = probed_steps(config.recording, config.training.steps)
-    if not probed:
-        return 0.0
-    with torch_settings(config.threads):
-        generator = make_generator(config.seed, "train")
-        prober = Prober(config, build_model(config), generator, generator)
-        batch = config.task.sample(generator, config.training.batch_size)
-        began = time.thread_time()
-        prober.take(min(probed), batch)
-        return len(probed) * (time.thread_time() - began)
-
-
-def run_together(config: Config, count: int, should_stop: Callable[[], bool]) -> None:
-    """Train so many runs at once, until all are over or somebody says so after an update."""
-
-    def end(member: Progress, error: Exception | None) -> None:
-        if error is not None:
-            raise error
-
-    population = Population(end)
-    for _ in range(count):
-        population.join(Progress(config))
-    while population.members:
-        population.advance()
-        if should_stop():
-            return
-
-
-def probing_run(config: Config) -> Config:
-    """The same run with an evaluation after every second update, and nothing recorded."""
-    changes = {
-        # One more than is done: the last update of a run is followed by an evaluation whatever its number.
-        "training.steps": MOST_UPDATES + 1,
-        "training.eval_every": 2,
-        "training.test_examples": 1,
-        "training.stop_when_solved": False,
+    changes = {  # what an update takes does not depend on the rate; how many there are before a run diverges does
+        "optimizer.lr": NO_LEARNING,
+        "training.steps": UPDATES + 2,
+        "training.eval_every": UPDATES + 2,
         "recording.points": 0,
         "recording.probes": "light",
-        # What an update takes does not depend on the learning rate; how many there are before it diverges does.
-        "optimizer.lr": NO_LEARNING,
     }
-    return Config.parse(override(config.model_dump(mode="json"), changes))
+    short = Config.parse(override(config.model_dump(mode="json"), changes))
+    runs, population = [Progress(short) for _ in range(together)], Population(_pass_on)
+    for run in runs:
+        population.join(run)
+    updates = [_seconds(population.advance) for _ in range(UPDATES + 1) if population.members]
+    options, probed = config.training, probed_steps(config.recording, config.training.steps)
+    with torch_settings(config.threads):
+        evaluation, probe = [_seconds(runs[0].evaluate) for _ in range(2)], 0.0
+        if probed:
+            prober = Prober(config, runs[0].model, runs[0].noise, runs[0].chance)
+            probe = _seconds(partial(prober.take, min(probed), runs[0].next_batch()))
+    evaluations = math.ceil(options.steps / options.eval_every) + options.test_examples / options.eval_examples
+    update = median(updates[1:] or updates) / together
+    return options.steps * update + evaluations * evaluation[-1] + len(probed) * probe
 
 
-def _median(seconds: list[float]) -> float:
-    """The median but for the first, unless it is alone; a run that diverges at once may leave none."""
-    return median(seconds[1:] or seconds or [0.0])
+def _pass_on(run: Progress, error: Exception | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began

@@ -90,10 +90,10 @@ def test_the_cost_of_a_sweep_is_said_in_one_line(tiny: dict[str, Any], clock: Cl
 def test_an_arm_that_cannot_be_trained_does_not_keep_the_others_from_starting(
     tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(config: Config, members: int, should_stop: object) -> None:
+    def breaks(config: Config, together: int) -> float:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(forecasting, "run_together", breaks)
+    monkeypatch.setattr(forecasting, "time_run", breaks)
     file = io.StringIO()
     say_cost(SweepDefinition.parse(tiny), 1, Console(file=file, width=60))
     assert "expected cost: unknown, as an arm cannot be measured (RuntimeError: out of memory)" in file.getvalue()

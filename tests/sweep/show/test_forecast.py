@@ -1,6 +1,5 @@
 """What a sweep is expected to take: the parts are told apart, and add up as the training loop spends them."""
 
-import math
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ from ticking import EVALUATION, UPDATE, Clock
 from rnnlab.config.config import Config
 from rnnlab.sweep.plan.definition import SweepDefinition
 from rnnlab.sweep.show import forecast as forecasting
-from rnnlab.sweep.show.forecast import forecast, members, probing_run, time_run, typical
-from rnnlab.training.runs import run as train
+from rnnlab.sweep.show.forecast import forecast, members, time_run, typical
+from rnnlab.training.progress import Progress
 
 
 def definition(tiny: dict[str, Any], **fields: Any) -> SweepDefinition:
@@ -22,10 +21,7 @@ def config(tiny: dict[str, Any], **training: Any) -> Config:
     return Config.parse({**base, "task": tiny["tasks"][0], "training": base["training"] | training})
 
 
-@pytest.mark.parametrize("seconds", [0.0, math.inf])
-def test_a_whole_run_is_expected_to_take_what_the_loop_spends(
-    tiny: dict[str, Any], clock: Clock, seconds: float
-) -> None:
+def test_a_whole_run_is_expected_to_take_what_the_loop_spends(tiny: dict[str, Any], clock: Clock) -> None:
     """Against a plain loop over the updates; the test set is three times the validation set."""
     whole = config(tiny, steps=97, eval_every=10, eval_examples=600, test_examples=1800)
     spent = 3 * EVALUATION
@@ -33,25 +29,27 @@ def test_a_whole_run_is_expected_to_take_what_the_loop_spends(
         spent += UPDATE
         if (step + 1) % 10 == 0 or step + 1 == 97:
             spent += EVALUATION
-    assert time_run(whole, seconds) == pytest.approx(spent)
-    updates = forecasting.MOST_UPDATES if seconds else forecasting.FEWEST_UPDATES
-    assert clock.now == 130 + updates * UPDATE + updates // 2 * EVALUATION
+    assert time_run(whole) == pytest.approx(spent)
 
 
 @pytest.mark.parametrize("rate", [1e-3, 1e30])
-def test_the_real_loop_alternates_as_the_measurement_expects(tiny: dict[str, Any], rate: float) -> None:
-    """Every second update is followed by an evaluation, nothing is recorded, and nothing ends the run before."""
-    settings = config(tiny).model_dump(mode="json")
-    probing = probing_run(Config.parse(settings | {"optimizer": settings["optimizer"] | {"lr": rate}}))
-    evaluated: list[int] = []
-    result = train(probing, on_evaluation=lambda step, _: evaluated.append(step))
-    assert result.profile is None or not result.profile.sizes["step"]
-    assert evaluated[:-1] == list(range(2, forecasting.MOST_UPDATES + 1, 2))
+def test_updates_are_timed_alone(tiny: dict[str, Any], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No evaluation lies among them, nothing is recorded, and nothing ends the run before."""
+    done, evaluate = list[tuple[int, bool]](), Progress.evaluate
+
+    def noted(run: Progress) -> None:
+        done.append((run.step, bool(run.recorded_steps)))
+        evaluate(run)
+
+    monkeypatch.setattr(Progress, "evaluate", noted)
+    settings = config(tiny, eval_every=1, stop_when_solved=True).model_dump(mode="json")
+    assert time_run(Config.parse(settings | {"optimizer": settings["optimizer"] | {"lr": rate}})) > 0
+    assert done == [(forecasting.UPDATES + 1, False)] * 2
 
 
 def test_runs_that_train_together_are_timed_together(tiny: dict[str, Any], clock: Clock) -> None:
     whole = config(tiny, steps=97, eval_every=10)
-    assert time_run(whole, 0.0, together=8) == pytest.approx(time_run(whole, 0.0))
+    assert time_run(whole, together=8) == pytest.approx(time_run(whole))
     of = definition(tiny, trials=20, seeds=4)
     assert [members(of, whole, workers) for workers in (1, 2, 10, 64)] == [20, 10, 2, 1]
     assert members(definition(tiny, trials=20, population=3), whole, 1) == 3
@@ -103,7 +101,7 @@ def test_what_is_not_measured_is_worked_out_from_its_arm_and_its_task(
 ) -> None:
     took = {("adding-5", "a"): 2.0, ("adding-5", "b"): 6.0, ("adding-5", "c"): 1.0, ("adding-7", "a"): 5.0}
 
-    def known(config: Config, seconds: float, members: int) -> float:
+    def known(config: Config, together: int) -> float:
         arm = {"tanh": "a", "relu": "b", "elu": "c"}[config.cell.model_dump()["activation"]]
         return took[config.task.label, arm]
 
@@ -123,7 +121,7 @@ def test_a_run_that_diverges_at_once_has_a_forecast(tiny: dict[str, Any]) -> Non
     """Weights of 1e300 overflow float32 in the first update."""
     broken = config(tiny).model_dump(mode="json") | {"init": {"recurrent_scale": 1e300}}
     broken["cell"] |= {"activation": "relu"}
-    assert time_run(Config.parse(broken), 0.0) > 0
+    assert time_run(Config.parse(broken)) > 0
 
 
 def test_probes_are_counted(tiny: dict[str, Any], clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,4 +132,4 @@ def test_probes_are_counted(tiny: dict[str, Any], clock: Clock, monkeypatch: pyt
     plain = config(tiny, steps=1000)
     recording = plain.recording.model_copy(update={"probes": ("lagged",), "probe_points": 3})
     probed = plain.model_copy(update={"recording": recording})
-    assert time_run(probed, math.inf) == pytest.approx(time_run(plain, math.inf) + 3 * 11.0)
+    assert time_run(probed) == pytest.approx(time_run(plain) + 3 * 11.0)
