@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
-import xarray as xr
 
 from rnnlab.common.errors import UserError, check_type
 from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.gradients.norms import Norms
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DIMS = ("step", "layer", "direction", "state")
 VARIABLES = {
@@ -91,7 +93,7 @@ class Step:
 
 def build(
     steps: "Sequence[Step]", modules: Sequence[str], loss_reduction_scale: float, per_example: bool
-) -> xr.Dataset:
+) -> "xr.Dataset":
     """Assemble recorded steps.
 
     Args:
@@ -104,6 +106,8 @@ def build(
         Dataset with dims (step, layer, direction, state, time), and the same `_by_lag` in place of time; NaN where
         nothing was measured. Each call of a layer has its place along `layer`, told apart by the coordinate `call`.
     """
+    import xarray as xr
+
     keys = sorted({key for step in steps for key in step.norms}, key=_order)
     rows = sorted({(key.layer, key.call) for key in keys})
     axes = {
@@ -184,7 +188,7 @@ def _add_share(
     arrays[variable + suffix] = (*DIMS, dim), shares, {"long_name": title + suffix.replace("_", " ")}
 
 
-def _with_examples(dataset: xr.Dataset, steps: "Sequence[Step]", axes: dict[str, list]) -> xr.Dataset:
+def _with_examples(dataset: "xr.Dataset", steps: "Sequence[Step]", axes: dict[str, list]) -> "xr.Dataset":
     """Add the norms of every example; batches of different size are padded with NaN."""
     width = max((values.shape[1] for step in steps for values in step.per_example.values()), default=0)
     array = np.full((*dataset["log10_grad_norm"].shape, width), np.nan)
@@ -203,7 +207,7 @@ def _order(key: "Key") -> tuple[int, int, str, bool, str]:
     return key.layer, key.call, key.direction, key.state != "h", key.state
 
 
-def top(measured: xr.Dataset) -> xr.Dataset:
+def top(measured: "xr.Dataset") -> "xr.Dataset":
     """The top of a network: of every quantity, at every place, the highest layer in which it was measured there.
 
     In a plain stack that is the last layer. With a decoder it is the encoder while that reads and the decoder from then
@@ -218,6 +222,8 @@ def top(measured: xr.Dataset) -> xr.Dataset:
     Raises:
         UserError: if it is no such dataset.
     """
+    import xarray as xr
+
     check_type("measured", measured, xr.Dataset)
     if "layer" not in measured.dims:
         raise UserError("measured has no dim layer, of which the top could be taken: give a profile before `squeeze`")

@@ -18,7 +18,7 @@ from rnnlab.common import torch_private
 from rnnlab.common.errors import UserError
 from rnnlab.gradients.netcdf import STEPS, RecordFolder
 from rnnlab.gradients.passes import Losses, ScanGradients, follow_losses
-from rnnlab.gradients.profile import Key, Step
+from rnnlab.gradients.profile import Key, Step, build
 from rnnlab.gradients.receiver import GradientReceiver
 from rnnlab.gradients.silence import FROZEN, NO_BACKWARD, NO_GRAD, NOT_CALLED, Silence
 from rnnlab.gradients.step import Manner, make_step
@@ -255,16 +255,12 @@ class Recorder:
 
     def dataset(self) -> "xr.Dataset":
         """Everything recorded so far as one labelled dataset; see `rnnlab.gradients.profile`."""
-        from rnnlab.gradients.profile import build
-
         self.silence.explain({NO_BACKWARD} if self._finished else {NO_BACKWARD, NO_GRAD, NOT_CALLED}, stacklevel=2)
         newest = build(self.steps, self.modules, self.loss_reduction_scale, self.per_example)
         return newest if self.folder is None else self.folder.read(newest)
 
     def newest(self) -> "xr.Dataset":
         """The step that was recorded last, as `dataset` gives it, without the cost of all of them."""
-        from rnnlab.gradients.profile import build
-
         if not self.steps:
             return self.dataset().isel(step=slice(-1, None))
         newest = build(self.steps[-1:], self.modules, self.loss_reduction_scale, self.per_example)
@@ -273,8 +269,6 @@ class Recorder:
 
     def flush(self) -> None:
         """Move what was recorded from memory to the folder."""
-        from rnnlab.gradients.profile import build
-
         if self.folder is not None and (steps := self.steps):
             self.folder.write(build(steps, self.modules, self.loss_reduction_scale, self.per_example))
             steps.clear()

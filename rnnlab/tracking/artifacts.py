@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from rnnlab.gradients.netcdf import encode_arrays
 from rnnlab.training.result import Result
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 PROFILE = "profile.nc"
 PROBES = "probes.nc"
@@ -32,7 +34,7 @@ def artifacts(result: Result) -> dict[str, bytes]:
     return contents
 
 
-def draw_figures(profile: xr.Dataset, folder: Path) -> None:
+def draw_figures(profile: "xr.Dataset", folder: Path) -> None:
     """Draw what the dashboard is to show of a run.
 
     Not for the process that trains: the figures of a run take longer to draw than a short run to train.

@@ -17,7 +17,6 @@ from rnnlab.tracking.inputs import log_task
 from rnnlab.tracking.outbox import Entry
 from rnnlab.tracking.provenance import CONFIG, code_tags, listed_params
 from rnnlab.tracking.run_state import RunState, now
-from rnnlab.tracking.slider_images import log_profile_images
 from rnnlab.tracking.store import connect, experiment_id, explained, tagged
 from rnnlab.training.result import Curve
 
@@ -184,6 +183,8 @@ def _log_pictures(client: MlflowClient, run_id: str, files: Path, identity: Mapp
     phase = identity.get("rnnlab.phase")
     if phase == "search" or (phase == "final" and identity["rnnlab.trial"] != "0"):
         return
+    from rnnlab.tracking.slider_images import log_profile_images  # late: it brings matplotlib
+
     profile = load_arrays(files / PROFILE)
     if phase is None:
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as folder:

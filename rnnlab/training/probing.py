@@ -72,10 +72,10 @@ class Prober:
 
         NaN where a step has no such quantity. The loss is the batch mean as it is: `loss_reduction_scale` is 1.
         """
-        import xarray as xr
-
         if not self.measured:
             return None
+        import xarray as xr
+
         parts = [xr.Dataset.from_dict(entry["data"]) for entry in self.measured]
         together = xr.concat(parts, "step", data_vars="all", coords="minimal", compat="override", join="outer",
                              combine_attrs="override")  # fmt: skip

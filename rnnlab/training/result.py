@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import xarray as xr
 
 from rnnlab.config.config import Config
 from rnnlab.gradients.decay import Decay, fit_decay
 from rnnlab.gradients.profile import top
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from rnnlab.training.models import EncoderDecoder, SequenceModel
 
 Outcome = Literal["solved", "finished", "diverged"]
@@ -55,8 +56,8 @@ class Result:
     seconds: float
     weights: int
     history: dict[str, Curve]
-    profile: xr.Dataset | None
-    probes: xr.Dataset | None = None
+    profile: "xr.Dataset | None"
+    probes: "xr.Dataset | None" = None
     model: "SequenceModel | EncoderDecoder | None" = field(default=None, repr=False, compare=False)
 
     @property
@@ -113,7 +114,7 @@ class Result:
             "clipped_fraction": float(np.mean(clip.values)) if clip and clip.values else math.nan,
         }
 
-    def _decay(self, profile: xr.Dataset, step: int) -> Decay:
+    def _decay(self, profile: "xr.Dataset", step: int) -> Decay:
         """Decay of the recorded gradient, or where every step has a loss, of that of single answers, if probed."""
         names = ("log10_grad_norm_by_lag", "lag", "loss_fraction_by_lag")
         found = fit_decay(*(profile.isel(step=step)[name].values for name in names))
@@ -123,7 +124,7 @@ class Result:
         return fit_decay(answers["log10_lagged_norm"].values, answers["lag"].values)
 
 
-def summarised(profile: xr.Dataset) -> xr.Dataset:
+def summarised(profile: "xr.Dataset") -> "xr.Dataset":
     """The part of a gradient profile that curves and tables sum up: hidden state, forward, at the top of the network.
 
     Args:
@@ -135,7 +136,7 @@ def summarised(profile: xr.Dataset) -> xr.Dataset:
     return top(profile.sel(direction="forward", state="h"))
 
 
-def _change(profile: xr.Dataset) -> float:
+def _change(profile: "xr.Dataset") -> float:
     """Decades from the last measured time step back to the first."""
     zero = profile["zero_fraction"].values
     norms = np.where(zero == 1, -np.inf, profile["log10_grad_norm"].values)[~np.isnan(zero)]
