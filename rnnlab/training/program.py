@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from rnnlab.config.optimizers import Optimizer
+from rnnlab.layers.recurrent import Recurrent
 from rnnlab.layers.stacks import recurrent_layers
 from rnnlab.tasks import Batch, Task
 from rnnlab.training.backpropagation import backpropagate
@@ -40,6 +41,7 @@ class Program:
         self.recurrent = sum(size for name, size in zip(self.names, self.sizes, strict=True) if "weight_hh" in name)
         self.networks: list[Network] = []
         self._parameters: list[list[nn.Parameter]] = []
+        self._stacks: list[list[Recurrent]] = []
         self.weights = self.gradient = next(iter(named.values())).detach().new_empty(0, sum(self.sizes))
         self.moments = tuple(torch.empty_like(self.weights) for _ in optimizer.moments)
         self._template: Network | None = None
@@ -60,11 +62,13 @@ class Program:
         self.weights, self.gradient, self.moments = weights, gradient, tuple(stacked)
         self.networks.append(network)
         self._parameters.append(parameters)
+        self._stacks.append(recurrent_layers(network)[0])
 
     def keep(self, rows: Sequence[int]) -> None:
         """Let all networks go but those of some rows."""
         self.networks = [self.networks[row] for row in rows]
         self._parameters = [self._parameters[row] for row in rows]
+        self._stacks = [self._stacks[row] for row in rows]
         kept = torch.tensor(rows, dtype=torch.int64, device=self.weights.device)
         self.weights, self.gradient, *moments = (
             t.index_select(0, kept) for t in (self.weights, self.gradient, *self.moments)
@@ -111,7 +115,8 @@ class Program:
         if self._template is None:
             self._template = copy.deepcopy(self.networks[0])
         template, networks = self._template, [self.networks[row] for row in rows]
-        for layer, *members in zip(*(recurrent_layers(n)[0] for n in (template, *networks)), strict=True):
+        stacks = zip(recurrent_layers(template)[0], *(self._stacks[row] for row in rows), strict=True)
+        for layer, *members in stacks:
             layer.members = members
         leaves = self._leaves(rows)
         names = [name for name, _ in template.named_buffers() if CONSTRAINED not in name]
