@@ -47,6 +47,8 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The same in another place; on its way to a GPU nobody waits for it."""
+        if device == self.inputs.device:
+            return self
         if device.type != "cuda":
             return Batch(self.inputs.to(device), self.targets.to(device))
         return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in self))
