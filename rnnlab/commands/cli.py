@@ -135,7 +135,7 @@ def worker(
     storage: Storage = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Join a sweep that keeps its state in a database, from any machine, and run its trials one by one.
+    """Join a sweep that keeps its state in a database, from any machine, and run its trials.
 
     It leaves once the sweep is complete, or at SIGTERM or Ctrl-C after saving a checkpoint. The exit code is 0 where
     the sweep is complete, and 3 where it is not.

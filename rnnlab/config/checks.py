@@ -9,6 +9,7 @@ from rnnlab.scan.segments import check_segments
 def refuse_impossible(config: Sections) -> None:
     """Raise ValueError for the first impossible combination."""
     for check in (
+        _check_cell,
         _check_remedies,
         _check_bidirectional,
         _check_chrono,
@@ -19,6 +20,15 @@ def refuse_impossible(config: Sections) -> None:
         _check_stream,
     ):
         check(config)
+
+
+def _check_cell(config: Sections) -> None:
+    if "h" not in config.cell.states:
+        names = ", ".join(config.cell.states)
+        raise ValueError(
+            f"cell.kind = '{config.cell.kind}' has no state h, whose gradient a run is summed up by, but {names}: name "
+            "the state that the layer above reads h"
+        )
 
 
 def _check_remedies(config: Sections) -> None:
@@ -112,7 +122,7 @@ def _check_stream(config: Sections) -> None:
             f"training.stream = true needs an answer at every step, and {config.task.kind} gives none before the end: "
             "set it to false"
         )
-    if config.recording.probes != "light" or config.cell.couples_examples:
+    if config.recording.is_probed or config.cell.couples_examples:
         field = "cell.norm" if config.cell.couples_examples else "recording.probes"
         raise ValueError(f"training.stream = true cannot be combined with {field}: set one of them to its default")
 
@@ -120,7 +130,7 @@ def _check_stream(config: Sections) -> None:
 def _check_segments(config: Sections) -> None:
     every = config.model.checkpoint_every
     check_segments(every, config.cell, "model.")
-    if every is not None and config.recording.probes != "light":
+    if every is not None and config.recording.is_probed:
         raise ValueError(
             f"recording.probes = {config.recording.probes!r} needs every step, which model.checkpoint_every = "
             f"{every} does not keep: set it to null, or recording.probes to 'light'"

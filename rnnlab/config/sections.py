@@ -89,6 +89,11 @@ class Recording(Options):
             select(value)
         return value
 
+    @property
+    def is_probed(self) -> bool:
+        """Whether probes run."""
+        return self.probes != "light"
+
     def chosen_steps(self, steps: int) -> frozenset[int]:
         """Which training steps are recorded: step 0 is the gradient at initialisation.
 

@@ -17,9 +17,11 @@ def shape(config: Config) -> str:
         The same text for experiments of one shape.
     """
     data, cell = config.model_dump(mode="json"), config.cell
+    # Those that act on the gradient, or before training, do so on each run's own: they need not be alike at all.
     remedies = {
         remedy.kind: data["remedies"][remedy.kind] if remedy.cuts else _without_rates(data["remedies"][remedy.kind])
         for remedy in config.remedies
+        if remedy.cuts or remedy.penalises
     }
     training = {name: data["training"][name] for name in ("batch_size", "stream")}
     alike = {name: data[name] for name in ("task", "model", "dtype", "device", "threads")}

@@ -83,4 +83,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'rnnlab.plots' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found  # a module of this name would take its place
+    return found

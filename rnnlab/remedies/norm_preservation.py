@@ -31,7 +31,7 @@ class NormPreservation(Remedy):
     def check(self, config: Any) -> None:
         cell = config.cell
         if not cell.adds_products or cell.is_normalized:
-            norm = f" with norm = '{cell.norm}'" if cell.is_normalized else ""
+            norm = " with a norm" if cell.is_normalized else ""
             raise ValueError(
                 f"remedies.norm_preservation is for cells whose one state enters a step by W_hh alone, and cell.kind = "
                 f"'{cell.kind}'{norm} is none: choose vanilla or irnn without a norm"

@@ -77,7 +77,7 @@ class Training(Experiment):
 
 @dataclass(frozen=True)
 class Computation(Experiment):
-    """Something that is computed without training.
+    """Something that is computed without an experiment of the command line, such as a profile or a descent of its own.
 
     Attributes:
         compute: gets the seed and the settings of an arm by name, and gives the values.

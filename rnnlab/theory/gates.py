@@ -24,11 +24,6 @@ class Leak(NamedTuple):
         """Steps after which the typical gate has halved the state; infinite where it never forgets."""
         return math.log10(2) / -self.slope if self.slope else math.inf
 
-    @property
-    def time_constant(self) -> float:
-        """1 / (1 - f) of the typical gate, in steps."""
-        return -1 / math.expm1(self.slope * math.log(10)) if self.slope else math.inf
-
 
 def leak_from_bias(bias: ArrayLike) -> Leak:
     """Predict the leak from the gate's bias, f = σ(b).

@@ -10,6 +10,8 @@ GIB = 2**30
 MOST_MEMBERS = 32
 CACHE = 64 * 2**20
 """Bytes that runs which train together may take between their way forward and back: beyond, some even get slower."""
+MEMORY_SHARE = 8
+"""Of the machine's memory all runs that train together may fill so small a part by the least that they take."""
 OUTPUTS_OF_THEIR_OWN = 8
 """Outputs that are no state are computed and copied member by member: as if so many times as much were kept."""
 SHORT_OF_MEMORY = ("can't allocate memory", "not enough memory", "std::bad_alloc", "out of memory")
@@ -57,7 +59,10 @@ def out_of_memory(error: Exception) -> bool:
 
 def most_members(config: Config) -> int:
     """How many runs of a shape are worth training together: more gain little (`benchmarks.widths`)."""
-    return max(1, min(MOST_MEMBERS, CACHE // kept_bytes(config))) if is_joinable(config) else 1
+    if not is_joinable(config):
+        return 1
+    each = sum(least_memory(config).values())  # sets that are evaluated, too
+    return max(1, min(MOST_MEMBERS, CACHE // kept_bytes(config), usable_memory() // MEMORY_SHARE // each))
 
 
 def kept_bytes(config: Config) -> int:

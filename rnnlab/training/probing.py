@@ -104,6 +104,6 @@ def probed_steps(recording: Recording, steps: int) -> frozenset[int]:
         At most `recording.probe_points` steps below `steps`, spread logarithmically; a run that is over before is
         probed at its end too.
     """
-    if recording.probes == "light":
+    if not recording.is_probed:
         return frozenset()
     return frozenset((np.geomspace(1, steps, recording.probe_points).round().astype(int) - 1).tolist())

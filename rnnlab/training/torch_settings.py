@@ -10,21 +10,24 @@ from rnnlab.common.precision import whole_float32
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[None]:
-    """Use the given number of threads, flush denormal numbers to zero, and have no GPU round to TF32.
+    """Use the given number of threads, flush denormal numbers to zero, have no GPU round to TF32, and gradients followed.
 
     Vanishing gradients become denormals, and arithmetic on denormals is many times slower on most CPUs; below
-    1e-38 (float32) a gradient therefore counts as exactly zero.
+    1e-38 (float32) a gradient therefore counts as exactly zero. Where a dtype is not named it is float32, whatever
+    the script around has chosen.
 
     Args:
         threads: threads inside torch's operators.
     """
-    before, flushed = torch.get_num_threads(), _flushes_denormals()
+    before, flushed, dtype = torch.get_num_threads(), _flushes_denormals(), torch.get_default_dtype()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    torch.set_default_dtype(torch.float32)
     try:
-        with whole_float32():
+        with whole_float32(), torch.enable_grad():
             yield
     finally:
+        torch.set_default_dtype(dtype)
         torch.set_flush_denormal(flushed)
         torch.set_num_threads(before)
 

@@ -1,11 +1,14 @@
 """A configuration is one frozen value, and every mistake in it is one sentence."""
 
 import json
+from typing import ClassVar
 
 import pytest
 from pydantic import ValidationError
 
+from rnnlab.cells.vanilla import VanillaCell
 from rnnlab.common.errors import UserError
+from rnnlab.config.checks import refuse_impossible
 from rnnlab.config.config import Config, load_config
 from rnnlab.config.overrides import override
 
@@ -116,3 +119,12 @@ def test_files_are_read_safely_and_problems_named(tmp_path):
 def test_a_sweep_is_no_experiment():
     with pytest.raises(UserError, match="quickstart is a sweep, and an experiment is expected: `rnnlab run"):
         load_config("quickstart")
+
+
+def test_a_cell_without_a_state_h_is_refused() -> None:
+    class Nameless(VanillaCell):
+        states: ClassVar[tuple[str, ...]] = ("y",)
+
+    config = Config.parse({"task": {"kind": "adding", "length": 10}})
+    with pytest.raises(ValueError, match="has no state h, whose gradient a run is summed up by, but y: name the state"):
+        refuse_impossible(config.model_copy(update={"cell": Nameless()}))

@@ -15,11 +15,16 @@ BASE: dict[str, Any] = {
 
 def test_shapes_tell_what_differs() -> None:
     plain = Config.parse(BASE)
-    alike = [{"seed": 3}, {"optimizer": {"lr": 0.5, "schedule": "linear"}}, {"init": {"recurrent": "orthogonal"}}]
+    alike = [
+        {"seed": 3},
+        {"optimizer": {"lr": 0.5, "schedule": "linear"}},
+        {"init": {"recurrent": "orthogonal"}},
+        {"remedies": {"clipping": {}}},  # acts on the gradient of each run's own
+    ]
     unlike = [
         {"cell": {"kind": "vanilla", "hidden_size": 8}},
         {"optimizer": {"kind": "sgd"}},
-        {"remedies": {"clipping": {}}},
+        {"remedies": {"truncation": {"window": 5}}},
         {"task": {"kind": "adding", "length": 8}},
         {"dtype": "float64"},
     ]

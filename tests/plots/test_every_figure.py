@@ -144,3 +144,15 @@ def test_what_was_not_recorded_is_refused(choice, message):
             draw(profile(), **choice)
     with pytest.raises(UserError, match="no recorded step"):
         plots.heatmap(profile().isel(step=slice(0)))
+
+
+def test_a_figure_may_bear_the_name_of_its_module(tmp_path, monkeypatch):
+    """Asked twice: the first look imports the module, which then lies in the package under the same name."""
+    (tmp_path / "spread.py").write_text("def spread(): ...")
+    monkeypatch.setattr(plots, "__path__", [*plots.__path__, str(tmp_path)])
+    monkeypatch.setitem(plots._HOME, "spread", "rnnlab.plots.spread")
+    try:
+        assert callable(plots.__getattr__("spread")) and callable(vars(plots)["spread"])
+    finally:
+        plots.__dict__.pop("spread", None)
+        sys.modules.pop("rnnlab.plots.spread", None)

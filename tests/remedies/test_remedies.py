@@ -35,7 +35,7 @@ def made(plugged: None) -> None:
 
     @register
     class Noise(Remedy):
-        kind: Literal["noise"] = "noise"
+        kind: Literal["jitter"] = "jitter"
         size: float = 0.1
 
         def change(self, gradient: Gradient, step: int, generator: torch.Generator | None) -> Gradient:
@@ -87,17 +87,17 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-NOISE, CLIPPING = {"noise": {"size": 0.5}}, {"clipping": {"threshold": 0.1}}
+NOISE, CLIPPING = {"jitter": {"size": 0.5}}, {"clipping": {"threshold": 0.1}}
 
 
 def test_they_act_in_the_order_written_which_is_part_of_the_experiment():
     first, last = config(remedies={**NOISE, **CLIPPING}), config(remedies={**CLIPPING, **NOISE})
-    assert [remedy.kind for remedy in first.remedies] == ["noise", "clipping"]
+    assert [remedy.kind for remedy in first.remedies] == ["jitter", "clipping"]
     assert first != last and first.hash != last.hash
     assert Config.parse(first.model_dump(mode="json")) == first
     after = [max(run(cfg).history["remedies/norm_after"].values) for cfg in (first, last)]
     assert after[0] <= 0.1 < after[1]
-    assert config(remedies={**CLIPPING, "noise": None}).hash == config(remedies=CLIPPING).hash
+    assert config(remedies={**CLIPPING, "jitter": None}).hash == config(remedies=CLIPPING).hash
 
 
 def test_what_cuts_is_refused_where_nothing_can_be_cut():
@@ -118,7 +118,7 @@ def test_what_cuts_is_refused_where_nothing_can_be_cut():
 
 def test_noise_is_a_stream_of_its_own_and_the_same_whatever_happens(tmp_path):
     plain, noisy = weights(config()), config(remedies=NOISE)
-    assert same(weights(config(remedies={"noise": {"size": 0.0}})), plain)  # draws, and disturbs no other stream
+    assert same(weights(config(remedies={"jitter": {"size": 0.0}})), plain)  # draws, and disturbs no other stream
     expected = weights(noisy)
     assert not same(expected, plain)
     assert same(weights(override_probes(noisy, "standard")), expected)

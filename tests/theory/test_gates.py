@@ -10,12 +10,11 @@ from rnnlab.theory import leak_from_bias, leak_from_chrono, leak_from_gates
 
 
 @pytest.mark.parametrize("bias", [-3.0, 0.0, 1.0, 5.0])
-def test_half_life_and_time_constant_of_one_bias(bias):
+def test_half_life_of_one_bias(bias):
     f = 1 / (1 + math.exp(-bias))
     leak = leak_from_bias(bias)
     assert 10**leak.slope == pytest.approx(f)
     assert f**leak.half_life == pytest.approx(0.5)
-    assert leak.time_constant == pytest.approx(1 / (1 - f))
 
 
 def test_a_huge_negative_bias_does_not_underflow():

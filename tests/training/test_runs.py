@@ -20,7 +20,7 @@ from rnnlab.scan.native import build
 from rnnlab.training.kernels import prepare_kernels
 from rnnlab.training.models import build_model
 from rnnlab.training.result import Result
-from rnnlab.training.runs import run
+from rnnlab.training.runs import run, train
 
 BASE = {
     "task": {"kind": "adding", "length": 8},
@@ -267,3 +267,21 @@ print(*{"mlflow", "optuna"} & {*sys.modules})
         assert support.kernel(cell, tuple(cell.parameter_shapes(2)), training, torch.float32) is not None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "\n\n\n" and not done.stderr
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_settings_of_the_script_around_change_nothing(together: bool) -> None:
+    def weights() -> list[torch.Tensor]:
+        configs = [config(seed=seed, training__steps=20) for seed in range(3 if together else 1)]
+        result = train(configs)[0]
+        assert result.model is not None
+        return [p.detach() for p in result.model.parameters()]
+
+    expected = weights()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.no_grad():
+            found = weights()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

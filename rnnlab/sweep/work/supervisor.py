@@ -7,9 +7,9 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import optuna
@@ -61,9 +61,13 @@ class Supervisor:
         self.folder, self.outbox = home.folder, outbox(home.folder)
         self.searches: dict[str, optuna.Study] = {}
         self.finals: dict[str, optuna.Study] = {}
-        self.points = {plan.name: definition.planned_points(plan) for plan in self.plans}
         self.losses_in_a_row = 0
         self.settled_slots = -1
+
+    @cached_property
+    def _points(self) -> dict[str, Sequence[Mapping[str, Any]]]:
+        """What every slot of each search is to try."""
+        return {plan.name: self.definition.planned_points(plan) for plan in self.plans}
 
     def open_studies(self) -> None:
         """Open the studies, take back what an earlier start left running, and give every study its MLflow run.
@@ -183,7 +187,7 @@ class Supervisor:
         """Enqueue what has to be run: search slots, slots cut short, and final slots where the search is over."""
         for plan in self.plans:
             search, final = self.searches[plan.name], self.finals[plan.name]
-            points = self.points[plan.name]
+            points = self._points[plan.name]
             fill(search, points, [{"phase": "search", "seed": self.definition.seed}] * len(points))
             trials = latest(search).values()
             if not all(settled(trial) for trial in trials):

@@ -67,6 +67,7 @@ class Job:
         trial: the claimed trial.
         folder: the sweep's folder.
         courier: takes the runs to MLflow before Optuna is told, on a machine that might never come back with its disk.
+        run_short: told that memory has ended; says whether slots beside this one may have taken it.
     """
 
     definition: SweepDefinition
@@ -75,6 +76,7 @@ class Job:
     trial: Trial
     folder: Path
     courier: "Courier | None" = None
+    run_short: Callable[[], bool] = lambda: False
 
     @property
     def phase(self) -> Phase:
@@ -197,8 +199,8 @@ def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Generator[Pr
     entry.open(_begun(job, seed))
     try:
         config = _config(job, seed)
-        watch = _Watch(job, entry, config.training.steps, should_stop)
-        result = yield Progress(config, job.checkpoint(seed), watch.follow, should_stop=watch.should_stop)
+        follower = _Follower(job, entry, config.training.steps, should_stop)
+        result = yield Progress(config, job.checkpoint(seed), follower.follow, should_stop=follower.should_stop)
     except (Interrupted, UpdateFinishedTrialError):  # the latter: the trial was taken from this worker
         raise
     except optuna.TrialPruned as pruned:
@@ -210,9 +212,11 @@ def _train(job: Job, seed: int, should_stop: Callable[[], bool]) -> Generator[Pr
             raise
         traceback.print_exc()
         reason = blamed(error) or f"{type(error).__name__}: {error}"
-        if out_of_memory(error) and may_run_short(job.trial.user_attrs):
-            fail(job.study, job.trial, reason, retry=True, cost="shortages")
-            return None
+        if out_of_memory(error):
+            cost = None if job.run_short() else "shortages"
+            if cost is None or may_run_short(job.trial.user_attrs):
+                fail(job.study, job.trial, reason, retry=True, cost=cost)
+                return None
         return entry.fail(reason)
     return entry.finish(result, {OBJECTIVE: repr(result.objective)})
 
@@ -257,7 +261,7 @@ def _tags(job: Job, seed: int) -> dict[str, str]:
     }
 
 
-class _Watch:
+class _Follower:
     """Follows a run: its curves to the outbox, its validation losses to the pruner.
 
     Whether to prune is asked after all who train together have reported, so that peers are compared at one update.

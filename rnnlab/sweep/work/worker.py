@@ -71,7 +71,9 @@ class Worker:
         self.storage = home.open(told_to_stop=self.should_stop)
         self.definition, self.plans = self._read_definition()
         self.studies: list[optuna.Study] = []
+        self.company = Company()
         self._shape: str | None = None
+        self._most = sys.maxsize
         self._crashes = 0
         self._in_hand, self._looked = 0, -float("inf")
 
@@ -104,12 +106,12 @@ class Worker:
                 self.courier.wait()
 
     def _run_slots(self) -> None:
-        company = Company()
+        company = self.company
         with contextlib.suppress(Interrupted):
             self.studies = self._made_studies()
             while not self.should_stop() or company.size:
                 if not company.size or company.size < self._in_hand or time.monotonic() - self._looked > LOOK_SECONDS:
-                    self._fill_up(company)
+                    self._fill_up()
                 if company.size:
                     company.advance()
                 elif self.finished():
@@ -117,19 +119,26 @@ class Worker:
                 else:
                     time.sleep(IDLE_SECONDS)
 
-    def _fill_up(self, company: Company) -> None:
+    def _fill_up(self) -> None:
         """Claim slots for as many runs as it pays to train together; every worker gets its share of those waiting."""
+        company = self.company
         if not company.size:
             self._crashes = 0
-        while not self.should_stop() and (claimed := self._claim_companions(company)):
+        while not self.should_stop() and (claimed := self._claim_companions()):
             for study, trial in claimed:
                 self._crashes = max(self._crashes, trial.user_attrs["crashes"])
                 company.take(self._work_on(study, trial))
                 self._shape = self.plans[study.study_name].shape
         self._in_hand, self._looked = company.size, time.monotonic()
 
-    def _claim_companions(self, company: Company) -> list[tuple[optuna.Study, Trial]]:
+    def _run_short(self) -> bool:
+        """Take half as many slots at once from now on, for want of memory; whether others were in hand to take it."""
+        self._most = min(self._most, max(1, self.company.size // 2))
+        return self.company.size > 0
+
+    def _claim_companions(self) -> list[tuple[optuna.Study, Trial]]:
         """Claim the next slot, or beside those in hand as many of their shape as are still to be taken up."""
+        company = self.company
         if not company.size:
             return claim_many(self.studies, 1)
         if self._shape is None:
@@ -139,7 +148,7 @@ class Worker:
         most = self.definition.population or most_members(plan.config({}, self.definition.seed))
         most //= SMALLER_AFTER_A_CRASH**self._crashes
         share = math.ceil((count_waiting(self.studies) + company.size) / self.definition.workers)
-        room = min(most, share) - company.size
+        room = min(most, share, self._most) - company.size
         if not learns(self.definition.sampler):
             return claim_many(alike, room)
         final = [study for study in alike if study.study_name == self.plans[study.study_name].study_name("final")]
@@ -165,7 +174,8 @@ class Worker:
         with self.home.heartbeat(trial_id(trial)) as heartbeat:
             try:
                 proposed = propose(self.definition, plan, study, trial, self.home.proposal_lock())
-                job = Job(self.definition, plan, proposed.study, proposed, self.home.folder, self.courier)
+                folder = self.home.folder
+                job = Job(self.definition, plan, proposed.study, proposed, folder, self.courier, self._run_short)
                 yield from execute(job, lambda: self.should_stop() or (heartbeat is not None and heartbeat.lost))
             except UpdateFinishedTrialError:
                 return

@@ -13,7 +13,6 @@ from rnnlab.sweep.store.home import FolderHome
 from rnnlab.sweep.store.slots import fill, recover
 from rnnlab.sweep.work.worker import Worker
 from rnnlab.tracking.store import tracking_uri
-from rnnlab.training.company import Company
 
 PHASES: tuple[Phase, ...] = ("search", "final")
 
@@ -40,9 +39,9 @@ def test_slots_whose_worker_died_are_taken_up_a_few_at_a_time(workplace: Path, t
     points = definition.planned_points(plan)
     for _ in range(3):
         fill(search, points, [{"phase": "search", "seed": 0}] * len(points))
-        worker, company = Worker(home, tracking_uri()), Company()
+        worker = Worker(home, tracking_uri())
         worker.studies = worker.known_studies()
-        worker._fill_up(company)
-        taken.append(company.size)
+        worker._fill_up()
+        taken.append(worker.company.size)
         recover(search, lambda _: "killed by SIGKILL", crashed=True)
     assert taken == [8, 2, 1]

@@ -20,6 +20,7 @@ from rnnlab.sweep.work.worker import Worker
 from rnnlab.training.company import Company
 from rnnlab.training.memory import most_members
 from rnnlab.training.population import Population
+from rnnlab.training.progress import Progress
 
 WriteSweep = Callable[..., Path]
 
@@ -119,15 +120,42 @@ def test_a_worker_packs_as_many_as_it_may(
     assert len({trial.user_attrs["worker"] for trial in trials()}) == 1
 
 
+def test_want_of_memory_in_company_makes_it_smaller_and_fails_nobody(
+    workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for two runs: the third that is built beside them finds none."""
+    build, fill_up, run_short, workers, others = Progress._build, Worker._fill_up, Worker._run_short, list[Worker](), []
+
+    def begin(self: Worker) -> None:
+        workers.append(self)
+        fill_up(self)
+
+    def short(self: Progress, *rest: Any) -> None:
+        if workers[-1].company.size > 1:
+            raise MemoryError
+        build(self, *rest)
+
+    def told(self: Worker) -> bool:
+        others.append(self.company.size)
+        return run_short(self)
+
+    for owner, name, patch in [(Worker, "_fill_up", begin), (Worker, "_run_short", told), (Progress, "_build", short)]:
+        monkeypatch.setattr(owner, name, patch)
+    path = write_sweep(trials=6, seeds=2, workers=1, arms={"tanh": {}})
+    state = run_sweep(path, workers=1, console=Console(quiet=True))
+    assert set(others) == {2} and workers[-1]._most == 1
+    assert state.closed and state.all_slots.failed == 0 and state.all_slots.done == 8
+
+
 def test_a_search_that_learns_has_four_trials_running_whatever_workers_were_planned(
     workplace: Path, write_sweep: WriteSweep, own_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
     fill_up = Worker._fill_up
 
-    def follow(self: Worker, company: Company) -> None:
-        fill_up(self, company)
-        sizes.append(company.size)
+    def follow(self: Worker) -> None:
+        fill_up(self)
+        sizes.append(self.company.size)
 
     monkeypatch.setattr(Worker, "_fill_up", follow)
     path = write_sweep(sampler="tpe", trials=10, seeds=1, workers=2, arms={"tanh": {}})  # a share would be five
@@ -140,9 +168,9 @@ def test_every_worker_gets_its_share(workplace: Path, write_sweep: WriteSweep, o
     claimed: list[int] = []
     fill_up = Worker._fill_up
 
-    def follow(self: Worker, company: Company) -> None:
-        fill_up(self, company)
-        claimed.append(company.size)
+    def follow(self: Worker) -> None:
+        fill_up(self)
+        claimed.append(self.company.size)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Worker, "_fill_up", follow)
