@@ -10,7 +10,7 @@ from rnnlab.common.precision import whole_float32
 
 @contextmanager
 def torch_settings(threads: int) -> Iterator[None]:
-    """Use the given number of threads, flush denormal numbers to zero, have no GPU round to TF32, and gradients followed.
+    """Use the given number of threads, flush denormal numbers to zero, follow gradients, and have no GPU round to TF32.
 
     Vanishing gradients become denormals, and arithmetic on denormals is many times slower on most CPUs; below
     1e-38 (float32) a gradient therefore counts as exactly zero. Where a dtype is not named it is float32, whatever

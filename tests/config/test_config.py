@@ -125,6 +125,6 @@ def test_a_cell_without_a_state_h_is_refused() -> None:
     class Nameless(VanillaCell):
         states: ClassVar[tuple[str, ...]] = ("y",)
 
-    config = Config.parse({"task": {"kind": "adding", "length": 10}})
+    config = parse()
     with pytest.raises(ValueError, match="has no state h, whose gradient a run is summed up by, but y: name the state"):
         refuse_impossible(config.model_copy(update={"cell": Nameless()}))
