@@ -179,3 +179,9 @@ def test_the_answer_at_the_last_step_goes_by_the_final_state() -> None:
     assert ours.keys() == dict(model.named_parameters()).keys()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-12, atol=1e-15)
+
+
+def test_remedies_that_act_on_each_gradient_need_not_be_alike(passes: list[int]) -> None:
+    each = [{}, *({"clipping": {"by": by, "threshold": 0.01}} for by in ("norm", "value")), REMEDIES["flossing"]]
+    chosen = [Config.parse({**BASE, "seed": k, "remedies": remedies}) for k, remedies in enumerate(each)]
+    assert_company_changes_nothing(chosen, passes)
