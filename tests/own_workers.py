@@ -54,6 +54,7 @@ class ForkedPool(WorkerPool):
 
     def _spawn(self, index: int) -> Forked:  # type: ignore[override]
         self._log(index).parent.mkdir(exist_ok=True)
+        self._log(index).touch()  # here, as a pool does: a disk without room for it is noticed by who starts workers
         given = {"MLFLOW_TRACKING_URI": self.uri, "OMP_NUM_THREADS": "1", STORAGE_VARIABLE: self.storage or ""}
         return Forked(work, str(self.folder), str(index), output=self._log(index), **given)
 
